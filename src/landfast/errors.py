@@ -1,0 +1,126 @@
+"""Every error Landfast raises. The branches say what the runner does next.
+
+    LandfastError
+    ├── Misconfigured   settings or their surroundings are wrong: refused before the first read          exit 2
+    ├── Conflict        somebody else moved the sink's position: forget, read it again, go on
+    ├── Rejected        these rows cannot land: they become dead letters, the rest lands
+    ├── Unavailable     not now: nothing is lost, try again, and halt the lanes when retries end          exit 3
+    ├── Halted          this lane cannot go on until an operator decides; others go on                    exit 3
+    └── Broken          an invariant does not hold or the table is damaged: stop, never retry             exit 4
+
+Each carries a stable code (`codes.py` explains it), the place (stream, position), what to do next, and survives pickling.
+An adapter maps every exception of its driver to one of these in one table, with the cause chained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from landfast.model import Position, Stream
+
+
+class LandfastError(Exception):
+    """What went wrong, where, and what to do next.
+
+    code        stable, upper case: `landfast explain CODE`
+    stream      the stream concerned, or None
+    position    the position concerned, or None
+    next_step   one sentence for the operator
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        next_step: str = "",
+        stream: Stream | None = None,
+        position: Position | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.next_step = next_step
+        self.stream = stream
+        self.position = position
+
+    def __str__(self) -> str:
+        place = "" if self.stream is None else f" at {self.stream}" + ("" if self.position is None else f" offset {self.position}")
+        after = f" Next: {self.next_step}" if self.next_step else ""
+        return f"{self.code}{place}: {self.message}{after}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_restored, (type(self), dict(self.__dict__)))
+
+
+def _restored(kind: type[LandfastError], fields: Mapping[str, Any]) -> LandfastError:
+    error = kind.__new__(kind)
+    Exception.__init__(error, fields["message"])
+    error.__dict__.update(fields)
+    return error
+
+
+class Misconfigured(LandfastError):
+    """Settings, or what they point to, are wrong. Raised before the first read; nothing was read or written."""
+
+
+class Conflict(LandfastError):
+    """The sink's position is not where the batch starts: another owner moved it. Nothing of the batch has landed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One row that a sink cannot land: its stream and offset, a stable reason, and words that do not show the value."""
+
+    stream: Stream
+    offset: int
+    reason: str
+    message: str
+
+
+class Rejected(LandfastError):
+    """These rows cannot land, ever; nothing of the batch has landed. They become dead letters and the rest is tried again."""
+
+    def __init__(self, code: str, message: str, *, refusals: tuple[Refusal, ...], next_step: str = "") -> None:
+        super().__init__(code, message, next_step=next_step)
+        self.refusals = refusals
+
+
+class Unavailable(LandfastError):
+    """Not now: broker, store, disk or permission. Nothing is lost and nothing of the batch has landed; trying again is safe.
+
+    `kind` is transient, throttled, auth, disk or unknown; the retry policy may treat kinds differently.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        kind: str = "transient",
+        next_step: str = "",
+        stream: Stream | None = None,
+        position: Position | None = None,
+    ) -> None:
+        super().__init__(code, message, next_step=next_step, stream=stream, position=position)
+        self.kind = kind
+
+
+class Halted(LandfastError):
+    """This lane cannot go on until an operator decides. What was read and not landed is still in the log."""
+
+
+class Broken(LandfastError):
+    """An invariant does not hold, or what we stand on is damaged. The run stops; nothing is retried."""
+
+
+def check(condition: object, message: str, *, code: str = "INVARIANT_BROKEN", stream: Stream | None = None, position: Position | None = None) -> None:
+    """Raise Broken unless `condition` holds. Unlike `assert` it is never compiled away.
+
+    Raises:
+        Broken: with `code`, the place and `message`.
+    """
+    if not condition:
+        raise Broken(code, message, stream=stream, position=position, next_step="Stop, keep the table as it is, run `landfast verify`, and report this.")
