@@ -1,0 +1,58 @@
+"""Codes of the run itself: retries, dead letters, shutting down, proof."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from landfast.codes.entry import NOTHING_LOST, OTHERS_GO_ON, Code
+
+TABLE: Mapping[str, Code] = MappingProxyType(
+    {
+        "DLQ_DOWN": Code(
+            "The dead letters cannot be written.",
+            "No position passes a record whose letter is not durable.",
+            "Make the dead-letter table writable (its path is in the message), then start again.",
+        ),
+        "DLQ_RATE": Code(
+            "Too large a share of the records is refused; most likely the producer or the settings changed.",
+            OTHERS_GO_ON,
+            "Look at `landfast dead-letters list`. Correct the decoding, or raise `[dead_letters] max_share` on purpose.",
+        ),
+        "INVARIANT_BROKEN": Code(
+            "A check that must always hold did not hold. This is a defect in Landfast, or damage underneath it.",
+            "The run stopped before the commit concerned; what had landed before stays as it is.",
+            "Run `landfast verify`, keep the table as it is, and report the message.",
+        ),
+        "RETRIES_OVER": Code(
+            "An act failed more often, or for longer, than the retry settings allow.",
+            NOTHING_LOST,
+            "Remove the cause in the message, then start again.",
+        ),
+        "SHUTDOWN_CLEAN": Code(
+            "The run was asked to stop and landed all it had read.",
+            "Nothing will be read twice.",
+            "Nothing.",
+        ),
+        "SHUTDOWN_FORCED": Code(
+            "A second signal ended the run at once.",
+            NOTHING_LOST,
+            "Nothing: the next start reads again what had not landed.",
+        ),
+        "SHUTDOWN_PARTIAL": Code(
+            "The run was asked to stop and could not land all it had read within the deadline.",
+            NOTHING_LOST,
+            "Nothing: the next start reads the rest again. A longer deadline avoids it.",
+        ),
+        "TELEMETRY_DROPPED": Code(
+            "Logs or metrics could not keep up, so some events were not reported. The records themselves are not concerned.",
+            "Landing never waits for telemetry; positions and the table are exact.",
+            "Check what reads the logs (a full disk, a stuck pipe). Counters of landed records stay exact.",
+        ),
+        "VERIFY_FAILED": Code(
+            "The proof found a hole, an overlap or a change.",
+            "Nothing was changed by looking.",
+            "Each finding names its exact offsets. Stop writers, keep the table as it is, and read the range again from the log.",
+        ),
+    }
+)

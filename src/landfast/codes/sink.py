@@ -1,0 +1,118 @@
+"""Codes of the sink: the table, its store, its schema and its commits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from landfast.codes.entry import NOTHING_DONE, NOTHING_LOST, Code
+
+TABLE: Mapping[str, Code] = MappingProxyType(
+    {
+        "COMMIT_CONFLICT": Code(
+            "Another writer committed to the table at the same moment; ours was refused and is made again on a fresh snapshot.",
+            NOTHING_LOST,
+            "Nothing. If it happens all the time, look for a second writer or too many small commits.",
+        ),
+        "COMMIT_WAS_OURS": Code(
+            "A commit looked refused, and reading the position back showed that our own earlier attempt had landed it.",
+            "The records landed once.",
+            "Nothing.",
+        ),
+        "DISK_FULL": Code(
+            "The disk, its inodes or a quota is exhausted.",
+            NOTHING_LOST,
+            "Free space; Landfast goes on by itself while retries last.",
+        ),
+        "FD_LIMIT": Code(
+            "The process or the system has no file descriptors left.",
+            NOTHING_LOST,
+            "Raise the limit (`ulimit -n`) or look for what holds so many files.",
+        ),
+        "FOREIGN_PIPELINE": Code(
+            "The table holds positions of another pipeline, or rows that no pipeline of this name has written.",
+            NOTHING_DONE,
+            "Check `name` and `path`. One table belongs to one pipeline; give this one a table of its own.",
+        ),
+        "FSYNC_FAILED": Code(
+            "The operating system could not make written data durable. What it still holds in memory cannot be trusted.",
+            "What was committed before stays. The run stopped without a second attempt: a second fsync may lie.",
+            "Check the disk, then start again: the table's own position says where to go on.",
+        ),
+        "LINEAGE_BROKEN": Code(
+            "The table's last commits of ours are no longer in its history: it was restored or overwritten.",
+            "Nothing was written on top of it.",
+            "Find out who changed the table. Restore it, or land into a new one; `landfast verify` shows what is missing.",
+        ),
+        "LOG_CORRUPT": Code(
+            "A file of the table's log is damaged.",
+            "Nothing was changed.",
+            "Keep a copy of `_delta_log`. Restore the file that the message names from a backup.",
+        ),
+        "OUTCOME_UNKNOWN": Code(
+            "The answer to a commit was lost and the position could not be read back yet, so nobody knows whether it landed.",
+            "Nothing is written again before the position has been read back, so nothing can land twice.",
+            "Make the store reachable again; Landfast then reads the position and goes on.",
+        ),
+        "PIPELINE_CONFLICT": Code(
+            "Another owner moved the position first; the fence refused our commit.",
+            NOTHING_LOST,
+            "Nothing: the engine reads the position again. If it repeats, look for a second copy of this pipeline.",
+        ),
+        "PIPELINE_DUPLICATE": Code(
+            "A second pipeline writes positions of the same streams into this table.",
+            "The fence lets each record land once, whoever is first.",
+            "Stop one of the two, or give it a table of its own.",
+        ),
+        "PROTOCOL_UNSUPPORTED": Code(
+            "The table uses a Delta feature that Landfast does not write safely.",
+            "Nothing was written.",
+            "Turn the feature off that the message names, or land into a new table.",
+        ),
+        "SCHEMA_CONFLICT": Code(
+            "The table's columns and the settings' columns do not fit together.",
+            "Nothing of the batch was written; the table was not changed.",
+            "Make the settings and the table agree on the column that the message names.",
+        ),
+        "SCHEMA_INVALID": Code(
+            "A column in the settings has a type or a name that cannot be.",
+            NOTHING_DONE,
+            "Correct the column that the message names; it shows the types there are.",
+        ),
+        "SINK_AUTH": Code(
+            "The store refuses our credentials, or the path may not be written.",
+            NOTHING_LOST,
+            "Correct the credentials or the permission. Nothing is dropped for it.",
+        ),
+        "SINK_DOWN": Code(
+            "The store does not answer, or answers with a fault of its own.",
+            NOTHING_LOST,
+            "Make the store reachable. Landfast tries again with growing waits, and halts the lanes when retries end.",
+        ),
+        "SINK_THROTTLED": Code(
+            "The store asks us to slow down.",
+            NOTHING_LOST,
+            "Nothing if it clears. Otherwise use larger batches or ask for a higher limit.",
+        ),
+        "TABLE_REPLACED": Code(
+            "The table was dropped and created again: it is not the one this run began with.",
+            "Nothing was written into the new one.",
+            "Start again if the new table is meant; it has no positions and begins by the `start` setting.",
+        ),
+        "TAIL_EMPTY": Code(
+            "The table's last commit file is empty, as a power cut leaves it; readers see the version before it.",
+            "Its records are read again from the log, since position and rows went together.",
+            "Nothing if the log still has the range; the message names the version.",
+        ),
+        "TXN_RETENTION_UNSAFE": Code(
+            "The table lets transaction identifiers expire (`delta.setTransactionRetentionDuration`), and with them the positions.",
+            NOTHING_DONE,
+            "Remove the property from the table.",
+        ),
+        "UNSAFE_STORE": Code(
+            "The store overwrites a file that exists where it must refuse: two writers could destroy each other's commits.",
+            "Only the probe was written, and it was removed.",
+            "Use a store with conditional writes, or the storage option that turns them on.",
+        ),
+    }
+)

@@ -1,0 +1,68 @@
+"""Codes of the source: brokers, topics, partitions, and what the log still holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from landfast.codes.entry import NOTHING_DONE, NOTHING_LOST, OTHERS_GO_ON, Code
+
+TABLE: Mapping[str, Code] = MappingProxyType(
+    {
+        "BATCH_CORRUPT": Code(
+            "Records in the log fail their checksum or cannot be decompressed.",
+            OTHERS_GO_ON,
+            "Check the broker's disk and its other replicas; the message names the offset at which reading stands.",
+        ),
+        "BROKER_UNREACHABLE": Code(
+            "A broker does not answer; the client tries again by itself.",
+            NOTHING_LOST,
+            "Nothing if it clears. If it stays, check the broker, the network and the `servers` setting.",
+        ),
+        "CLUSTER_MISMATCH": Code(
+            "The cluster is not the one this table was filled from, or it was restored from an older copy.",
+            NOTHING_DONE,
+            "Check `servers`. If the cluster was replaced on purpose, land it in a new table.",
+        ),
+        "DATA_EXPIRED": Code(
+            "Retention removed records before they were read: the position lies below the log's first offset.",
+            "What landed is untouched. The range in the message is gone from the log; other lanes go on.",
+            "Restore the range from elsewhere, or accept the gap by setting the stream's position forward explicitly.",
+        ),
+        "LOG_TRUNCATED": Code(
+            "The log ends before the position that already landed: records that we hold are no longer in it.",
+            "What landed stays. Nothing new is read, since offsets may have been given to other records.",
+            "Look for an unclean leader election or a restored broker. Compare with `landfast verify --source` before going on.",
+        ),
+        "SOURCE_AUTH": Code(
+            "The broker refuses our credentials, or they lack a right on the topic or the group.",
+            NOTHING_LOST,
+            "Correct the credentials or grant read on the topics and the group that the message names.",
+        ),
+        "SOURCE_DOWN": Code(
+            "No broker answers. Landfast waits and goes on by itself as soon as one does.",
+            NOTHING_LOST,
+            "Start the brokers, or correct `servers`.",
+        ),
+        "STUCK_AT": Code(
+            "A partition has records to read and brings none: it made no progress for `stall_seconds`.",
+            OTHERS_GO_ON,
+            "Look at the record at the offset in the message: too large a batch, an open transaction, or a broker that cannot serve it.",
+        ),
+        "TOPIC_GONE": Code(
+            "A topic that was being read was deleted.",
+            "What landed stays. What had not been read went with the topic.",
+            "Restore the topic, or take it out of the settings.",
+        ),
+        "TOPIC_MISSING": Code(
+            "A topic that the settings name does not exist, or may not be seen with these credentials.",
+            NOTHING_DONE,
+            "Create the topic, correct its name, or grant describe on it.",
+        ),
+        "TOPIC_REPLACED": Code(
+            "The topic was deleted and created again under the same name: its offsets mean other records now.",
+            "What landed of the former topic stays, nothing of the new one was mixed with it.",
+            "Confirm that the new topic is wanted; it then starts as a stream of its own, from its first record.",
+        ),
+    }
+)
