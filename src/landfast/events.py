@@ -144,6 +144,14 @@ class LaneProgress(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryHeld(Event):
+    """What a flow holds in memory right now: bytes read and not yet landed, and batches in flight."""
+
+    nbytes: int
+    batches: int
+
+
+@dataclass(frozen=True, slots=True)
 class OutcomeResolved(Event):
     """A commit's answer was lost or unclear, and reading the position back said which it was."""
 
