@@ -1,0 +1,70 @@
+# The only commands, for people and for CI. `make` lists them. Each one makes first what it needs, in `.venv` and `.cache`, and nothing
+# outside this folder but the usual download caches.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check system bench docs coverage
+
+# Any Python from 3.11 on; `make PYTHON=/path/to/python install` chooses another.
+PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$name"; break; }; done)
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+# The lock alone decides what is installed, and the interpreter is the one that made `.venv`. Files are copied out of the download cache:
+# a hard link would let a damaged environment damage the cache, and fails with a warning where the two are on different disks.
+export UV_LINK_MODE := copy
+export UV_PYTHON_DOWNLOADS := never
+export UV_PROJECT_ENVIRONMENT := .venv
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+# Nothing a person's own environment says may change what is imported.
+unexport PYTHONPATH VIRTUAL_ENV
+
+help: ## list the commands
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+
+install: $(INSTALLED) ## make .venv and the command .venv/bin/landfast
+
+$(INSTALLED): pyproject.toml uv.lock
+	@test -n "$(PYTHON)" || { echo "Landfast needs Python 3.11 or later: install it, or name it with make PYTHON=/path/to/python"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet 'uv>=0.9,<1'
+	@$(BIN)/uv sync --locked --quiet
+	@touch $@
+
+demo: $(INSTALLED) ## the main job on an embedded broker, killed half-way, then the proof
+	@$(BIN)/landfast demo
+
+test: check ## everything: check, then all tests on real parts, then the coverage floors
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest tests
+	@$(MAKE) --no-print-directory coverage
+
+check: $(INSTALLED) ## lint, format, types, import directions, docstrings, house rules (seconds)
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/interrogate --quiet tests
+	@$(BIN)/python -m pytest tests/house --quiet
+
+system: $(INSTALLED) ## only the tests on a real broker and a real store
+	@$(BIN)/python -m pytest tests -m system
+
+bench: $(INSTALLED) ## Landfast, the hand-written loop and the floors, side by side (BENCH="--records 200000" for a quick one)
+	@$(BIN)/python -m benchmarks $(BENCH)
+
+docs: $(INSTALLED) ## write docs/reference anew from the code
+	@$(BIN)/python docs/generate.py
+
+# The guarantee rests on the first group, so no branch of it goes unproven. The number elsewhere is a floor, not a goal.
+PROVEN := src/landfast/model.py,src/landfast/errors.py,src/landfast/ports.py,src/landfast/core/*
+
+coverage: $(INSTALLED) ## the coverage of the last test run against its floors
+	@$(BIN)/coverage combine --quiet --keep 2>/dev/null || test -f .coverage || { echo "No test run to report on: run make test first"; exit 1; }
+	@echo "Branch coverage of the values, errors, ports and core: 100 % or fail"
+	@$(BIN)/coverage report --include='$(PROVEN)' --fail-under=100
+	@echo "Branch coverage elsewhere: 95 % or fail"
+	@$(BIN)/coverage report --omit='$(PROVEN)' --fail-under=95
