@@ -5,6 +5,7 @@ Both are read by every later version of Landfast: `FORMAT` goes up when their me
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from landfast.model import Span, Stream
 
 FORMAT = 1
 KEY = "landfast"
+DIGEST_KEY = "landfast.digest"
 
 
 def app_id(pipeline_id: str, stream: Stream) -> str:
@@ -48,7 +50,17 @@ def to_metadata(record: CommitRecord) -> dict[str, Any]:
         "rows": record.rows,
         "spans": [span_to_json(span) for span in record.spans],
     }
-    return {KEY: json.dumps(body, separators=(",", ":")), "isBlindAppend": True}
+    text = json.dumps(body, separators=(",", ":"))
+    return {KEY: text, DIGEST_KEY: _digest(text), "isBlindAppend": True}
+
+
+def altered(info: Mapping[str, Any]) -> bool:
+    """Whether a commit's record is not as it was written: its text and its digest disagree.
+
+    The digest needs no key, so it shows an accident or a careless edit, not a forger who computes it again.
+    """
+    text = info.get(KEY)
+    return text is not None and info.get(DIGEST_KEY) != _digest(text)
 
 
 def from_commit_info(info: Mapping[str, Any]) -> CommitRecord | None:
@@ -80,3 +92,7 @@ def span_from_json(item: Sequence[Any]) -> Span:
     """The inverse of `span_to_json`."""
     topic, incarnation, partition, start, end, read, written, dead, skipped, digest, first = item
     return Span(Stream(topic, incarnation, partition), start, end, read, written, dead, skipped, digest, first)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
