@@ -1,0 +1,100 @@
+"""Dead letters in memory: a durable store with claims, and the port over it."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Collection, Sequence
+from collections.abc import Set as AbstractSet
+from typing import TypeVar
+
+from landfast.errors import Conflict, Unavailable
+from landfast.model import Letter, Position, Stream
+from landfast.testing.memory.table import AnswerLost
+
+T = TypeVar("T")
+
+
+class MemoryLetterStore:
+    """The durable half of `MemoryDeadLetters`: who has claimed which stream, and all letters. Thread-safe, every call atomic.
+
+    Every call may raise AnswerLost where a fault says so: it may have happened.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._claims: dict[Stream, str] = {}
+        self._groups: dict[str, tuple[Letter, ...]] = {}
+
+    @property
+    def letters(self) -> tuple[Letter, ...]:
+        """All letters in the order buried; one that was buried twice is here twice."""
+        with self._lock:
+            return tuple(letter for group in self._groups.values() for letter in group)
+
+    def take(self, streams: Collection[Stream], owner: str) -> None:
+        """From here on these streams are `owner`'s."""
+        with self._lock:
+            self._claims.update(dict.fromkeys(streams, owner))
+
+    def append(self, letters: Sequence[Letter], owner: str, token: str) -> Stream | None:
+        """Bury all of them, once per token, if every stream is `owner`'s; otherwise bury none and return a stream that is not."""
+        with self._lock:
+            if token in self._groups:
+                return None
+            for letter in letters:
+                if self._claims.get(letter.stream) != owner:
+                    return letter.stream
+            self._groups[token] = tuple(letters)
+            return None
+
+    def buried(self, stream: Stream, start: Position) -> frozenset[int]:
+        """The offsets of a stream that are buried at or above `start`."""
+        return frozenset(letter.offset for letter in self.letters if letter.stream == stream and letter.offset >= start)
+
+
+class MemoryDeadLetters:
+    """A `ports.DeadLetters` over a `MemoryLetterStore`. Several over one store are several processes.
+
+    A put whose answer was lost keeps its token, so that the same letters put again are there once.
+    """
+
+    def __init__(self, store: MemoryLetterStore, attempts_max: int = 3) -> None:
+        self.store = store
+        self._owner = uuid.uuid4().hex
+        self._attempts_max = attempts_max
+        self._doubtful: tuple[str, tuple[Letter, ...]] | None = None
+
+    def claim(self, streams: Collection[Stream]) -> None:
+        """Take the streams over, durably."""
+        self._ask(lambda: self.store.take(streams, self._owner))
+
+    def put(self, letters: Sequence[Letter]) -> None:
+        """Bury the letters, all or none."""
+        wanted = tuple(letters)
+        if not wanted:
+            return
+        if self._doubtful is None or self._doubtful[1] != wanted:
+            self._doubtful = (uuid.uuid4().hex, wanted)
+        token = self._doubtful[0]
+        foreign = self._ask(lambda: self.store.append(wanted, self._owner, token))
+        self._doubtful = None
+        if foreign is not None:
+            raise Conflict(
+                "PIPELINE_CONFLICT", "somebody else has claimed the stream", stream=foreign, next_step="Read the position again."
+            )
+
+    def buried(self, stream: Stream, start: Position) -> AbstractSet[int]:
+        """The offsets that are buried at or above `start`."""
+        return self._ask(lambda: self.store.buried(stream, start))
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _ask(self, call: Callable[[], T]) -> T:
+        for _ in range(self._attempts_max):
+            try:
+                return call()
+            except AnswerLost:
+                continue
+        raise Unavailable("LETTERS_UNAVAILABLE", "the dead-letter store does not answer", next_step="Try again.")

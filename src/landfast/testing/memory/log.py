@@ -1,0 +1,196 @@
+"""A log in memory: topics with incarnations, partitions with gaps, retention, truncation, aborted and open transactions."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from landfast.errors import Misconfigured, check
+from landfast.model import Bounds, Headers, Position, Stream
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record as a producer wrote it. `timestamp` is in milliseconds."""
+
+    offset: int
+    value: bytes | None
+    key: bytes | None
+    headers: Headers
+    timestamp: int
+
+
+@dataclass(slots=True)
+class _Partition:
+    first: Position = 0
+    end: Position = 0
+    stable_end: Position | None = None
+    records: dict[int, Record] = field(default_factory=dict)
+    ever: dict[int, Record] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Topic:
+    incarnation: str
+    partitions: list[_Partition]
+
+
+class MemoryLog:
+    """Topics in memory, as a broker would keep them. Thread-safe; every call is one atomic act.
+
+    A reader knows a topic by its name only, as Kafka's consumers do: after `recreate` it goes on silently in the new incarnation.
+    Whoever must not be fooled asks `incarnation`.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._topics: dict[str, _Topic] = {}
+        self._past: dict[Stream, _Partition] = {}
+        self._born = 0
+
+    def create(self, topic: str, partitions: int = 1) -> tuple[Stream, ...]:
+        """Create a topic and return its streams; creating it again while it exists is a mistake of the test."""
+        with self._lock:
+            check(topic not in self._topics, f"topic {topic} exists already")
+            check(partitions > 0, "a topic has at least one partition")
+            self._born += 1
+            self._topics[topic] = _Topic(f"id-{self._born}", [_Partition() for _ in range(partitions)])
+            return self.streams([topic])
+
+    def delete(self, topic: str) -> None:
+        """Delete a topic. What it held stays in `truth`."""
+        with self._lock:
+            for stream in self.streams([topic]):
+                self._past[stream] = self._partition(stream.topic, stream.partition)
+            del self._topics[topic]
+
+    def recreate(self, topic: str, partitions: int | None = None) -> tuple[Stream, ...]:
+        """Delete a topic and create it again, empty, under the same name: another incarnation."""
+        with self._lock:
+            count = partitions or len(self._topics[topic].partitions)
+            self.delete(topic)
+            return self.create(topic, count)
+
+    def add_partitions(self, topic: str, partitions: int) -> tuple[Stream, ...]:
+        """Add this many partitions and return all streams of the topic."""
+        with self._lock:
+            self._topics[topic].partitions.extend(_Partition() for _ in range(partitions))
+            return self.streams([topic])
+
+    def streams(self, topics: Collection[str] | None = None) -> tuple[Stream, ...]:
+        """The streams that these topics, or all, have today.
+
+        Raises:
+            Misconfigured: one of the topics does not exist.
+        """
+        with self._lock:
+            found = []
+            for topic in sorted(self._topics) if topics is None else topics:
+                if topic not in self._topics:
+                    raise Misconfigured("TOPIC_MISSING", f"topic {topic} does not exist", next_step="Create it or correct the name.")
+                state = self._topics[topic]
+                found += [Stream(topic, state.incarnation, index) for index in range(len(state.partitions))]
+            return tuple(found)
+
+    def incarnation(self, topic: str) -> str | None:
+        """The incarnation that the topic has today; None where there is no such topic."""
+        with self._lock:
+            return self._topics[topic].incarnation if topic in self._topics else None
+
+    def append(
+        self,
+        topic: str,
+        partition: int,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        headers: Headers = (),
+        timestamp: int = 0,
+    ) -> int:
+        """Append a record and return its offset."""
+        with self._lock:
+            state = self._partition(topic, partition)
+            record = Record(state.end, value, key, tuple(headers), timestamp)
+            state.records[state.end] = state.ever[state.end] = record
+            state.end += 1
+            return record.offset
+
+    def append_marker(self, topic: str, partition: int, count: int = 1) -> Position:
+        """Append offsets that no reader ever sees: transaction markers, aborted records. Returns the new end."""
+        with self._lock:
+            state = self._partition(topic, partition)
+            state.end += count
+            return state.end
+
+    def compact(self, stream: Stream, offsets: Collection[int]) -> None:
+        """Take these records away; their offsets become gaps, and nobody owes them to anyone any more."""
+        with self._lock:
+            state = self._of(stream)
+            for offset in offsets:
+                state.records.pop(offset, None)
+                state.ever.pop(offset, None)
+
+    def expire(self, stream: Stream, first: Position) -> None:
+        """Retention: everything below `first` is gone, though it remains in `truth`."""
+        with self._lock:
+            state = self._of(stream)
+            state.first = max(state.first, min(first, state.end))
+            state.records = {offset: record for offset, record in state.records.items() if offset >= state.first}
+
+    def truncate(self, stream: Stream, end: Position) -> None:
+        """The tail from `end` on is gone, as after an unclean leader election; its offsets will be used again."""
+        with self._lock:
+            state = self._of(stream)
+            state.end = min(state.end, end)
+            state.first = min(state.first, state.end)
+            state.records = {offset: record for offset, record in state.records.items() if offset < state.end}
+            state.ever = {offset: record for offset, record in state.ever.items() if offset < state.end}
+
+    def open_transaction(self, stream: Stream) -> None:
+        """From here on a read-committed reader sees no further than today's end, until `close_transaction`."""
+        with self._lock:
+            state = self._of(stream)
+            state.stable_end = state.end
+
+    def close_transaction(self, stream: Stream) -> None:
+        """The open transaction has ended: readers see everything again."""
+        with self._lock:
+            self._of(stream).stable_end = None
+
+    def bounds(self, topic: str, partition: int) -> Bounds | None:
+        """What a read-committed reader can reach under this name today; None where there is no such partition."""
+        with self._lock:
+            if topic not in self._topics or partition >= len(self._topics[topic].partitions):
+                return None
+            state = self._partition(topic, partition)
+            return Bounds(state.first, state.end if state.stable_end is None else state.stable_end)
+
+    def read(self, topic: str, partition: int, start: Position, limit: int) -> tuple[Record, ...]:
+        """Up to `limit` records at or above `start`, as far as a read-committed reader may see."""
+        with self._lock:
+            bounds = self.bounds(topic, partition)
+            if bounds is None:
+                return ()
+            records = self._partition(topic, partition).records
+            found: list[Record] = []
+            for offset in range(max(start, bounds.first), bounds.end):
+                if len(found) == limit:
+                    break
+                if offset in records:
+                    found.append(records[offset])
+            return tuple(found)
+
+    def truth(self) -> Mapping[Stream, Mapping[int, Record]]:
+        """Every record that was ever written and not compacted or truncated away, of all incarnations: what a ledger checks against."""
+        with self._lock:
+            every = dict(self._past)
+            every.update({stream: self._of(stream) for stream in self.streams()})
+            return {stream: dict(state.ever) for stream, state in every.items()}
+
+    def _of(self, stream: Stream) -> _Partition:
+        check(self.incarnation(stream.topic) == stream.incarnation, f"{stream} is not of today's incarnation")
+        return self._partition(stream.topic, stream.partition)
+
+    def _partition(self, topic: str, partition: int) -> _Partition:
+        return self._topics[topic].partitions[partition]

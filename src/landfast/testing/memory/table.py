@@ -1,0 +1,102 @@
+"""A table in memory: what a store would keep, with versions, snapshots and put-if-absent."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from landfast.model import Position, Span, Stream
+from landfast.testing.memory.rows import LandedRow
+
+
+class VersionTaken(Exception):
+    """Somebody else has put this version already; nothing of ours was put."""
+
+
+class AnswerLost(Exception):
+    """The store did not answer: what was asked may have happened, or not, or may never."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableCommit:
+    """One version of a table. `token` is unique to the attempt that made it; a commit of another tool has no spans."""
+
+    token: str
+    run_id: str
+    sequence: int
+    spans: tuple[Span, ...] = ()
+    rows: tuple[LandedRow, ...] = ()
+    positions: Mapping[Stream, Position] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A table at one version: 0 is the empty table. `tokens` maps the token of each commit to its version."""
+
+    version: int
+    positions: Mapping[Stream, Position]
+    tokens: Mapping[str, int]
+
+
+class MemoryTable:
+    """The durable half of a `MemorySink`: several sinks over one table are several processes. Thread-safe.
+
+    It has only what a Delta log on an object store has: read a snapshot, and put the next version if nobody has. Faults that lose
+    an answer belong here, below the sink, since a sink has to find out by itself what happened.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._commits: list[TableCommit] = []
+        self._accepted: set[Stream] = set()
+
+    @property
+    def commits(self) -> tuple[TableCommit, ...]:
+        """All versions, the oldest first; `commits[0]` is version 1."""
+        with self._lock:
+            return tuple(self._commits)
+
+    @property
+    def rows(self) -> tuple[LandedRow, ...]:
+        """All rows in the order they landed: what a reader sees."""
+        return tuple(row for commit in self.commits for row in commit.rows)
+
+    @property
+    def positions(self) -> Mapping[Stream, Position]:
+        """The position of every stream that the table has seen."""
+        return self.snapshot().positions
+
+    def snapshot(self) -> Snapshot:
+        """The table as it is now.
+
+        Raises:
+            AnswerLost: nobody answers.
+        """
+        positions: dict[Stream, Position] = {}
+        commits = self.commits
+        for commit in commits:
+            positions.update(commit.positions)
+        return Snapshot(len(commits), positions, {commit.token: version for version, commit in enumerate(commits, 1)})
+
+    def put(self, version: int, commit: TableCommit) -> None:
+        """Make `commit` this version, if it is the next one.
+
+        Raises:
+            VersionTaken: it is not.
+            AnswerLost: nobody answers; it may have been put.
+        """
+        with self._lock:
+            if version != len(self._commits) + 1:
+                raise VersionTaken
+            self._commits.append(commit)
+
+    def accept(self, stream: Stream) -> None:
+        """The operator accepts this incarnation although the table holds positions of another one."""
+        with self._lock:
+            self._accepted.add(stream)
+
+    def accepted(self, stream: Stream) -> bool:
+        """Whether the operator has accepted this incarnation."""
+        with self._lock:
+            return stream in self._accepted
