@@ -3,6 +3,7 @@
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check system bench docs coverage
 
@@ -27,11 +28,12 @@ help: ## list the commands
 
 install: $(INSTALLED) ## make .venv and the command .venv/bin/landfast
 
+# The machine's certificates come first (a company may have its own), then those that uv brings along.
 $(INSTALLED): pyproject.toml uv.lock
 	@test -n "$(PYTHON)" || { echo "Landfast needs Python 3.11 or later: install it, or name it with make PYTHON=/path/to/python"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet 'uv>=0.9,<1'
-	@$(BIN)/uv sync --locked --quiet
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet 'uv>=0.13,<1'
+	@$(BIN)/uv sync --locked --quiet --system-certs || $(BIN)/uv sync --locked --quiet
 	@touch $@
 
 demo: $(INSTALLED) ## the main job on an embedded broker, killed half-way, then the proof
@@ -40,7 +42,7 @@ demo: $(INSTALLED) ## the main job on an embedded broker, killed half-way, then 
 test: check ## everything: check, then all tests on real parts, then the coverage floors
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest tests
-	@$(MAKE) --no-print-directory coverage
+	@$(MAKE) coverage
 
 check: $(INSTALLED) ## lint, format, types, import directions, docstrings, house rules (seconds)
 	@$(BIN)/ruff check --quiet
