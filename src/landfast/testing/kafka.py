@@ -1,0 +1,374 @@
+"""Brokers for tests and demos: a real Apache Kafka in one JVM, and librdkafka's embedded mock.
+
+`python -m landfast.testing.kafka` starts a real one, prints its address and runs until it is interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from landfast.errors import Unavailable, check
+from landfast.testing.kafka_jars import default_cache, jars
+
+_HOST = "127.0.0.1"
+# Outside the usual range of outgoing ports, so that nobody's connection takes a broker's port while the broker is down.
+_PORTS = range(20_000, 30_000)
+_START_ATTEMPTS = 3
+_PLAIN_LOGIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
+
+_LOGGING = """\
+status = error
+appender.console.type = Console
+appender.console.name = console
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d %p %c %m%n
+rootLogger.level = warn
+rootLogger.appenderRef.console.ref = console
+"""
+
+# Ends the broker and removes its folder when the process that owns the pipe is gone, however it went.
+_WATCH = """\
+pid=
+while read -r line; do pid=$line; done
+[ -n "$pid" ] && kill -9 "$pid" 2>/dev/null
+for attempt in 1 2 3 4 5 6 7 8 9 10; do
+    rm -rf -- "$1" 2>/dev/null
+    [ -e "$1" ] || exit 0
+    sleep 0.1
+done
+"""
+
+
+class RealKafka:
+    """One Apache Kafka broker (KRaft) on 127.0.0.1, its data in a folder of its own that goes when it closes.
+
+    `users` (name to password) adds a SASL listener, `sasl_servers`, whose users may do only what ACLs allow; clients of
+    `servers` may do everything. `properties` are added to the broker's own. Nothing is left behind, also where the owning
+    process is killed.
+
+    Raises:
+        Unavailable: Java or Maven is missing, or the broker did not start in time.
+    """
+
+    def __init__(
+        self,
+        *,
+        properties: Mapping[str, str] | None = None,
+        users: Mapping[str, str] | None = None,
+        cache: Path | None = None,
+        heap_megabytes: int = 768,
+        start_seconds_max: float = 90.0,
+    ) -> None:
+        self._properties = dict(properties or {})
+        self._users = dict(users or {})
+        self._cache = cache or default_cache()
+        self._heap_megabytes = heap_megabytes
+        self._start_seconds_max = start_seconds_max
+        self._folder: Path | None = None
+        self._watch: subprocess.Popen[str] | None = None
+        self._broker: subprocess.Popen[bytes] | None = None
+        self._ports = (0, 0, 0)
+
+    @property
+    def servers(self) -> str:
+        """The bootstrap address without authentication."""
+        return f"{_HOST}:{self._ports[0]}"
+
+    @property
+    def sasl_servers(self) -> str:
+        """The bootstrap address for the users: SASL_PLAINTEXT with the mechanism PLAIN."""
+        return f"{_HOST}:{self._ports[2]}"
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running broker."""
+        return self._running().pid
+
+    @property
+    def folder(self) -> Path:
+        """Where the broker keeps its data, settings and log."""
+        if self._folder is None:
+            raise Unavailable("SOURCE_DOWN", "the test broker was not opened")
+        return self._folder
+
+    @property
+    def log(self) -> str:
+        """What the broker printed."""
+        path = self.folder / "broker.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Format a new folder and start the broker; returns when it answers."""
+        check(self._folder is None, "the broker is open already")
+        folder = Path(tempfile.mkdtemp(prefix="landfast-kafka-"))
+        self._folder = folder
+        self._watch = subprocess.Popen(
+            ["/bin/sh", "-c", _WATCH, "landfast-kafka-watch", str(folder)], stdin=subprocess.PIPE, start_new_session=True, text=True
+        )
+        try:
+            self._open(folder)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, folder: Path) -> None:
+        (folder / "logging.properties").write_text(_LOGGING)
+        for attempt in range(1, _START_ATTEMPTS + 1):
+            self._ports = _free_ports()
+            self._write_properties(folder)
+            if attempt == 1:
+                self._format(folder)
+            try:
+                self.start()
+            except Unavailable:
+                # Another process may have taken a port between our look and the broker's bind.
+                if attempt == _START_ATTEMPTS or "Address already in use" not in self.log:
+                    raise
+            else:
+                return
+
+    def start(self) -> None:
+        """Start the broker again on the same data and ports; returns when it answers."""
+        check(self._broker is None, "the broker is running already")
+        folder = self.folder
+        with (folder / "broker.log").open("ab") as log:
+            self._broker = subprocess.Popen(
+                [*self._java(folder), "kafka.Kafka", f"{folder}/server.properties"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._tell_watch(str(self._broker.pid))
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        """SIGKILL: the broker gets no chance to write anything. Its data stays."""
+        self._end(signal.SIGKILL)
+
+    def stop(self, wait_seconds_max: float = 30.0) -> None:
+        """SIGTERM and wait for a clean end. Its data stays."""
+        self._end(signal.SIGTERM, wait_seconds_max)
+
+    def pause(self) -> None:
+        """SIGSTOP: connections stay open and nothing answers."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT after `pause`."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def close(self) -> None:
+        """End the broker and remove its folder. Idempotent."""
+        if self._broker is not None:
+            self.kill()
+        if self._watch is not None:
+            watch, self._watch = self._watch, None
+            if watch.stdin is not None:
+                watch.stdin.close()
+            watch.wait(timeout=30)
+        self._folder = None
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._broker is None:
+            raise Unavailable("SOURCE_DOWN", "the test broker is not running")
+        return self._broker
+
+    def _end(self, how: signal.Signals, wait_seconds_max: float = 30.0) -> None:
+        broker = self._running()
+        broker.send_signal(how)
+        try:
+            broker.wait(wait_seconds_max)
+        except subprocess.TimeoutExpired:
+            broker.kill()
+            broker.wait()
+        self._broker = None
+        self._tell_watch("")
+
+    def _tell_watch(self, line: str) -> None:
+        if self._watch is not None and self._watch.stdin is not None:
+            self._watch.stdin.write(line + "\n")
+            self._watch.stdin.flush()
+
+    def _java(self, folder: Path) -> list[str]:
+        return [
+            "java",
+            f"-Xmx{self._heap_megabytes}m",
+            "-XX:+UseSerialGC",
+            f"-Dlog4j2.configurationFile={folder}/logging.properties",
+            "-cp",
+            f"{jars(self._cache)}/*",
+        ]
+
+    def _format(self, folder: Path) -> None:
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # The storage tool takes a leading dash for an option.
+        cluster = cluster if not cluster.startswith("-") else f"A{cluster[1:]}"
+        done = subprocess.run(
+            [*self._java(folder), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", f"{folder}/server.properties"],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=self._start_seconds_max,
+        )
+        if done.returncode != 0:
+            raise Unavailable("SOURCE_DOWN", f"the storage tool failed: {(done.stdout + done.stderr).strip()[-1000:]}")
+
+    def _write_properties(self, folder: Path) -> None:
+        port, controller_port, sasl_port = self._ports
+        listeners = {"PLAINTEXT": port, "CONTROLLER": controller_port}
+        settings = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": f"1@{_HOST}:{controller_port}",
+            "controller.listener.names": "CONTROLLER",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT",
+            "log.dirs": f"{folder}/data",
+            "offsets.topic.replication.factor": "1",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "share.coordinator.state.topic.replication.factor": "1",
+            "share.coordinator.state.topic.min.isr": "1",
+            "group.initial.rebalance.delay.ms": "0",
+            "offsets.topic.num.partitions": "4",
+            "transaction.state.log.num.partitions": "4",
+            "auto.create.topics.enable": "false",
+            # The controller refuses a killed broker's successor until the old session has ended: 9 s by default.
+            "broker.session.timeout.ms": "3000",
+            "broker.heartbeat.interval.ms": "500",
+            # Quick groups: short sessions are allowed, and the newer protocol's server-side intervals are short.
+            "group.min.session.timeout.ms": "1000",
+            "group.consumer.min.session.timeout.ms": "1000",
+            "group.consumer.session.timeout.ms": "6000",
+            "group.consumer.min.heartbeat.interval.ms": "100",
+            "group.consumer.heartbeat.interval.ms": "300",
+        }
+        if self._users:
+            listeners["SASL_PLAINTEXT"] = sasl_port
+            known = " ".join(f'user_{name}="{password}"' for name, password in self._users.items())
+            settings |= {
+                "sasl.enabled.mechanisms": "PLAIN",
+                "listener.name.sasl_plaintext.plain.sasl.jaas.config": f"{_PLAIN_LOGIN} required {known};",
+                "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+                "super.users": "User:ANONYMOUS",
+            }
+        settings["listeners"] = ",".join(f"{name}://{_HOST}:{number}" for name, number in listeners.items())
+        settings["advertised.listeners"] = ",".join(
+            f"{name}://{_HOST}:{number}" for name, number in listeners.items() if name != "CONTROLLER"
+        )
+        settings |= self._properties
+        (folder / "server.properties").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + self._start_seconds_max
+        while time.monotonic() < deadline:
+            if self._running().poll() is not None:
+                raise Unavailable("SOURCE_DOWN", f"the test broker ended by itself: {self.log[-2000:]}")
+            if _listens(self._ports[0]) and _answers(self.servers):
+                return
+            time.sleep(0.05)
+        raise Unavailable("SOURCE_DOWN", f"the test broker did not answer within {self._start_seconds_max:g} s: {self.log[-2000:]}")
+
+
+class EmbeddedKafka:
+    """librdkafka's mock cluster inside this process: no JVM, ready at once, for demos and quick tests.
+
+    Topics come into being by producing to them. It has no topic ids and no admin requests, keeps about 5 MB of each partition and
+    drops what is older, and checks less than a broker does: what the guarantee rests on is tested against `RealKafka`.
+    """
+
+    def __init__(self, brokers: int = 1) -> None:
+        self._brokers = brokers
+        self._client: Any = None
+        self.servers = ""
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Start the brokers and learn their addresses."""
+        from confluent_kafka import Producer
+
+        self._client = Producer({"test.mock.num.brokers": self._brokers, "log_level": 0})
+        found = self._client.list_topics(timeout=10).brokers.values()
+        self.servers = ",".join(f"{broker.host}:{broker.port}" for broker in found)
+
+    def close(self) -> None:
+        """End the brokers; what they held is gone. Idempotent."""
+        self._client = None
+
+
+def _free_ports() -> tuple[int, int, int]:
+    free = []
+    for port in random.sample(_PORTS, 200):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((_HOST, port))
+            free.append(port)
+        if len(free) == 3:  # noqa: PLR2004 — the broker's, the controller's, the users'
+            return free[0], free[1], free[2]
+    raise Unavailable("SOURCE_DOWN", "no free port for a test broker")
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((_HOST, port)) == 0
+
+
+def _answers(servers: str) -> bool:
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient
+
+    admin = AdminClient({"bootstrap.servers": servers, "log_level": 0, "socket.timeout.ms": 2000})
+    try:
+        return bool(admin.list_topics(timeout=2).brokers)
+    except KafkaException:
+        return False
+
+
+def main() -> None:
+    """Start a real broker, print its address, wait until interrupted, and leave nothing behind."""
+    parser = argparse.ArgumentParser(prog="python -m landfast.testing.kafka", description=main.__doc__)
+    parser.add_argument("--cache", type=Path, default=default_cache(), help="where the jars are kept")
+    parser.add_argument("--property", action="append", default=[], metavar="NAME=VALUE", help="a broker property; repeatable")
+    given = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        RealKafka(cache=given.cache, properties=dict(pair.split("=", 1) for pair in given.property)) as kafka,
+    ):
+        print(kafka.servers, flush=True)  # noqa: T201 — the address is this command's output
+        signal.pause()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""Topics and records for tests on a broker, with a truth of what the broker acknowledged: one line per record, for an accountant."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from landfast.errors import Unavailable
+from landfast.model import Headers
+
+if TYPE_CHECKING:
+    from confluent_kafka import Message
+    from confluent_kafka.admin import AdminClient
+
+_QUIET = {"log_level": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record to produce. `partition` -1 leaves the choice to the client; `timestamp` 0 takes the present.
+
+    `fate` is what is expected of it (row, dead, skip or any), `id` the value expected in the landed row; both go to the truth only.
+    """
+
+    topic: str
+    value: bytes | None
+    partition: int = -1
+    key: bytes | None = None
+    headers: Headers = ()
+    timestamp: int = 0
+    fate: str = "row"
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """A record that the broker has, and where."""
+
+    topic: str
+    partition: int
+    offset: int
+    sha: str | None
+    fate: str
+    id: str | None = None
+
+    def line(self) -> str:
+        """As a line of truth.jsonl."""
+        known = {"topic": self.topic, "partition": self.partition, "offset": self.offset, "sha": self.sha, "fate": self.fate}
+        return json.dumps(known if self.id is None else known | {"id": self.id})
+
+
+@dataclass(slots=True)
+class Truth:
+    """What the broker acknowledged, kept in memory; safe to add to from several threads."""
+
+    records: list[Acknowledged] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, records: Iterable[Acknowledged]) -> None:
+        """Take note of acknowledged records."""
+        with self._lock:
+            self.records.extend(records)
+
+    def write(self, path: Path) -> None:
+        """Write truth.jsonl, in place of what is there."""
+        with path.open("w") as out:
+            out.writelines(record.line() + "\n" for record in self.records)
+
+
+def admin(servers: str, options: Mapping[str, str] | None = None) -> AdminClient:
+    """An admin client. Keep it referenced until its futures have resolved: a collected one never answers."""
+    from confluent_kafka.admin import AdminClient
+
+    return AdminClient({"bootstrap.servers": servers, **_QUIET, **(options or {})})
+
+
+def create_topic(
+    servers: str, topic: str, partitions: int = 1, config: Mapping[str, str] | None = None, wait_seconds_max: float = 30.0
+) -> str:
+    """Create a topic, wait until it can be written to, and return its topic id as text."""
+    from confluent_kafka import TopicCollection
+    from confluent_kafka.cimpl import NewTopic
+
+    client = admin(servers)
+    client.create_topics([NewTopic(topic, partitions, 1, config=dict(config or {}))])[topic].result(wait_seconds_max)
+    for _ in range(int(wait_seconds_max * 10)):
+        found = client.list_topics(topic, timeout=wait_seconds_max).topics[topic]
+        if found.error is None and len(found.partitions) == partitions and all(part.leader >= 0 for part in found.partitions.values()):
+            return str(client.describe_topics(TopicCollection([topic]))[topic].result(wait_seconds_max).topic_id)
+    raise Unavailable("SOURCE_DOWN", f"topic {topic} got no leaders")
+
+
+def delete_topic(servers: str, topic: str, wait_seconds_max: float = 30.0) -> None:
+    """Delete a topic and wait until the name is free again."""
+    client = admin(servers)
+    client.delete_topics([topic])[topic].result(wait_seconds_max)
+    for _ in range(int(wait_seconds_max * 10)):
+        if topic not in client.list_topics(timeout=wait_seconds_max).topics:
+            return
+    raise Unavailable("SOURCE_DOWN", f"topic {topic} did not go")
+
+
+def add_partitions(servers: str, topic: str, total: int, wait_seconds_max: float = 30.0) -> None:
+    """Grow a topic to `total` partitions."""
+    from confluent_kafka.cimpl import NewPartitions
+
+    client = admin(servers)
+    client.create_partitions([NewPartitions(topic, total)])[topic].result(wait_seconds_max)
+
+
+def delete_records(servers: str, topic: str, partition: int, before: int, wait_seconds_max: float = 30.0) -> None:
+    """Remove every record below `before`, as retention does."""
+    from confluent_kafka import TopicPartition
+
+    client = admin(servers)
+    for done in client.delete_records([TopicPartition(topic, partition, before)]).values():
+        done.result(wait_seconds_max)
+
+
+def produce(
+    servers: str,
+    records: Iterable[Record],
+    *,
+    truth: Truth | None = None,
+    options: Mapping[str, Any] | None = None,
+    flush_seconds_max: float = 120.0,
+) -> list[Acknowledged]:
+    """Produce records, idempotently, and return what the broker acknowledged, in the order of the acknowledgements.
+
+    Raises:
+        Unavailable: a record was refused or not acknowledged in time; what was acknowledged is in `truth`.
+    """
+    from confluent_kafka import Producer
+
+    client = Producer({"bootstrap.servers": servers, "enable.idempotence": True, "linger.ms": 5, **_QUIET, **(options or {})})
+    return _send(client, records, truth, flush_seconds_max)
+
+
+def produce_transactions(
+    servers: str,
+    transactions: Sequence[tuple[bool, Sequence[Record]]],
+    *,
+    truth: Truth | None = None,
+    identity: str = "landfast-test-producer",
+    wait_seconds_max: float = 60.0,
+) -> list[Acknowledged]:
+    """Produce each group of records in a transaction of its own, committed where its flag is true and aborted where it is not.
+
+    Returns what was committed: aborted records must never be seen again.
+    """
+    from confluent_kafka import Producer
+
+    client = Producer({"bootstrap.servers": servers, "transactional.id": identity, "linger.ms": 5, **_QUIET})
+    client.init_transactions(wait_seconds_max)
+    committed: list[Acknowledged] = []
+    for commits, records in transactions:
+        client.begin_transaction()
+        sent = _send(client, records, None, wait_seconds_max)
+        if commits:
+            client.commit_transaction(wait_seconds_max)
+            committed.extend(sent)
+        else:
+            client.abort_transaction(wait_seconds_max)
+    if truth is not None:
+        truth.add(committed)
+    return committed
+
+
+def _send(client: Any, records: Iterable[Record], truth: Truth | None, flush_seconds_max: float) -> list[Acknowledged]:
+    acknowledged: list[Acknowledged] = []
+    refused: list[str] = []
+    for record in records:
+
+        def delivered(error: object, message: Message, record: Record = record) -> None:
+            if error is not None:
+                refused.append(str(error))
+                return
+            sha = None if record.value is None else hashlib.sha256(record.value).hexdigest()
+            acknowledged.append(Acknowledged(record.topic, message.partition() or 0, message.offset() or 0, sha, record.fate, record.id))
+
+        given = {"timestamp": record.timestamp} if record.timestamp else {}
+        headers = list(record.headers) or None
+        while True:
+            try:
+                client.produce(
+                    record.topic, record.value, record.key, **given, partition=record.partition, headers=headers, on_delivery=delivered
+                )
+            except BufferError:
+                client.poll(0.1)
+            else:
+                break
+        client.poll(0)
+    left = client.flush(flush_seconds_max)
+    if truth is not None:
+        truth.add(acknowledged)
+    if refused or left:
+        raise Unavailable("SOURCE_DOWN", f"{len(refused)} records were refused and {left} not acknowledged: {refused[:1]}")
+    return acknowledged
