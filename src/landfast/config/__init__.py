@@ -1,0 +1,40 @@
+"""Settings: one frozen tree, loaded from one file and the environment, refused whole when anything in it is wrong.
+
+This package alone reads the environment.
+"""
+
+from __future__ import annotations
+
+from landfast.config.load import from_mapping, load
+from landfast.config.options import MASK, Options
+from landfast.config.reference import reference
+from landfast.config.settings import (
+    BatchSettings,
+    DeadLetterSettings,
+    DecodeSettings,
+    EngineSettings,
+    MetricsSettings,
+    RetrySettings,
+    RouteSettings,
+    Settings,
+    SinkSettings,
+    SourceSettings,
+)
+
+__all__ = [
+    "MASK",
+    "BatchSettings",
+    "DeadLetterSettings",
+    "DecodeSettings",
+    "EngineSettings",
+    "MetricsSettings",
+    "Options",
+    "RetrySettings",
+    "RouteSettings",
+    "Settings",
+    "SinkSettings",
+    "SourceSettings",
+    "from_mapping",
+    "load",
+    "reference",
+]

@@ -1,0 +1,215 @@
+"""From a file and the environment to `Settings`, or to one error that names everything that is wrong."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import tomllib
+import typing
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ValidationError
+
+from landfast.config.faults import SHARED, Fault, Place, all_of, faults_of, misconfigured
+from landfast.config.relations import relation_faults
+from landfast.config.settings import RouteSettings, Settings
+from landfast.errors import Misconfigured
+
+PREFIX = "LANDFAST_"
+_FILE_BYTES_MAX = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """The settings as written, before they mean anything. `origins` says which variable set a place."""
+
+    body: dict[str, Any]
+    origins: Mapping[Place, str]
+
+
+def load(path: str | Path, environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings in a TOML file, with `LANDFAST_SECTION__KEY` variables laid over it.
+
+    `environment` is the process's own when it is None. Relative paths are relative to the file. Nothing is read but this file.
+
+    Raises:
+        Misconfigured: with every fault of the file at once, each with its place.
+    """
+    file = Path(path)
+    document = _overlaid(_parsed(file), os.environ if environment is None else environment)
+    return _settings(document, folder=file.resolve().parent, label=str(path))
+
+
+def from_mapping(body: Mapping[str, Any], *, folder: str | Path = ".", label: str = "the settings") -> Settings:
+    """The settings in a mapping with the structure of the file. The environment has no say here.
+
+    Raises:
+        Misconfigured: as `load` does.
+    """
+    return _settings(_Document(deepcopy(dict(body)), {}), folder=Path(folder).resolve(), label=label)
+
+
+def _parsed(file: Path) -> dict[str, Any]:
+    next_step = "Name a settings file; `landfast init` writes one."
+    try:
+        with file.open("rb") as opened:
+            text = opened.read(_FILE_BYTES_MAX + 1)
+        if len(text) > _FILE_BYTES_MAX:
+            raise misconfigured("CONFIG_UNREADABLE", f"{file}: larger than 1 MiB, which no settings file is", next_step=next_step)
+        return tomllib.loads(text.decode())
+    except OSError as error:
+        raise misconfigured("CONFIG_UNREADABLE", f"{file}: cannot be read ({error.strerror})", next_step=next_step) from error
+    except UnicodeDecodeError as error:
+        raise misconfigured("CONFIG_UNREADABLE", f"{file}: not UTF-8 text", next_step=next_step) from error
+    except tomllib.TOMLDecodeError as error:
+        raise misconfigured("CONFIG_UNREADABLE", f"{file}: not TOML: {error}", next_step="Correct the file at that line.") from error
+
+
+def _overlaid(body: dict[str, Any], environment: Mapping[str, str]) -> _Document:
+    """The document with variables laid over it.
+
+    Variables without a double underscore, except `LANDFAST_NAME`, are not settings: platforms invent such names
+    (`LANDFAST_SERVICE_HOST` for a Kubernetes service called landfast).
+    """
+    origins: dict[Place, str] = {}
+    for variable in sorted(environment):
+        rest = variable.removeprefix(PREFIX)
+        if rest == variable or ("__" not in rest and rest != "NAME"):
+            continue
+        place: Place = tuple(int(part) if part.isdigit() else part.lower() for part in rest.split("__"))
+        _put(body, place, _read(place, environment[variable]), variable)
+        origins[place] = variable
+    return _Document(body, origins)
+
+
+def _put(body: dict[str, Any], place: Place, value: object, variable: str) -> None:
+    inner: Any = body
+    for part, following in itertools.pairwise(place):
+        if isinstance(part, str) and isinstance(inner, dict):
+            inner = inner.setdefault(part, {} if isinstance(following, str) else [])
+        elif isinstance(part, int) and isinstance(inner, list) and part < len(inner):
+            inner = inner[part]
+        else:
+            raise _no_place(variable)
+    if not (isinstance(inner, dict) and isinstance(place[-1], str)):
+        raise _no_place(variable)
+    inner[place[-1]] = value
+
+
+def _no_place(variable: str) -> Misconfigured:
+    return misconfigured("CONFIG_UNKNOWN", f"{variable}: the settings have no such place", next_step="Correct or unset the variable.")
+
+
+def _read(place: Place, text: str) -> object:
+    """A variable's value: text where the setting is a text, what TOML makes of it elsewhere (`[1, 2]`, `5`, `true`)."""
+    if _is_text(place):
+        return text
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _is_text(place: Place) -> bool:
+    names = [part for part in place if isinstance(part, str) and part != "routes"]
+    model: type[BaseModel] = RouteSettings if names and (names[0] in SHARED or place[0] == "routes") else Settings
+    for index, name in enumerate(names):
+        field = model.model_fields.get(name)
+        if field is None:
+            return False
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            model = kind
+            continue
+        # Below a section there are only maps of text: columns and options.
+        return index < len(names) - 1 or kind in (str, str | None) or typing.get_origin(kind) is Literal
+    return False
+
+
+def _settings(document: _Document, *, folder: Path, label: str) -> Settings:
+    body = document.body
+    routed = body.get("routes", []) != []
+    try:
+        settings = _rooted(Settings.model_validate(_normal(body, routed=routed)), folder)
+    except ValidationError as error:
+        faults = faults_of(error)
+    else:
+        faults = relation_faults(settings)
+        if not faults:
+            return settings
+    raise all_of([_named(_relocated(fault, body, routed=routed), document.origins) for fault in faults], label)
+
+
+def _normal(body: Mapping[str, Any], *, routed: bool) -> dict[str, Any]:
+    """The document with its routes spelled out: what a route leaves out comes from the top, key by key."""
+    top = {key: value for key, value in body.items() if key not in SHARED and key != "routes"}
+    shared = {key: body[key] for key in SHARED if key in body}
+    if not routed:
+        source = body.get("source")
+        topics = {key: source[key] for key in ("topics", "topic_pattern") if key in source} if isinstance(source, Mapping) else {}
+        # A name that is missing or no text is reported where it is written; the route needs one all the same.
+        name = body["name"] if isinstance(body.get("name"), str) else "pipeline"
+        return {**top, "routes": [{"sink": {}, **shared, **topics, "name": name}]}
+    if not isinstance(body["routes"], list):
+        return {**top, "routes": body["routes"]}
+    return {**top, "routes": [_merged(route, shared) if isinstance(route, Mapping) else route for route in body["routes"]]}
+
+
+def _merged(route: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(route)
+    for key, defaults in shared.items():
+        own = route.get(key, {})
+        result[key] = {**defaults, **own} if isinstance(defaults, Mapping) and isinstance(own, Mapping) else route.get(key, defaults)
+    result.setdefault("sink", {})
+    return result
+
+
+def _relocated(fault: Fault, body: Mapping[str, Any], *, routed: bool) -> Fault:
+    """The fault at the place where the user wrote what is wrong, not where the normal form has it."""
+    place = fault.place
+    if len(place) > 2 and place[0] == "routes" and isinstance(place[1], int):  # noqa: PLR2004 — routes, index, key
+        inner = place[2:]
+        if not routed:
+            return fault.at(("source", *inner) if inner[0] in ("topics", "topic_pattern") else inner)
+        if inner[0] in SHARED and not _written(body["routes"][place[1]], inner) and _written(body, inner):
+            return fault.at(inner)
+    return fault
+
+
+def _written(body: object, place: Place) -> bool:
+    for part in place:
+        if not (isinstance(body, Mapping) and part in body):
+            return False
+        body = body[part]
+    return True
+
+
+def _rooted(settings: Settings, folder: Path) -> Settings:
+    """The settings with relative paths made absolute, with the group and the routes' topics filled in."""
+    source = settings.source
+    topics = source.topics
+    if not topics and source.topic_pattern is None:
+        topics = tuple(dict.fromkeys(topic for route in settings.routes for topic in route.topics))
+    source = source.model_copy(update={"topics": topics, "group": settings.group, "options": source.options.under(folder)})
+    routes = tuple(_rooted_route(route, folder) for route in settings.routes)
+    return settings.model_copy(update={"source": source, "routes": routes})
+
+
+def _rooted_route(route: RouteSettings, folder: Path) -> RouteSettings:
+    sink = route.sink
+    path = sink.path if re.match(r"^[A-Za-z][A-Za-z0-9+.-]*://", sink.path) else os.path.normpath(folder / sink.path)
+    update = {"path": path.rstrip("/") or path, "storage_options": sink.storage_options.under(folder)}
+    return route.model_copy(update={"sink": sink.model_copy(update=update)})
+
+
+def _named(fault: Fault, origins: Mapping[Place, str]) -> Fault:
+    """The fault with the variable that set its place, or that made a place which is unknown."""
+    for place, variable in origins.items():
+        if fault.place[: len(place)] == place or (fault.code == "CONFIG_UNKNOWN" and place[: len(fault.place)] == fault.place):
+            return fault.because(f"set by {variable}")
+    return fault

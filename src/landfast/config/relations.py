@@ -1,0 +1,121 @@
+"""What must hold between settings, each with its reason: found out before the first read, not in the middle of the night."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+
+from landfast.config.faults import Fault, Place
+from landfast.config.settings import RouteSettings, Settings
+
+_TOPIC = re.compile(r"^[A-Za-z0-9._-]{1,249}$")
+
+
+def relation_faults(settings: Settings) -> list[Fault]:
+    """The faults of settings that are each sound on their own."""
+    return [*_source(settings), *_engine(settings), *_routes(settings), *itertools.chain.from_iterable(_each(settings))]
+
+
+def _invalid(place: Place, words: str) -> Fault:
+    return Fault(place, "CONFIG_INVALID", words)
+
+
+def _missing(place: Place, words: str) -> Fault:
+    return Fault(place, "CONFIG_MISSING", f"is missing: {words}")
+
+
+def _topics(place: Place, topics: tuple[str, ...], pattern: str | None) -> Iterator[Fault]:
+    for topic in topics:
+        if not _TOPIC.match(topic):
+            yield _invalid((*place, "topics"), f"{topic!r} is not a topic name (letters, digits, `.`, `_`, `-`)")
+    for topic in sorted({topic for topic in topics if topics.count(topic) > 1}):
+        yield _invalid((*place, "topics"), f"{topic} is there twice")
+    if pattern is None:
+        return
+    # librdkafka takes a subscription for a pattern only where it begins with ^; without it the name would match nothing, silently.
+    if not pattern.startswith("^"):
+        yield _invalid((*place, "topic_pattern"), "must start with ^")
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        yield _invalid((*place, "topic_pattern"), f"is not a regular expression: {error}")
+
+
+def _source(settings: Settings) -> Iterator[Fault]:
+    source = settings.source
+    yield from _topics(("source",), source.topics, source.topic_pattern)
+    if source.topics and source.topic_pattern is not None:
+        yield _invalid(("source", "topic_pattern"), "give topics or topic_pattern, not both")
+    if not source.topics and source.topic_pattern is None:
+        yield _missing(("source", "topics"), "name the topics, or give topic_pattern")
+    if source.start == "timestamp" and source.start_at is None:
+        yield _missing(("source", "start_at"), 'start = "timestamp" needs the time')
+    if source.start != "timestamp" and source.start_at is not None:
+        yield _invalid(("source", "start_at"), 'has an effect only with start = "timestamp"')
+
+
+def _engine(settings: Settings) -> Iterator[Fault]:
+    engine, retry = settings.engine, settings.engine.retry
+    if retry.first_wait_seconds > retry.wait_seconds_max:
+        yield _invalid(("engine", "retry", "first_wait_seconds"), "must not be longer than wait_seconds_max: waits only grow")
+    if retry.wait_seconds_max > retry.total_seconds:
+        yield _invalid(("engine", "retry", "wait_seconds_max"), "must not be longer than total_seconds: one wait would use up all the time")
+    # The engine polls between two acts of its own; an act as long as the interval would lose the membership.
+    if engine.maintain_seconds * 2 > settings.source.poll_interval_seconds_max:
+        yield _invalid(("engine", "maintain_seconds"), "must not be longer than half of source.poll_interval_seconds_max")
+
+
+def _routes(settings: Settings) -> Iterator[Fault]:
+    routes = settings.routes
+    for index, route in enumerate(routes):
+        place: Place = ("routes", index)
+        earlier = routes[:index]
+        if len(routes) > 1 and any(other.name == route.name for other in earlier):
+            yield _invalid((*place, "name"), f"{route.name} is the name of two routes")
+        for other in earlier:
+            yield from _same_table(place, route, other)
+    for topic in dict.fromkeys(settings.source.topics):
+        takers = [route.name for route in routes if route.takes(topic)]
+        if not takers:
+            yield _invalid(("source", "topics"), f"no route takes the topic {topic}: its records would land nowhere")
+        if len(takers) > 1:
+            yield _invalid(("routes",), f"the topic {topic} is taken by the routes {' and '.join(takers)}: every record has one place")
+    named = {topic for route in routes for topic in route.topics}
+    if settings.source.topics:
+        for topic in sorted(named - set(settings.source.topics)):
+            yield _invalid(("routes",), f"the topic {topic} of a route is not in source.topics: it would never be read")
+
+
+def _same_table(place: Place, route: RouteSettings, other: RouteSettings) -> Iterator[Fault]:
+    own = {route.sink.path, f"{route.sink.path}__dead_letters"}
+    # Two committers on one table would refuse each other for ever; dead letters of one among the rows of the other would be worse.
+    if own & {other.sink.path, f"{other.sink.path}__dead_letters"}:
+        yield _invalid((*place, "sink", "path"), f"the routes {other.name} and {route.name} share a table: give each its own")
+
+
+def _each(settings: Settings) -> Iterator[Iterator[Fault]]:
+    for index, route in enumerate(settings.routes):
+        yield _route(settings, ("routes", index), route)
+
+
+def _route(settings: Settings, place: Place, route: RouteSettings) -> Iterator[Fault]:
+    decode, batch, sink = route.decode, route.batch, route.sink
+    if len(settings.routes) > 1 or route.topics != settings.source.topics:
+        yield from _topics(place, route.topics, route.topic_pattern)
+        if not route.topics and route.topic_pattern is None:
+            yield _missing((*place, "topics"), "name the topics, or give topic_pattern")
+    # A lane that may not hold one batch is held before the batch is full: every batch would wait for its age.
+    if batch.bytes > settings.engine.memory_bytes:
+        yield _invalid(
+            (*place, "batch", "bytes"),
+            f"must not be more than engine.memory_bytes ({settings.engine.memory_bytes} bytes): it would never be full",
+        )
+    if decode.format == "raw" and decode.columns:
+        yield _invalid((*place, "decode", "columns"), 'must be empty with format = "raw", which has one column of its own')
+    if decode.columns:
+        for column in sink.partition_by:
+            if column not in decode.columns and not column.startswith("_"):
+                yield _invalid((*place, "sink", "partition_by"), f"{column} is not among decode.columns")
+    for column in sorted({column for column in sink.partition_by if sink.partition_by.count(column) > 1}):
+        yield _invalid((*place, "sink", "partition_by"), f"{column} is there twice")

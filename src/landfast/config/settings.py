@@ -1,0 +1,291 @@
+"""The settings of a pipeline as one frozen tree: names, defaults, bounds and descriptions. The names are a contract with users.
+
+The reference page `docs/reference/settings.md` is generated from these fields, so a description is written for users.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+from landfast.config.options import Options, mask_uri
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+_UNITS = {"": 1, "b": 1, "kib": KIB, "mib": MIB, "gib": GIB, "tib": 1 << 40, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*$")
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+
+def parse_bytes(value: object) -> object:
+    """A number of bytes from "128 MiB"; anything that is not text passes through to be judged by the field."""
+    if not isinstance(value, str):
+        return value
+    match = _SIZE.match(value)
+    if match is None or match[2].lower() not in _UNITS:
+        message = 'a size is a number with a unit, such as "128 MiB" (B, KiB, MiB, GiB, TiB, kB, MB, GB, TB)'
+        raise ValueError(message)
+    return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def _parse_options(value: object) -> object:
+    return Options(value) if isinstance(value, Mapping) and not isinstance(value, Options) else value
+
+
+ByteSize = Annotated[int, BeforeValidator(parse_bytes)]
+OptionMap = Annotated[Options, BeforeValidator(_parse_options), PlainSerializer(lambda options: options.masked())]
+Location = Annotated[str, PlainSerializer(mask_uri)]
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, strict, and without room for unknown keys."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.model_dump(mode='json')})"
+
+    __str__ = __repr__
+
+
+class SourceSettings(Section):
+    """Where events come from."""
+
+    kind: Literal["kafka"] = Field(default="kafka", description="The kind of source.")
+    servers: str = Field(min_length=1, max_length=4096, description="Bootstrap servers, `host:port`, separated by commas.")
+    topics: tuple[str, ...] = Field(
+        default=(),
+        max_length=10_000,
+        strict=False,
+        description="The topics to read, by name. With routes, the topics that the routes name.",
+    )
+    topic_pattern: str | None = Field(
+        default=None,
+        min_length=2,
+        max_length=1000,
+        description="A regular expression that starts with `^`; topics that match are read, also those made later.",
+    )
+    group: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=249,
+        description="The consumer group, which only shares out partitions. None: `landfast-<name>`.",
+    )
+    start: Literal["earliest", "latest", "timestamp"] = Field(
+        default="earliest", description="Where to start a stream that the sink has never seen; otherwise the sink's own position says."
+    )
+    start_at: AwareDatetime | None = Field(
+        default=None, description='With `start = "timestamp"`: the first record at or after this time, a TOML date-time with its offset.'
+    )
+    protocol: Literal["classic", "consumer"] = Field(
+        default="classic", description="The group protocol: classic with cooperative-sticky assignment, or KIP-848 (brokers from 4.0)."
+    )
+    instance_id: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=249,
+        description="Static membership: a name that is unique to this worker and survives its restarts.",
+    )
+    poll_interval_seconds_max: float = Field(
+        default=300.0,
+        ge=10,
+        le=86_400,
+        description="The broker gives this worker's partitions away when it has not polled for so long (`max.poll.interval.ms`).",
+    )
+    options: OptionMap = Field(
+        default_factory=Options,
+        description="librdkafka settings by their own names, such as `security.protocol`; secrets as `env:NAME` or `file:PATH`. "
+        "What Landfast owns is refused (auto commit, offset reset, isolation).",
+    )
+
+
+class DecodeSettings(Section):
+    """How bytes become columns."""
+
+    format: Literal["json", "raw"] = Field(
+        default="json", description="`json`: one object per record. `raw`: the value's bytes in one column."
+    )
+    unknown_fields: Literal["rescue", "dead", "evolve"] = Field(
+        default="rescue",
+        description="Fields that no column takes: kept as JSON text in `_rescued`, the record refused as a dead letter, "
+        "or a column added to the table.",
+    )
+    tombstones: Literal["skip", "dead"] = Field(
+        default="skip", description="Records without a value: skipped and counted under that reason, or dead letters."
+    )
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        max_length=10_000,
+        description='Column name to type, such as `"string not null"`, `"timestamp"`, `"decimal(12,2)"`. Empty: the '
+        "columns of the table, which must exist.",
+    )
+    record_bytes_max: ByteSize = Field(default=64 * MIB, ge=KIB, le=GIB, description="A larger record is a dead letter.")
+    depth_max: int = Field(default=64, ge=1, le=512, description="A record nested deeper is a dead letter.")
+
+
+class SinkSettings(Section):
+    """Where events land."""
+
+    kind: Literal["delta"] = Field(default="delta", description="The kind of sink.")
+    path: Location = Field(
+        min_length=1,
+        max_length=4096,
+        description="The Delta table: a path, relative to the settings file, or a URI such as `s3://bucket/table`.",
+    )
+    partition_by: tuple[str, ...] = Field(
+        default=(), max_length=16, strict=False, description="Columns that partition a table which is created here."
+    )
+    storage_options: OptionMap = Field(
+        default_factory=Options, description="Options of the object store, as deltalake names them; secrets as `env:NAME` or `file:PATH`."
+    )
+    adopt: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=100,
+        description="The former name of this pipeline, to take its table over after a rename.",
+    )
+    accept_topic_ids: tuple[str, ...] = Field(
+        default=(),
+        max_length=1000,
+        strict=False,
+        description="Topic ids that may continue the table although the topic was deleted and created again.",
+    )
+    accept_lineage_version: int = Field(
+        default=-1,
+        ge=-1,
+        le=2**62,
+        description="Restores and overwrites by others up to this table version were looked at and are accepted. -1: none.",
+    )
+    checkpoint_commits: int = Field(default=50, ge=1, le=10_000, description="Commits between two checkpoints of the table's log.")
+    compression_level: int = Field(default=1, ge=1, le=22, description="The level of ZSTD in the data files.")
+    row_group_rows_max: int = Field(default=500_000, ge=1, le=50_000_000, description="Rows in one row group of a data file.")
+    file_bytes_target: ByteSize = Field(
+        default=512 * MIB, ge=MIB, le=16 * GIB, description="A batch that is larger in memory is split into several files."
+    )
+
+
+class BatchSettings(Section):
+    """When a batch is cut: whichever comes first."""
+
+    rows: int = Field(default=500_000, ge=1, le=50_000_000, description="Records in a batch.")
+    bytes: ByteSize = Field(default=128 * MIB, ge=KIB, le=16 * GIB, description="Bytes of keys, values and headers in a batch.")
+    seconds: float = Field(default=5.0, ge=0.01, le=3600, description="Age of the oldest record in a batch: this bounds the latency.")
+
+
+class DeadLetterSettings(Section):
+    """When so many records are refused that the lane halts rather than drain a topic into the dead letters."""
+
+    max_share: float = Field(
+        default=0.05, ge=0, le=1, description="Share of refused records among the last 10,000, above which the lane halts."
+    )
+    max_in_a_row: int = Field(default=1000, ge=1, le=100_000_000, description="Refused records in a row at which the lane halts.")
+
+
+class RetrySettings(Section):
+    """How long to try again what fails for now, such as a store that does not answer; after that the lane halts."""
+
+    attempts: int = Field(default=10, ge=1, le=1000, description="Attempts in all.")
+    first_wait_seconds: float = Field(
+        default=0.1, ge=0.001, le=60, description="The wait before the second attempt; it doubles from there, with jitter."
+    )
+    wait_seconds_max: float = Field(default=15.0, ge=0.001, le=600, description="The longest wait between two attempts.")
+    total_seconds: float = Field(default=300.0, ge=0.1, le=86_400, description="Time for all attempts together.")
+
+
+class EngineSettings(Section):
+    """The engine: memory, threads, deadlines."""
+
+    memory_bytes: ByteSize = Field(
+        default=512 * MIB, ge=MIB, le=1024 * GIB, description="Records read and batches staged that are held at once; then reading stops."
+    )
+    staging_threads: int | None = Field(default=None, ge=1, le=256, description="Threads that decode and write files. None: one per core.")
+    poll_records: int = Field(default=10_000, ge=1, le=1_000_000, description="About how many records one poll asks for.")
+    poll_seconds: float = Field(default=0.1, ge=0.001, le=1, description="The longest wait of one poll; membership is kept between two.")
+    shutdown_seconds: float = Field(
+        default=30.0,
+        ge=0,
+        le=3600,
+        description="On a stop: time to land what is read. What has not landed then is read again at the next start.",
+    )
+    revoke_share: float = Field(
+        default=0.2,
+        ge=0.001,
+        le=0.5,
+        description="On a rebalance: the share of `source.poll_interval_seconds_max` in which to land what is read of a lost stream.",
+    )
+    stall_seconds: float = Field(
+        default=300.0, ge=1, le=86_400, description="A stream with lag that brings nothing for so long is halted: never a silent stop."
+    )
+    open_wait_seconds: float = Field(
+        default=60.0, ge=0, le=86_400, description="How long to wait at the start for a broker or store that does not answer."
+    )
+    maintain_seconds: float = Field(
+        default=1.0, ge=0.01, le=600, description="Time for one round of maintenance: checkpoints, clean-up, compaction."
+    )
+    retry: RetrySettings = Field(default=RetrySettings(), description="Attempts and waits.")
+
+
+class MetricsSettings(Section):
+    """Prometheus metrics, `/health` and `/ready`."""
+
+    port: int | None = Field(default=None, ge=0, le=65_535, description="The port to serve on; 0 takes a free one. None: not served.")
+    host: str = Field(default="127.0.0.1", min_length=1, max_length=255, description="The address to serve on.")
+
+
+class RouteSettings(Section):
+    """A route: which topics go to which sink. What it leaves out comes from the sections of the same names at the top."""
+
+    name: str = Field(min_length=1, max_length=100, pattern=NAME_PATTERN, description="The route's name, in logs, metrics and reports.")
+    topics: tuple[str, ...] = Field(default=(), max_length=10_000, strict=False, description="The topics of this route, by name.")
+    topic_pattern: str | None = Field(
+        default=None, min_length=2, max_length=1000, description="A regular expression that starts with `^`, for topics of this route."
+    )
+    decode: DecodeSettings = Field(default=DecodeSettings(), description="As `[decode]`.")
+    sink: SinkSettings = Field(description="As `[sink]`.")
+    batch: BatchSettings = Field(default=BatchSettings(), description="As `[batch]`.")
+    dead_letters: DeadLetterSettings = Field(default=DeadLetterSettings(), description="As `[dead_letters]`.")
+
+    def takes(self, topic: str) -> bool:
+        """Whether the topic is of this route."""
+        return topic in self.topics or (self.topic_pattern is not None and re.search(self.topic_pattern, topic) is not None)
+
+
+class Settings(Section):
+    """A whole pipeline. `routes` is never empty: without `[[routes]]` in the file, the top-level sections make the one route."""
+
+    name: str = Field(
+        min_length=1, max_length=100, pattern=NAME_PATTERN, description="The pipeline's name. Renaming it changes no position."
+    )
+    source: SourceSettings = Field(description="Where events come from.")
+    engine: EngineSettings = Field(default=EngineSettings(), description="Memory, threads, deadlines.")
+    metrics: MetricsSettings = Field(default=MetricsSettings(), description="Metrics, health and readiness.")
+    routes: tuple[RouteSettings, ...] = Field(min_length=1, max_length=1000, strict=False, description="The routes.")
+
+    @property
+    def group(self) -> str:
+        """The consumer group."""
+        return self.source.group or f"landfast-{self.name}"
+
+    @property
+    def revoke_seconds(self) -> float:
+        """How long a revoke may take to land what is in flight."""
+        return self.source.poll_interval_seconds_max * self.engine.revoke_share
+
+    def effective(self) -> dict[str, Any]:
+        """The whole tree, defaults included, secrets masked."""
+        return self.model_dump(mode="json")
+
+    def digest(self) -> str:
+        """A SHA-256 of the effective settings. Secrets have no part in it: a rotated password is the same pipeline."""
+        return hashlib.sha256(json.dumps(self.effective(), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def start_milliseconds(moment: datetime) -> int:
+    """A moment in milliseconds since the epoch, as Kafka counts."""
+    return int(moment.timestamp() * 1000)

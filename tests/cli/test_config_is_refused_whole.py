@@ -1,0 +1,204 @@
+"""Settings that cannot be used are refused before anything is read, all faults at once, each with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from landfast.config import from_mapping, load
+from landfast.errors import Misconfigured
+
+
+def whole(**changes: Any) -> dict[str, Any]:
+    """A sound document with some sections changed key by key; a section given as None is left out."""
+    body: dict[str, Any] = {"name": "sensors", "source": {"servers": "h:1", "topics": ["t"]}, "sink": {"path": "lake/t"}}
+    for name, change in changes.items():
+        if change is None:
+            del body[name]
+        elif isinstance(change, Mapping):
+            body[name] = {key: value for key, value in {**body.get(name, {}), **change}.items() if value is not None}
+        else:
+            body[name] = change
+    return body
+
+
+def refusal(body: Mapping[str, Any]) -> Misconfigured:
+    with pytest.raises(Misconfigured) as caught:
+        from_mapping(body)
+    return caught.value
+
+
+WRONG: list[tuple[str, dict[str, Any], str, str]] = [
+    ("unknown_key", {"source": {"topicz": ["t"]}}, "CONFIG_UNKNOWN", "source.topicz: unknown key; did you mean topics?"),
+    ("unknown_section", {"snik": {}}, "CONFIG_UNKNOWN", "snik: unknown key; did you mean sink?"),
+    (
+        "key_in_the_wrong_section",
+        {"sink": {"servers": "h:1"}},
+        "CONFIG_UNKNOWN",
+        "sink.servers: unknown key here; did you mean source.servers?",
+    ),
+    ("key_at_the_top", {"columns": {}}, "CONFIG_UNKNOWN", "columns: unknown key here; did you mean decode.columns?"),
+    ("unlike_anything", {"batch": {"zzzz": 1}}, "CONFIG_UNKNOWN", "batch.zzzz: unknown key; known are bytes, rows, seconds"),
+    ("deep_key", {"engine": {"retry": {"atempts": 1}}}, "CONFIG_UNKNOWN", "engine.retry.atempts: unknown key; did you mean attempts?"),
+    ("unknown_value", {"source": {"start": "earlyest"}}, "CONFIG_UNKNOWN", "source.start: unknown value; did you mean earliest?"),
+    ("unknown_kind", {"source": {"kind": "pulsar"}}, "CONFIG_UNKNOWN", "source.kind: unknown value; known are kafka"),
+    ("value_of_another_kind", {"decode": {"format": 3}}, "CONFIG_UNKNOWN", "decode.format: unknown value; known are json, raw"),
+    ("tombstones", {"decode": {"tombstones": "drop"}}, "CONFIG_UNKNOWN", "decode.tombstones: unknown value; known are skip, dead"),
+    ("no_name", {"name": None}, "CONFIG_MISSING", "name: is missing"),
+    ("name_of_a_wrong_kind", {"name": 3}, "CONFIG_INVALID", "name: must be a text"),
+    ("name_with_a_space", {"name": "a b"}, "CONFIG_INVALID", "name: must match"),
+    ("name_too_long", {"name": "a" * 101}, "CONFIG_INVALID", "name: must have at most 100 characters"),
+    ("no_source", {"source": None}, "CONFIG_MISSING", "source: is missing"),
+    ("section_is_a_number", {"source": 3}, "CONFIG_INVALID", "source: must be a section"),
+    ("no_servers", {"source": {"servers": None}}, "CONFIG_MISSING", "source.servers: is missing"),
+    ("no_topics", {"source": {"topics": None}}, "CONFIG_MISSING", "source.topics: is missing: name the topics"),
+    ("topics_as_text", {"source": {"topics": "t"}}, "CONFIG_INVALID", "source.topics: must be a list"),
+    ("topics_and_pattern", {"source": {"topic_pattern": "^t"}}, "CONFIG_INVALID", "source.topic_pattern: give topics or topic_pattern"),
+    ("topic_name", {"source": {"topics": ["a b"]}}, "CONFIG_INVALID", "source.topics: 'a b' is not a topic name"),
+    ("topic_twice", {"source": {"topics": ["t", "t"]}}, "CONFIG_INVALID", "source.topics: t is there twice"),
+    ("pattern_start", {"source": {"topics": None, "topic_pattern": "ab"}}, "CONFIG_INVALID", "source.topic_pattern: must start with ^"),
+    ("pattern", {"source": {"topics": None, "topic_pattern": "^("}}, "CONFIG_INVALID", "source.topic_pattern: is not a regular expression"),
+    ("start_at_missing", {"source": {"start": "timestamp"}}, "CONFIG_MISSING", "source.start_at: is missing"),
+    ("start_at_not_a_time", {"source": {"start_at": "now"}}, "CONFIG_INVALID", "source.start_at: must be a TOML date-time"),
+    ("option_of_a_wrong_kind", {"source": {"options": {"a": [1]}}}, "CONFIG_INVALID", "source.options: a: an option is a text"),
+    ("options_as_a_list", {"source": {"options": [1]}}, "CONFIG_INVALID", "source.options: must be a table"),
+    ("no_sink", {"sink": None}, "CONFIG_MISSING", "sink.path: is missing"),
+    ("empty_path", {"sink": {"path": ""}}, "CONFIG_INVALID", "sink.path: must have at least 1 characters"),
+    ("rows_zero", {"batch": {"rows": 0}}, "CONFIG_INVALID", "batch.rows: must be at least 1"),
+    ("rows_as_text", {"batch": {"rows": "many"}}, "CONFIG_INVALID", "batch.rows: must be a whole number"),
+    ("rows_true", {"batch": {"rows": True}}, "CONFIG_INVALID", "batch.rows: must be a whole number"),
+    ("size", {"batch": {"bytes": "1 furlong"}}, "CONFIG_INVALID", "batch.bytes: a size is a number with a unit"),
+    ("size_without_a_number", {"batch": {"bytes": "MiB"}}, "CONFIG_INVALID", "batch.bytes: a size is a number with a unit"),
+    ("seconds", {"batch": {"seconds": 4000}}, "CONFIG_INVALID", "batch.seconds: must be at most 3600"),
+    ("seconds_nan", {"batch": {"seconds": float("nan")}}, "CONFIG_INVALID", "batch.seconds: must be"),
+    ("share", {"dead_letters": {"max_share": 1.5}}, "CONFIG_INVALID", "dead_letters.max_share: must be at most 1"),
+    ("memory", {"engine": {"memory_bytes": "64 MiB"}}, "CONFIG_INVALID", "batch.bytes: must not be more than engine.memory_bytes"),
+    (
+        "first_wait",
+        {"engine": {"retry": {"first_wait_seconds": 20}}},
+        "CONFIG_INVALID",
+        "engine.retry.first_wait_seconds: must not be longer",
+    ),
+    ("total", {"engine": {"retry": {"total_seconds": 1}}}, "CONFIG_INVALID", "engine.retry.wait_seconds_max: must not be longer"),
+    (
+        "maintenance",
+        {"source": {"poll_interval_seconds_max": 10}, "engine": {"maintain_seconds": 6}},
+        "CONFIG_INVALID",
+        "engine.maintain_seconds: must not be longer",
+    ),
+    ("raw_with_columns", {"decode": {"format": "raw", "columns": {"a": "string"}}}, "CONFIG_INVALID", "decode.columns: must be empty"),
+    ("column_kind", {"decode": {"columns": {"a": 1}}}, "CONFIG_INVALID", "decode.columns.a: must be a text"),
+    (
+        "partition",
+        {"decode": {"columns": {"a": "string"}}, "sink": {"partition_by": ["b"]}},
+        "CONFIG_INVALID",
+        "sink.partition_by: b is not among decode.columns",
+    ),
+    ("partition_twice", {"sink": {"partition_by": ["b", "b"]}}, "CONFIG_INVALID", "sink.partition_by: b is there twice"),
+    ("port", {"metrics": {"port": 70000}}, "CONFIG_INVALID", "metrics.port: must be at most 65535"),
+]
+
+
+@pytest.mark.parametrize(("changes", "code", "words"), [case[1:] for case in WRONG], ids=[case[0] for case in WRONG])
+def test_a_wrong_setting_is_refused_with_its_place(changes: dict[str, Any], code: str, words: str) -> None:
+    """Each wrong key or value is refused with its stable code, its place, and the nearest known name or the bound."""
+    error = refusal(whole(**changes))
+    assert error.code == code
+    assert words in error.message
+    assert error.next_step
+
+
+def test_all_faults_are_named_at_once() -> None:
+    """A file with many faults names them all, so that one round of corrections is enough."""
+    error = refusal(whole(source={"topicz": 1, "start": "x"}, batch={"rows": 0}, sink={"path": None}))
+    assert "4 faults" in error.message
+    assert all(place in error.message for place in ("source.topicz", "source.start", "batch.rows", "sink.path"))
+
+
+def test_all_broken_relations_are_named_at_once() -> None:
+    """Settings that are sound alone and do not fit together are named together too."""
+    error = refusal(whole(source={"topics": ["t", "t"]}, engine={"memory_bytes": "1 MiB", "retry": {"first_wait_seconds": 20}}))
+    assert "3 faults" in error.message
+
+
+def test_a_sound_file_keeps_every_value(tmp_path: Path) -> None:
+    """The file of the documentation loads, with the values that it gives and defaults for the rest."""
+    file = tmp_path / "pipeline.toml"
+    file.write_text(
+        """
+        name = "sensors"
+        [source]
+        kind = "kafka"
+        servers = "127.0.0.1:9092"
+        topics = ["sensors"]
+        group = "landfast-sensors"
+        start = "earliest"
+        options = { "fetch.wait.max.ms" = 50, "enable.ssl.certificate.verification" = false }
+        [decode]
+        format = "json"
+        unknown_fields = "rescue"
+        [decode.columns]
+        event_id = "string not null"
+        voltage = "float64"
+        [sink]
+        kind = "delta"
+        path = "lake/sensors/"
+        partition_by = ["event_id", "_topic"]
+        storage_options = { }
+        [batch]
+        rows = 500000
+        bytes = "64.5 MiB"
+        seconds = 5
+        [dead_letters]
+        max_share = 0.05
+        max_in_a_row = 1000
+        [engine]
+        memory_bytes = "1 GB"
+        """,
+        encoding="utf-8",
+    )
+    settings = load(file, {})
+    (route,) = settings.routes
+    assert (settings.name, settings.group, settings.source.topics) == ("sensors", "landfast-sensors", ("sensors",))
+    assert settings.source.options.resolve("source.options") == {"fetch.wait.max.ms": "50", "enable.ssl.certificate.verification": "false"}
+    assert (route.name, route.topics, route.decode.columns) == (
+        "sensors",
+        ("sensors",),
+        {"event_id": "string not null", "voltage": "float64"},
+    )
+    assert route.sink.path == str(tmp_path.resolve() / "lake/sensors")
+    assert (route.batch.bytes, route.batch.seconds, settings.engine.memory_bytes) == (67_633_152, 5.0, 10**9)
+    assert settings.revoke_seconds == pytest.approx(60)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "cannot be read"), (b"name = ", "not TOML"), (b"\xff\xfe", "not UTF-8"), (b"#" * (1 << 20) + b"##", "larger than 1 MiB")],
+    ids=["missing", "syntax", "encoding", "huge"],
+)
+def test_a_file_that_cannot_be_used_says_why(tmp_path: Path, content: bytes | None, words: str) -> None:
+    """A missing, broken, foreign or huge file is refused with its name and the reason."""
+    file = tmp_path / "p.toml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(Misconfigured, match=words) as caught:
+        load(file, {})
+    assert caught.value.code == "CONFIG_UNREADABLE"
+    assert str(file) in caught.value.message
+
+
+def test_the_digest_tells_settings_apart_and_ignores_secrets() -> None:
+    """Two runs with the same settings have one digest, another setting gives another, and a changed password changes nothing."""
+    first = from_mapping(whole(source={"options": {"sasl.password": "one"}}))
+    assert first.digest() == from_mapping(whole(source={"options": {"sasl.password": "two"}})).digest()
+    assert first.digest() != from_mapping(whole(source={"options": {"sasl.password": "one"}}, batch={"rows": 7})).digest()
+    assert len(first.digest()) == 64
+
+
+@pytest.mark.parametrize("path", ["s3://bucket/table", "/data/table", "abfss://c@account.dfs.core.windows.net/t"])
+def test_absolute_places_stay_as_they_are(path: str) -> None:
+    """Only relative paths are relative to the file."""
+    assert from_mapping(whole(sink={"path": path})).routes[0].sink.path == path
