@@ -1,0 +1,79 @@
+"""Batches in flight, and the one act that lands them: letters first, then the commit, then the receipt checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from landfast.core.prepare import Prepared, Work
+from landfast.core.verify import check_receipt
+from landfast.errors import Broken, check
+from landfast.model import Letter, Position, Receipt, Stream
+from landfast.ports import DeadLetters, Sink
+
+
+@dataclass(slots=True)
+class InFlight:
+    """A batch between its cut and its receipt; owned by the main thread, but for `letters_buried` while it is being landed.
+
+    `counted`: the breaker has seen its deaths.
+
+    `work` is dropped as soon as the batch is prepared: from then on its records are in the sink's staged form, or in letters.
+    """
+
+    number: int
+    ends: Mapping[Stream, Position]
+    records: Mapping[Stream, int]
+    nbytes: int
+    started_at: float
+    work: Work | None
+    future: Future[Prepared] | None = None
+    prepared: Prepared | None = None
+    letters_buried: bool = False
+    counted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """A group of batches being committed, and the generation of the flow they belong to."""
+
+    group: tuple[InFlight, ...]
+    generation: int
+    future: Future[Landed]
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """What came of a landing: the receipt, and the letters that were buried by it."""
+
+    receipt: Receipt
+    letters: tuple[Letter, ...]
+
+
+def land(group: Sequence[InFlight], sink: Sink, dead_letters: DeadLetters) -> Landed:
+    """Bury the letters, then commit the batches in one act. Runs on the committer thread; safe to repeat after Unavailable.
+
+    Raises:
+        Conflict, Rejected, Unavailable, Broken: as the sink and the dead letters do.
+    """
+    letters: list[Letter] = []
+    for item in group:
+        if not item.letters_buried:
+            letters.extend(_prepared(item).letters)
+    # Dead before passed: no commit moves a position over a record whose letter is not durable.
+    if letters:
+        dead_letters.put(letters)
+    for item in group:
+        item.letters_buried = True
+    staged = [_prepared(item).staged for item in group]
+    receipt = sink.commit(staged)
+    check_receipt(receipt, staged)
+    return Landed(receipt, tuple(letters))
+
+
+def _prepared(item: InFlight) -> Prepared:
+    check(item.prepared is not None, "a batch was landed before it was prepared")
+    if item.prepared is None:
+        raise Broken("INVARIANT_BROKEN", "unreachable")
+    return item.prepared

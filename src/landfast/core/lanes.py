@@ -1,0 +1,159 @@
+"""A lane: what the engine holds for one stream between reading a record and cutting it into a batch."""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from landfast.core.batching import below, part
+from landfast.core.breaker import Breaker
+from landfast.errors import Refusal, check
+from landfast.model import Bounds, Chunk, Cut, Halt, Position, Stream
+
+
+class LaneState(enum.Enum):
+    """What a lane does. UNPLACED: it is ours, and the position to read from has still to be asked of the sink."""
+
+    UNPLACED = "unplaced"
+    RUNNING = "running"
+    HALTED = "halted"
+
+
+@dataclass(slots=True)
+class Lane:
+    """One stream of one assignment; owned by the main thread.
+
+    epoch      of the last placement; what carries another one is stale
+    fresh      the sink has no position, and nothing was cut yet
+    read_to    where the reader stands: the end of the last chunk, or beyond it over a gap; None until the source said
+    cut_to     where the next cut starts
+    confirmed  below this, the source vouches for the incarnation
+    stop_at    the end of a bounded run, or None
+    buried     offsets that are dead already, from before a crash
+    refused    offsets that the sink refused at a commit, to be dead letters when they are read again
+    """
+
+    stream: Stream
+    breaker: Breaker
+    epoch: int = 0
+    state: LaneState = LaneState.UNPLACED
+    fresh: bool = False
+    read_to: Position | None = None
+    cut_to: Position | None = None
+    confirmed: Position = -1
+    stop_at: Position | None = None
+    halt: Halt | None = None
+    buried: frozenset[int] = frozenset()
+    refused: Mapping[int, Refusal] = field(default_factory=dict)
+    chunks: deque[Chunk] = field(default_factory=deque)
+    records: int = 0
+    nbytes: int = 0
+    waiting_since: float = 0.0
+
+    def place(self, epoch: int, position: Position | None, buried: frozenset[int]) -> None:
+        """Begin at the sink's position under a new epoch; whatever was held is forgotten."""
+        self.forget()
+        self.epoch = epoch
+        self.state = LaneState.RUNNING
+        self.read_to = self.cut_to = position
+        self.fresh = position is None
+        self.confirmed = -1
+        self.buried = buried
+        self.breaker = Breaker(self.breaker.limits)  # What is read again must not count twice.
+
+    def bound(self, bounds: Bounds) -> None:
+        """Stop at the end of these bounds; a stream that has nothing below it is read whole at once."""
+        self.stop_at = bounds.end
+        if self.read_to is None and bounds.first >= bounds.end:
+            self.read_to = self.cut_to = bounds.end
+
+    def forget(self) -> int:
+        """Drop what was read and not cut; how many records that were."""
+        dropped = self.records
+        self.chunks.clear()
+        self.records = self.nbytes = 0
+        return dropped
+
+    def unplace(self) -> None:
+        """The position is not known any more: ask the sink, then `place`."""
+        self.forget()
+        self.state = LaneState.UNPLACED
+        self.read_to = self.cut_to = None
+
+    def stop(self, halt: Halt) -> None:
+        """Halt: forget what was not cut and take no more."""
+        self.unplace()
+        self.state = LaneState.HALTED
+        self.halt = halt
+
+    def admit(self, chunk: Chunk, now: float) -> None:
+        """Take in a chunk of the current epoch.
+
+        Raises:
+            Broken: it does not continue where the last one ended, or its offsets do not grow inside its range.
+        """
+        if self.read_whole:
+            return
+        if self.read_to is None:
+            self.read_to = self.cut_to = chunk.start
+        check(chunk.start == self.read_to, f"a chunk starts at {chunk.start}", stream=self.stream, position=self.read_to)
+        inside = len(chunk) == 0 or chunk.start <= chunk.offsets[0] <= chunk.offsets[-1] < chunk.end
+        check(inside, f"offsets leave the chunk's range {chunk.start} to {chunk.end}", stream=self.stream, position=chunk.start)
+        if self.stop_at is not None:
+            chunk = below(chunk, self.stop_at)
+        self._begin_waiting(now)
+        self.chunks.append(chunk)
+        self.records += len(chunk)
+        self.nbytes += chunk.nbytes
+        self.read_to = chunk.end
+
+    def reach(self, position: Position, now: float) -> None:
+        """The source stands at `position` with nothing more to read: a gap behind the last record, or an empty stream."""
+        if self.stop_at is not None:
+            position = min(position, self.stop_at)
+        if self.read_to is None:
+            self.read_to = self.cut_to = position
+        elif position > self.read_to:
+            self._begin_waiting(now)
+            self.read_to = position
+
+    def _begin_waiting(self, now: float) -> None:
+        if not self.uncut:
+            self.waiting_since = now
+
+    @property
+    def uncut(self) -> bool:
+        """Whether anything, if only a gap, was read and not cut."""
+        return self.read_to != self.cut_to
+
+    @property
+    def read_whole(self) -> bool:
+        """Whether a bounded run has read this lane to its end."""
+        return self.stop_at is not None and self.read_to is not None and self.read_to >= self.stop_at
+
+    def cut(self, records_max: int) -> Cut | None:
+        """Take out the oldest records, at most `records_max`, or what there is of a gap; None where nothing waits."""
+        if not self.uncut or self.cut_to is None or self.read_to is None:
+            return None
+        taken: list[Chunk] = []
+        room = records_max
+        while self.chunks and len(self.chunks[0]) <= room:
+            chunk = self.chunks.popleft()
+            taken.append(chunk)
+            room -= len(chunk)
+        if self.chunks and room > 0:
+            chunk = self.chunks.popleft()
+            taken.append(part(chunk, 0, room))
+            self.chunks.appendleft(part(chunk, room, len(chunk)))
+        if not taken and self.chunks:
+            return None
+        end = taken[-1].end if self.chunks else self.read_to
+        cut = Cut(self.stream, self.epoch, self.cut_to, end, self.fresh, tuple(taken))
+        # Only the batch that starts from nothing is `first`; those behind it start from that one's end.
+        self.fresh = False
+        self.cut_to = end
+        self.records -= sum(len(chunk) for chunk in taken)
+        self.nbytes = sum(chunk.nbytes for chunk in self.chunks)
+        return cut

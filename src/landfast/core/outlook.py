@@ -1,0 +1,65 @@
+"""Looks beyond our own lanes: at the ends of the source, and at what other members of the group have landed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Future
+
+from landfast import events
+from landfast.core.flow import Flow
+from landfast.core.lanes import LaneState
+from landfast.errors import Unavailable
+from landfast.model import Bounds, Halt, Stream
+from landfast.ports import Executor, Extent, Observer, Sink
+
+_ASK_SECONDS = 1.0
+
+
+class Outlook:
+    """Asks the source for its ends on the pool, now and then, and tells how each lane stands."""
+
+    def __init__(self, extent: Extent, pool: Executor, observer: Observer, every_seconds: float) -> None:
+        self._extent = extent
+        self._pool = pool
+        self._observer = observer
+        self._every_seconds = every_seconds
+        self._looking: Future[Mapping[Stream, Bounds]] | None = None
+        self._look_at = 0.0
+        self._ask_at = 0.0
+
+    def look(self, flows: Sequence[Flow], now: float) -> None:
+        """Start a look when it is due, and tell what the last one saw. Never waits."""
+        if self._looking is not None and self._looking.done():
+            looked, self._looking = self._looking, None
+            self._look_at = now + self._every_seconds
+            try:
+                bounds = looked.result()
+            except Unavailable as error:
+                self._observer.notice(events.Notice("", error.code, error.message))
+            else:
+                self._tell(flows, bounds)
+        streams = [stream for flow in flows for stream in flow.lanes]
+        if self._looking is None and streams and now >= self._look_at:
+            self._looking = self._pool.submit(lambda: self._extent.bounds(streams))
+
+    def _tell(self, flows: Sequence[Flow], bounds: Mapping[Stream, Bounds]) -> None:
+        for flow in flows:
+            held = flow.held()
+            for stream, lane in flow.lanes.items():
+                end = bounds[stream].end if stream in bounds else None
+                standing = lane.state is not LaneState.RUNNING or stream in held
+                self._observer.notice(events.LaneProgress(flow.route.name, stream, flow.ledger.safe(stream), end, standing))
+
+    def landed(self, sink: Sink, streams: Collection[Stream], ends: Mapping[Stream, Bounds], now: float) -> bool:
+        """Whether the sink holds these streams up to their ends, whoever landed them. Asks once a second; until then the answer is no."""
+        if now < self._ask_at:
+            return False
+        self._ask_at = now + _ASK_SECONDS
+        try:
+            positions = sink.positions(streams)
+        except Unavailable as error:
+            self._observer.notice(events.Notice("", error.code, error.message))
+            return False
+        return all(
+            isinstance(position, Halt) or (position is not None and position >= ends[stream].end) for stream, position in positions.items()
+        )

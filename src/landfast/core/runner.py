@@ -1,0 +1,345 @@
+"""The loop: one source, many flows. It polls, deals out, lets each flow take its turn, and never waits for a sink."""
+
+from __future__ import annotations
+
+import enum
+import itertools
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ParamSpec, TypeVar
+
+from landfast import events
+from landfast.core.flow import Flow, Route, Surroundings
+from landfast.core.lanes import LaneState
+from landfast.core.ledger import total
+from landfast.core.outlook import Outlook
+from landfast.core.retry import Backoff, RetryPolicy
+from landfast.errors import Broken, LandfastError, Unavailable
+from landfast.model import Assignment, Bounds, Halt, Poll, Position, Run, Stream, Totals
+from landfast.ports import Clock, Executor, Extent, Observer, Source
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_DRAIN_TICK_SECONDS = 0.005
+_OPEN_TICK_SECONDS = 0.1
+
+
+class Outcome(enum.StrEnum):
+    """How a run ended."""
+
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    HALTED = "halted"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerLimits:
+    """What bounds a run.
+
+    poll_records       records of one poll
+    poll_seconds       longest wait of a poll while nothing else is due
+    busy_poll_seconds  the same while work is in flight
+    memory_bytes_max   records and staged rows of all flows; above it nothing is read, until it fell to half of it
+    shutdown_seconds   how long a stop may take to land what was read
+    extent_seconds     between two looks at the source's ends
+    open               how patient to be with a source that does not answer at the start
+    """
+
+    poll_records: int = 10_000
+    poll_seconds: float = 0.1
+    busy_poll_seconds: float = 0.02
+    memory_bytes_max: int = 512 * 1024 * 1024
+    shutdown_seconds: float = 30.0
+    extent_seconds: float = 5.0
+    open: RetryPolicy = field(default_factory=lambda: RetryPolicy(attempts_max=1_000, wait_seconds_max=5.0, total_seconds_max=60.0))
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What a run did. The equation `read = written + dead + skipped` holds in `totals` and per stream.
+
+    abandoned  records that were read and did not land before the run ended; the next run reads them again
+    """
+
+    run: Run
+    outcome: Outcome
+    streams: Mapping[Stream, Totals]
+    halts: Mapping[Stream, Halt]
+    seconds: float
+    abandoned: int = 0
+    error: LandfastError | None = None
+
+    @property
+    def totals(self) -> Totals:
+        """The equation in all."""
+        return total(self.streams.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """Time, threads, ears and chance: whatever the engine takes from outside.
+
+    pool       decodes and stages
+    committer  called once per flow: an executor of one thread, so that a flow's commits are in order
+    jitter     a number in [0, 1)
+    """
+
+    clock: Clock
+    pool: Executor
+    committer: Callable[[], Executor]
+    observer: Observer
+    jitter: Callable[[], float]
+
+
+class Runner:
+    """One execution. Build it, call `run` once; `stop` may be called from any thread or a signal handler.
+
+    It is its own `Membership`: the source tells it which streams come and go.
+    """
+
+    def __init__(
+        self, source: Source, extent: Extent, routes: Sequence[Route], run: Run, limits: RunnerLimits, workplace: Workplace
+    ) -> None:
+        epochs = itertools.count(1)
+        around = Surroundings(workplace.clock, workplace.pool, workplace.observer, workplace.jitter, lambda: next(epochs))
+        self._committers = [workplace.committer() for _ in routes]
+        self.flows = tuple(Flow(route, around, committer) for route, committer in zip(routes, self._committers, strict=True))
+        self._source = source
+        self._extent = extent
+        self._run = run
+        self._limits = limits
+        self._workplace = workplace
+        self._stopping = False
+        self._closing = False
+        self._crowded = False
+        self._abandoned = 0
+        self._halts: dict[Stream, Halt] = {}
+        self._rewinds: dict[Stream, Assignment] = {}
+        self._acknowledged: dict[Stream, Position] = {}
+        self._ends: Mapping[Stream, Bounds] = {}
+        self._outlook = Outlook(extent, workplace.pool, workplace.observer, limits.extent_seconds)
+
+    def stop(self) -> None:
+        """Ask for a graceful end: land what is read within the shutdown deadline, then return from `run`."""
+        self._stopping = True
+
+    def run(self, *, until_end: bool = False) -> RunReport:
+        """Run until stopped, or with `until_end` until everything that the log held at the start has landed. Never raises."""
+        started = self._workplace.clock.monotonic()
+        guarantees = ", ".join(sorted({f"{flow.route.sink.guarantee.level}" for flow in self.flows}))
+        self._notice(events.RunStarted("", self._run.id, guarantees))
+        error: LandfastError | None = None
+        try:
+            if self._open(until_end=until_end):
+                self._loop(until_end=until_end)
+        except LandfastError as raised:
+            error = raised
+        except Exception as raised:  # noqa: BLE001 - the top of the runner: nothing may leave it unreported
+            error = unexpected(raised)
+        error = self._close() or error
+        report = self._report(error, self._workplace.clock.monotonic() - started)
+        self._notice(events.RunEnded("", self._run.id, report.outcome, report.totals, report.seconds))
+        return report
+
+    # ---- Membership ----
+
+    def gained(self, streams: Collection[Stream]) -> Mapping[Stream, Assignment]:
+        """See `ports.Membership`."""
+        placed: dict[Stream, Assignment] = {}
+        for flow in self.flows:
+            ours = [stream for stream in streams if flow.route.takes(stream.topic)]
+            if ours and flow.broken is None:
+                placed |= self._guarded(flow, flow.gain, ours) or {}
+        # Placing asks for every unplaced lane, so lanes that were ours before may come along: those are rewound, not assigned.
+        self._rewinds |= {stream: assignment for stream, assignment in placed.items() if stream not in streams}
+        return {stream: assignment for stream, assignment in placed.items() if stream in streams}
+
+    def lost(self, streams: Collection[Stream], deadline_seconds: float, confirmed: Mapping[Stream, Position]) -> None:
+        """See `ports.Membership`. What still can land does so within the deadline, while the main thread waits here."""
+        clock = self._workplace.clock
+        deadline = clock.monotonic() + deadline_seconds
+        for stream, position in confirmed.items():
+            for flow in self.flows:
+                flow.confirm(stream, position)
+        flows = [flow for flow in self.flows if flow.broken is None]
+        while not self._closing and clock.monotonic() < deadline and any(flow.busy(streams) for flow in flows):
+            for flow in flows:
+                self._guarded(flow, flow.turn, clock.monotonic(), drain=True)
+            clock.sleep(_DRAIN_TICK_SECONDS)
+        for flow in self.flows:
+            self._abandoned += flow.release(streams)
+        for stream in streams:
+            self._rewinds.pop(stream, None)
+            self._acknowledged.pop(stream, None)
+
+    # ---- the loop ----
+
+    def _open(self, *, until_end: bool) -> bool:
+        """Open the source, patiently; False when the run was stopped before anybody answered."""
+        backoff = Backoff(self._limits.open)
+        clock = self._workplace.clock
+        while not self._stopping:
+            if backoff.waiting(clock.monotonic()):
+                clock.sleep(_OPEN_TICK_SECONDS)
+                continue
+            try:
+                if until_end and not self._ends:
+                    self._ends = self._extent.bounds()
+                    for flow in self.flows:
+                        flow.bound(self._ends)
+                self._source.open(self)
+            except Unavailable as error:
+                wait = backoff.failed(clock.monotonic(), self._workplace.jitter())
+                if wait is None:
+                    raise
+                self._notice(events.RetryScheduled("", error.code, error.kind, backoff.attempt, wait, error.message))
+            else:
+                return True
+        return False
+
+    def _loop(self, *, until_end: bool) -> None:
+        clock = self._workplace.clock
+        deadline: float | None = None
+        while True:
+            drain = self._stopping
+            if drain and deadline is None:
+                deadline = clock.monotonic() + self._limits.shutdown_seconds
+            self._deal(self._source.poll(self._limits.poll_records, self._patience(), self._hold(drain=drain)))
+            now = clock.monotonic()
+            self._take_turns(now, drain=drain)
+            if deadline is not None and (now >= deadline or not any(flow.busy() for flow in self.flows)):
+                return
+            if self._stuck() or (until_end and self._finished(now)):
+                return
+            self._outlook.look(self.flows, now)
+
+    def _patience(self) -> float:
+        busy = any(flow.busy() for flow in self.flows)
+        return self._limits.busy_poll_seconds if busy else self._limits.poll_seconds
+
+    def _hold(self, *, drain: bool) -> set[Stream]:
+        """What must not be read now. Above the memory budget nothing is, until half of it is free again."""
+        held = sum(flow.nbytes for flow in self.flows)
+        self._crowded = held > (self._limits.memory_bytes_max // 2 if self._crowded else self._limits.memory_bytes_max)
+        if drain or self._crowded:
+            return {stream for flow in self.flows for stream in flow.lanes}
+        return set().union(*(flow.held() for flow in self.flows))
+
+    def _deal(self, poll: Poll) -> None:
+        now = self._workplace.clock.monotonic()
+        for chunk in poll.chunks:
+            flow = self._flow_of(chunk.stream)
+            if flow is not None:
+                self._guarded(flow, flow.admit, chunk, now)
+        for stream, position in poll.reached.items():
+            flow = self._flow_of(stream)
+            if flow is not None:
+                flow.reach(stream, position, now)
+        for stream, position in poll.confirmed.items():
+            flow = self._flow_of(stream)
+            if flow is not None:
+                flow.confirm(stream, position)
+        for stream, halt in poll.halted.items():
+            flow = self._flow_of(stream)
+            if flow is not None:
+                flow.halt(stream, halt)
+
+    def _flow_of(self, stream: Stream) -> Flow | None:
+        return next((flow for flow in self.flows if stream in flow.lanes), None)
+
+    def _take_turns(self, now: float, *, drain: bool) -> None:
+        for flow in self.flows:
+            if flow.broken is None:
+                self._guarded(flow, flow.turn, now, drain=drain)
+            if flow.broken is None and not drain:
+                self._rewinds |= self._guarded(flow, flow.place, now) or {}
+        if self._rewinds:
+            rewinds, self._rewinds = self._rewinds, {}
+            self._source.rewind(rewinds)
+        self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        """Tell the source what the sinks hold: never more."""
+        safe = {stream: flow.ledger.safe(stream) for flow in self.flows for stream in flow.lanes}
+        news = {
+            stream: position for stream, position in safe.items() if position is not None and self._acknowledged.get(stream) != position
+        }
+        if news:
+            self._source.acknowledge(news)
+            self._acknowledged |= news
+
+    def _guarded(self, flow: Flow, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """Run a flow's step; what breaks it breaks this flow only."""
+        try:
+            return step(*args, **kwargs)
+        except LandfastError as error:
+            flow.fail(error)
+        except Exception as error:  # noqa: BLE001 - the top of the runner: nothing may leave it unreported
+            flow.fail(unexpected(error))
+        return None
+
+    # ---- when to end ----
+
+    def _stuck(self) -> bool:
+        """Whether nothing can go on: every flow is broken, or every lane we have is halted."""
+        if all(flow.broken is not None for flow in self.flows):
+            return True
+        lanes = [lane for flow in self.flows for lane in flow.lanes.values()]
+        return bool(lanes) and all(lane.state is LaneState.HALTED for lane in lanes) and not any(flow.busy() for flow in self.flows)
+
+    def _finished(self, now: float) -> bool:
+        """Whether a bounded run is over: our lanes are done, and so are, as the sinks say, those of other members of the group."""
+        if not all(flow.broken is not None or flow.finished for flow in self.flows):
+            return False
+        for flow in self.flows:
+            theirs = [
+                stream
+                for stream, bounds in self._ends.items()
+                if flow.broken is None and flow.route.takes(stream.topic) and stream not in flow.lanes and bounds.first < bounds.end
+            ]
+            if theirs and not self._outlook.landed(flow.route.sink, theirs, self._ends, now):
+                return False
+        return True
+
+    def _close(self) -> LandfastError | None:
+        """Let go of everything, whatever went before; the first error met on the way."""
+        self._closing = True
+        self._halts = {stream: halt for flow in self.flows for stream, halt in flow.halts.items()}
+        met: LandfastError | None = None
+        landing = {flow: flow.landing for flow in self.flows}
+        closers = [self._source.close, self._workplace.pool.close, *(committer.close for committer in self._committers)]
+        for flow in self.flows:
+            # A sink in the middle of a commit that does not return is left alone: the fence makes its late success harmless.
+            if not landing[flow]:
+                closers += [flow.route.sink.close, flow.route.dead_letters.close]
+        for close in closers:
+            try:
+                close()
+            except LandfastError as error:
+                self._notice(events.Notice("", error.code, f"while closing: {error.message}"))
+                met = met or (error if isinstance(error, Broken) else None)
+        self._abandoned += sum(flow.release(tuple(flow.lanes)) for flow in self.flows)
+        return met
+
+    def _report(self, error: LandfastError | None, seconds: float) -> RunReport:
+        broken = error or next((flow.broken for flow in self.flows if flow.broken is not None), None)
+        streams = {stream: totals for flow in self.flows for stream, totals in flow.ledger.totals().items()}
+        outcome = Outcome.STOPPED if self._stopping else Outcome.FINISHED
+        if self._halts:
+            outcome = Outcome.HALTED
+        if broken is not None:
+            outcome = Outcome.BROKEN
+        return RunReport(self._run, outcome, streams, self._halts, seconds, self._abandoned, broken)
+
+    def _notice(self, event: events.Event) -> None:
+        self._workplace.observer.notice(event)
+
+
+def unexpected(error: Exception) -> Broken:
+    """An exception that no adapter mapped: a defect of ours, named by its class, its text kept out of the message."""
+    broken = Broken(
+        "UNEXPECTED", f"an unexpected {type(error).__name__} reached the engine", next_step="Report it with the traceback in the log."
+    )
+    broken.__cause__ = error
+    return broken

@@ -1,0 +1,82 @@
+"""Checks on both sides of a boundary: what goes into a commit, and what the receipt says came of it."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from array import array
+from collections.abc import Iterable, Sequence
+
+from landfast.core.ledger import balanced
+from landfast.errors import check
+from landfast.model import Chunk, Decoded, Receipt, Span, Staged
+
+DIGEST_CHARACTERS = 32
+
+
+def digest(chunks: Iterable[Chunk]) -> str:
+    """A digest over the length and bytes of each value in order; the same however the chunks were cut.
+
+    SHA-256 over two streams, the lengths (int64, little endian, -1 for null) and the bytes, so that a long run of records is hashed
+    without an object per record. 32 hex characters: 128 bits.
+    """
+    lengths, contents = hashlib.sha256(), hashlib.sha256()
+    for chunk in chunks:
+        sizes = array("q", [-1 if value is None else len(value) for value in chunk.values])
+        if sys.byteorder == "big":
+            sizes.byteswap()
+        lengths.update(sizes.tobytes())
+        contents.update(b"".join([value for value in chunk.values if value is not None]))
+    return hashlib.sha256(lengths.digest() + contents.digest()).hexdigest()[:DIGEST_CHARACTERS]
+
+
+def check_decoded(decoded: Decoded) -> None:
+    """Every record of the chunk became a row, a reject or a skip, and only one of them.
+
+    Raises:
+        Broken: the decoder lost or doubled a record.
+    """
+    chunk = decoded.chunk
+    skipped = sum(len(indices) for indices in decoded.skips.values())
+    accounted = decoded.rows.num_rows + len(decoded.rejects) + skipped
+    check(
+        accounted == len(chunk),
+        f"a decoder made {decoded.rows.num_rows} rows, {len(decoded.rejects)} rejects and {skipped} skips of {len(chunk)} records",
+        stream=chunk.stream,
+        position=chunk.start,
+    )
+    kept = len(chunk) if decoded.kept is None else len(decoded.kept)
+    check(kept == decoded.rows.num_rows, f"{decoded.rows.num_rows} rows for {kept} kept records", stream=chunk.stream, position=chunk.start)
+
+
+def check_spans(spans: Sequence[Span]) -> None:
+    """The equation holds in every span.
+
+    Raises:
+        Broken: it does not.
+    """
+    for span in spans:
+        check(balanced(span), f"the span {span.start} to {span.end} does not balance: {span}", stream=span.stream, position=span.start)
+
+
+def check_staged(staged: Staged, spans: Sequence[Span]) -> None:
+    """What was staged is what was decoded.
+
+    Raises:
+        Broken: the sink staged other spans or another number of rows.
+    """
+    check(tuple(staged.spans) == tuple(spans), "a sink staged other spans than it was given")
+    written = sum(span.written for span in spans)
+    check(staged.rows == written, f"{staged.rows} rows were staged where the spans say {written}")
+
+
+def check_receipt(receipt: Receipt, staged: Sequence[Staged]) -> None:
+    """What landed is what was staged.
+
+    Raises:
+        Broken: the receipt says otherwise.
+    """
+    spans = tuple(span for part in staged for span in part.spans)
+    check(tuple(receipt.spans) == spans, "a receipt names other spans than were committed")
+    rows = sum(part.rows for part in staged)
+    check(receipt.rows == rows, f"a receipt counts {receipt.rows} rows where {rows} were staged")
