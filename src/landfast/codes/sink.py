@@ -49,6 +49,11 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "Nothing was changed.",
             "Keep a copy of `_delta_log`. Restore the file that the message names from a backup.",
         ),
+        "NOT_A_TABLE": Code(
+            "The path holds files, and they are no Delta table.",
+            NOTHING_DONE,
+            "Choose an empty path, or one that holds a Delta table.",
+        ),
         "OUTCOME_UNKNOWN": Code(
             "The answer to a commit was lost and the position could not be read back yet, so nobody knows whether it landed.",
             "Nothing is written again before the position has been read back, so nothing can land twice.",
@@ -68,6 +73,11 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "The table uses a Delta feature that Landfast does not write safely.",
             "Nothing was written.",
             "Turn the feature off that the message names, or land into a new table.",
+        ),
+        "ROWS_REFUSED": Code(
+            "The table cannot hold some rows as they are; the message and the dead letters name column and reason.",
+            "They become dead letters, whole; every other row of the batch lands.",
+            "Look at the dead letters; correct the column, or the producer.",
         ),
         "SCHEMA_CONFLICT": Code(
             "The table's columns and the settings' columns do not fit together.",
@@ -93,6 +103,11 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "The store asks us to slow down.",
             NOTHING_LOST,
             "Nothing if it clears. Otherwise use larger batches or ask for a higher limit.",
+        ),
+        "TABLE_MISSING": Code(
+            "There is no table at the path, and nothing says what to create; or the table vanished while running.",
+            NOTHING_LOST,
+            "Set `[decode.columns]` or run `landfast init`; if a table was there before, bring it back.",
         ),
         "TABLE_REPLACED": Code(
             "The table was dropped and created again: it is not the one this run began with.",

@@ -1,0 +1,272 @@
+"""Compare and set: the one way in which anything lands, and the one way in which an unknown outcome is resolved.
+
+deltalake accepts a commit with any transaction version, also an old one. What it refuses is a commit whose application ids another
+commit has moved since the handle's snapshot. So the positions are compared on the very handle through which the commit is made; never on
+another one, never by path.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from deltalake import DeltaTable, Transaction
+from deltalake.transaction import AddAction
+
+from landfast.errors import Broken, Conflict, LandfastError, Unavailable, check
+from landfast.events import OutcomeResolved
+from landfast.model import Halt, Position, Span, Staged, Stream
+from landfast.sinks.delta.errors import Fate, fate_of, is_foreign, translated
+from landfast.sinks.delta.log import Entry, entries_back
+from landfast.sinks.delta.metadata import CommitRecord, app_id, to_metadata
+from landfast.sinks.delta.parquet import DataFile
+from landfast.sinks.delta.table import HOOKS_OFF, TableHome, commit_properties, incarnation_app_id, incarnation_number
+
+WAIT_SECONDS_FIRST = 0.005
+WAIT_SECONDS_MAX = 0.5
+
+
+class Standing(enum.Enum):
+    """Where the positions of a snapshot are, seen from a commit."""
+
+    AT_START = "at start"
+    AT_END = "at end"
+    ELSEWHERE = "elsewhere"
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """The move of one stream's position that a commit makes. `start` is None where the stream has no position yet."""
+
+    stream: Stream
+    start: Position | None
+    end: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """Everything one commit carries."""
+
+    spans: tuple[Span, ...]
+    moves: tuple[Move, ...]
+    files: tuple[DataFile, ...]
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """A landing that is in the table and durable. `already`: found by reading back, not told by the call that made it."""
+
+    version: int
+    already: bool
+
+
+def moves_of(staged: Sequence[Staged]) -> tuple[Move, ...]:
+    """The moves that these batches make together.
+
+    Raises:
+        Broken: spans of one stream do not tile.
+    """
+    moves: dict[Stream, Move] = {}
+    for span in (span for one in staged for span in one.spans):
+        before = moves.get(span.stream)
+        if before is None:
+            moves[span.stream] = Move(span.stream, None if span.first else span.start, span.end)
+            continue
+        check(before.end == span.start, "spans of one stream do not tile", stream=span.stream, position=span.start)
+        moves[span.stream] = Move(span.stream, before.start, span.end)
+    return tuple(moves.values())
+
+
+def standing_of(home: TableHome, handle: DeltaTable, moves: Sequence[Move]) -> Standing:
+    """Compare this handle's positions with what the moves expect."""
+    found = home.positions(handle, [move.stream for move in moves])
+    if all(found[move.stream] == move.start for move in moves):
+        return Standing.AT_START
+    return Standing.AT_END if all(found[move.stream] == move.end for move in moves) else Standing.ELSEWHERE
+
+
+class Committer:
+    """Lands in one table, from one thread. Keeps one handle between commits and opens it anew after anything unexpected.
+
+    `sequence` numbers the commits of the run. It moves only when a commit is known to have landed.
+    """
+
+    def __init__(self, home: TableHome) -> None:
+        self._home = home
+        self._handle: DeltaTable | None = None
+        self._landed_version: int | None = None
+        self.sequence = 0
+
+    def forget_handle(self) -> None:
+        """The next commit opens the table anew."""
+        self._handle = None
+
+    def handle(self) -> DeltaTable:
+        """The kept handle, or a fresh one."""
+        if self._handle is None:
+            self._handle = self._home.open()
+            if self._landed_version is None:
+                self._landed_version = self._handle.version()
+        return self._handle
+
+    def land(self, landing: Landing) -> Landed:
+        """Land all of it, or nothing, and know which.
+
+        Raises:
+            Conflict: a position is not as expected; nothing has landed.
+            Unavailable: nothing has landed as far as the newest snapshot says; landing the same again is safe.
+            Broken: the table is damaged or refuses us for good.
+        """
+        check(landing.moves, "a commit without a stream")
+        attempts = self._home.settings.commit_attempts_max
+        for attempt in range(attempts):
+            if attempt:
+                self._home.clock.sleep(min(WAIT_SECONDS_MAX, WAIT_SECONDS_FIRST * 2**attempt))
+            landed = self._attempt(landing)
+            if landed is not None:
+                self._landed_version = landed.version
+                self.sequence += 1
+                return landed
+        message = f"other writers changed the table during each of {attempts} attempts to commit"
+        raise Unavailable("COMMIT_CONFLICT", message, next_step="Nothing: it is tried again. Fewer writers, or larger batches, help.")
+
+    def _attempt(self, landing: Landing) -> Landed | None:
+        """One attempt; None when a foreign change came between and another attempt is due."""
+        handle, version = self._compared(landing)
+        if version is not None:
+            return Landed(version, already=True)
+        base = handle.version()
+        try:
+            self._write(handle, landing)
+            return Landed(self._confirmed(handle, landing, base), already=False)
+        except BaseException as error:
+            self._handle = None
+            if isinstance(error, LandfastError) or not is_foreign(error):
+                raise
+            version = self._resolved(landing, base, error)
+            if version is not None:
+                return Landed(version, already=True)
+            if fate_of(error) not in (Fate.RACE_LOST, Fate.INTERFERENCE):
+                raise translated(error, "committing to the table") from error
+        return None
+
+    def _compared(self, landing: Landing) -> tuple[DeltaTable, int | None]:
+        """A handle on which the landing may be committed; or the version in which an earlier attempt has landed it."""
+        kept = self._handle
+        if kept is not None and standing_of(self._home, kept, landing.moves) is Standing.AT_START:
+            return kept, None
+        self._handle = None
+        handle = self.handle()
+        if standing_of(self._home, handle, landing.moves) is Standing.AT_START:
+            return handle, None
+        version = self._find(landing, handle.version(), self._landed_version or 0)
+        if version is None:
+            raise self._conflict(landing, handle)
+        return handle, version
+
+    def _write(self, handle: DeltaTable, landing: Landing) -> None:
+        home, run = self._home, self._home.run
+        record = CommitRecord(
+            pipeline_id=home.pipeline_id,
+            pipeline=run.pipeline,
+            run_id=run.id,
+            sequence=self.sequence,
+            settings_digest=run.settings_digest,
+            committed_at=int(home.clock.now() * 1000),
+            rows=landing.rows,
+            spans=landing.spans,
+        )
+        transactions = [Transaction(app_id(home.pipeline_id, move.stream), move.end) for move in landing.moves]
+        incarnations = {
+            incarnation_app_id(home.pipeline_id, move.stream): incarnation_number(move.stream.incarnation) for move in landing.moves
+        }
+        check(len(incarnations) == len(landing.moves), "two incarnations of one topic in one commit")
+        transactions += [Transaction(name, number) for name, number in incarnations.items()]
+        handle.create_write_transaction(
+            [_add_action(file) for file in landing.files],
+            "append",
+            handle.schema(),
+            partition_by=list(home.shape.partition_by) or None,
+            commit_properties=commit_properties(home.settings, custom_metadata=to_metadata(record), app_transactions=transactions),
+            post_commithook_properties=HOOKS_OFF,
+        )
+
+    def _confirmed(self, handle: DeltaTable, landing: Landing, base: int) -> int:
+        """The version of a commit that deltalake has acknowledged, read back and made durable."""
+        handle.update_incremental()
+        fresh = self._home.catch_up(handle)
+        version = next((one.version for one in fresh if self._is_ours(one, landing)), None)
+        if version is None:
+            version = self._find(landing, handle.version(), base)
+        if version is None:
+            message = "a commit that was acknowledged is not in the log"
+            raise Broken("INVARIANT_BROKEN", message, next_step="Stop, keep the table as it is, run `landfast verify`, and report this.")
+        if version == handle.version():
+            check(standing_of(self._home, handle, landing.moves) is Standing.AT_END, "a position read back after the commit is not its end")
+        return version
+
+    def _resolved(self, landing: Landing, base: int, error: BaseException) -> int | None:
+        """Whether a commit whose call failed has landed: its version, or None. Read back from a fresh snapshot, never guessed."""
+        handle = self._opened_patiently(error)
+        version = self._find(landing, handle.version(), base)
+        doubtful = fate_of(error) not in (Fate.RACE_LOST, Fate.INTERFERENCE)
+        if version is not None or doubtful:
+            message = f"a commit ended with {type(error).__name__}; read back, it {'had' if version is not None else 'had not'} landed"
+            self._home.observer.notice(OutcomeResolved("", version is not None, message, landing.spans))
+        if version is None and standing_of(self._home, handle, landing.moves) is not Standing.AT_START:
+            raise self._conflict(landing, handle) from error
+        return version
+
+    def _opened_patiently(self, error: BaseException) -> DeltaTable:
+        settings, clock = self._home.settings, self._home.clock
+        for attempt in range(settings.resolve_attempts_max):
+            if attempt:
+                clock.sleep(settings.resolve_wait_seconds * 2 ** (attempt - 1))
+            try:
+                return self.handle()
+            except Unavailable:
+                continue
+        # The same landing may be tried again: the compare then finds it, should it have landed after all.
+        message = "a commit ended without an answer, and the table cannot be read back"
+        raise Unavailable(
+            "OUTCOME_UNKNOWN", message, kind="unknown", next_step="Nothing: it is resolved when the store answers."
+        ) from error
+
+    def _find(self, landing: Landing, newest: int, after: int) -> int | None:
+        """The version in (after, newest] that carries this landing."""
+        ours = (one for one in entries_back(self._home.files, newest, after + 1) if self._is_ours(one, landing))
+        return next((one.version for one in ours), None)
+
+    def _is_ours(self, one: Entry, landing: Landing) -> bool:
+        record = one.record
+        return (
+            record is not None and record.run_id == self._home.run.id and record.sequence == self.sequence and record.spans == landing.spans
+        )
+
+    def _conflict(self, landing: Landing, handle: DeltaTable) -> Conflict:
+        """The conflict to raise. An attempt of ours in another grouping may have landed late: its sequence number is used up."""
+        run_id = self._home.run.id
+        for one in entries_back(self._home.files, handle.version(), (self._landed_version or 0) + 1):
+            if one.record is not None and one.record.run_id == run_id and one.record.sequence >= self.sequence:
+                self.sequence = one.record.sequence + 1
+        found = self._home.positions(handle, [move.stream for move in landing.moves])
+        move = next(move for move in landing.moves if found[move.stream] != move.start)
+        at = found[move.stream]
+        where = at.message if isinstance(at, Halt) else f"the table's position is {at}, the batch starts at {move.start}"
+        message = f"{where}; nothing of the batch has landed"
+        return Conflict(
+            "PIPELINE_CONFLICT", message, stream=move.stream, position=move.start, next_step="Nothing: the position is read again."
+        )
+
+
+def _add_action(file: DataFile) -> AddAction:
+    return AddAction(
+        path=file.path,
+        size=file.nbytes,
+        partition_values=file.partition_values,
+        modification_time=file.modified_at,
+        data_change=True,
+        stats=file.stats,
+    )

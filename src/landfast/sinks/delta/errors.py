@@ -1,0 +1,141 @@
+"""Every exception of deltalake, pyarrow and the operating system, mapped to one of ours in one table.
+
+deltalake's classes say little: the same class carries a full disk, a refused credential and a lost race, and a Rust panic is not even
+an Exception. So the text decides, cleaned of colour codes first. What is passed on to people is our own sentence and the class of the
+original, never its text: that may hold a URL with credentials or a preview of rows.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from landfast.errors import Broken, LandfastError, Unavailable
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_RETRY = "Nothing: it is tried again. If it repeats, look at the store."
+
+
+class Fate(enum.Enum):
+    """What an exception means for the call it came from."""
+
+    RACE_LOST = "race lost"
+    """Somebody, perhaps an earlier attempt of ours, moved one of our positions first."""
+    INTERFERENCE = "interference"
+    """A foreign change made this attempt stale; a fresh handle may succeed."""
+    TRANSIENT = "transient"
+    THROTTLED = "throttled"
+    AUTH = "auth"
+    DISK = "disk"
+    MISSING = "missing"
+    DAMAGED = "damaged"
+    UNSUPPORTED = "unsupported"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A text that deltalake, the store or the system uses, and what it means."""
+
+    pattern: str
+    fate: Fate
+
+
+# The first rule whose pattern is found decides; the order is from the particular to the general.
+RULES: tuple[Rule, ...] = (
+    Rule(r"Concurrent transaction failed", Fate.RACE_LOST),
+    Rule(r"Metadata changed since last commit", Fate.INTERFERENCE),
+    Rule(r"Protocol changed since last commit", Fate.INTERFERENCE),
+    Rule(r"(deleted data this operation read|added new data|deleted the same data)", Fate.INTERFERENCE),
+    Rule(r"Failed to commit transaction: \d+", Fate.INTERFERENCE),
+    Rule(r"Invalid table version", Fate.INTERFERENCE),
+    Rule(r"(already exists|VersionAlreadyExists)", Fate.INTERFERENCE),
+    Rule(r"(append-only|[Tt]able features|Unsupported|column mapping)", Fate.UNSUPPORTED),
+    Rule(r"(found gap|Json error|Corrupt footer|Malformed JSON|unexpected '|Invalid Parquet|checkpoint.*corrupt)", Fate.DAMAGED),
+    Rule(r"(No space left on device|os error 28|[Qq]uota exceeded|os error 122)", Fate.DISK),
+    Rule(r"(429|Too Many Requests|SlowDown|503 Service Unavailable|503 Slow Down)", Fate.THROTTLED),
+    Rule(
+        r"(401|403|Forbidden|Unauthorized|lacked the necessary privileges|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch"
+        r"|Permission denied|os error 13|Read-only file system|os error 30|Operation not permitted|os error 1\b)",
+        Fate.AUTH,
+    ),
+    Rule(r"(timed? ?out|[Cc]onnection|dns error|error sending request|reset by peer|broken pipe|50[0234]\b|409 Conflict)", Fate.TRANSIENT),
+    Rule(r"(Too many open files|os error 24|Forked process|os error 11|os error 4\b)", Fate.TRANSIENT),
+    Rule(r"(Not a Delta table|[Nn]o files in log segment|does not exist|[Ff]ile not found|[Nn]ot found|No such file|404)", Fate.MISSING),
+)
+
+
+def text_of(error: BaseException) -> str:
+    """The text of an exception and of its causes, without colour codes. For classification only: it may hold secrets."""
+    parts: list[str] = []
+    seen: BaseException | None = error
+    while seen is not None and len(parts) < 5:  # noqa: PLR2004 — a chain is never deeper in practice; the bound keeps a cycle from hanging us
+        parts.append(f"{type(seen).__name__} {seen}")
+        seen = seen.__cause__ or seen.__context__
+    return _COLOURS.sub("", "\n".join(parts))
+
+
+def fate_of(error: BaseException) -> Fate:
+    """What the exception means, by the first rule that matches."""
+    text = text_of(error)
+    return next((rule.fate for rule in RULES if re.search(rule.pattern, text)), Fate.UNKNOWN)
+
+
+def is_foreign(error: BaseException) -> bool:
+    """Whether an exception is the driver's to map: any Exception, and a Rust panic, which is a BaseException."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
+def translated(error: BaseException, action: str) -> LandfastError:
+    """The exception as one of ours. `action` says what was being done, in words that hold no secret."""
+    if isinstance(error, LandfastError):
+        return error
+    fate = fate_of(error)
+    what = f"{action}: {_SENTENCES[fate]} ({type(error).__name__})."
+    if fate is Fate.DAMAGED:
+        return Broken("LOG_CORRUPT", what, next_step="Keep the table as it is and look at the newest files of its _delta_log.")
+    if fate is Fate.UNSUPPORTED:
+        return Broken("PROTOCOL_UNSUPPORTED", what, next_step="Remove the table feature, or write to another table.")
+    code, kind, next_step = _UNAVAILABLE[fate]
+    return Unavailable(code, what, kind=kind, next_step=next_step)
+
+
+_SENTENCES = {
+    Fate.RACE_LOST: "another writer moved the position first",
+    Fate.INTERFERENCE: "another writer changed the table at the same time",
+    Fate.TRANSIENT: "the store did not answer as it should",
+    Fate.THROTTLED: "the store asks for fewer requests",
+    Fate.AUTH: "the store refused access",
+    Fate.DISK: "no space is left",
+    Fate.MISSING: "the table or a part of it was not found",
+    Fate.DAMAGED: "the table's log cannot be read",
+    Fate.UNSUPPORTED: "the table demands a feature that is not supported",
+    Fate.UNKNOWN: "it failed for a reason that is not in the error table",
+}
+
+_UNAVAILABLE = {
+    Fate.RACE_LOST: ("COMMIT_CONFLICT", "transient", _RETRY),
+    Fate.INTERFERENCE: ("COMMIT_CONFLICT", "transient", _RETRY),
+    Fate.TRANSIENT: ("SINK_DOWN", "transient", _RETRY),
+    Fate.THROTTLED: ("SINK_THROTTLED", "throttled", _RETRY),
+    Fate.AUTH: ("SINK_AUTH", "auth", "Give this process access to the table's path; it goes on by itself."),
+    Fate.DISK: ("DISK_FULL", "disk", "Free some space; it goes on by itself."),
+    Fate.MISSING: ("TABLE_MISSING", "unknown", "Bring the table back, or start anew with an empty path."),
+    Fate.UNKNOWN: ("SINK_DOWN", "unknown", _RETRY),
+}
+
+
+@contextmanager
+def mapped(action: str) -> Iterator[None]:
+    """Let only errors of ours out of the block; the cause is chained."""
+    try:
+        yield
+    except LandfastError:
+        raise
+    except BaseException as error:
+        if not is_foreign(error):
+            raise
+        raise translated(error, action) from error

@@ -1,0 +1,74 @@
+"""One Parquet file of a table: written, made durable, read back, described for the log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from landfast.errors import check
+from landfast.sinks.delta.files import Files
+from landfast.sinks.delta.rows import SYSTEM_COLUMNS, Part
+from landfast.sinks.delta.settings import DeltaSettings
+from landfast.sinks.delta.stats import stats_json
+
+DICTIONARY_SAMPLE_ROWS = 4096
+DICTIONARY_SHARE_MAX = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A durable file that no commit names yet. `modified_at` is in milliseconds since the epoch."""
+
+    path: str
+    nbytes: int
+    rows: int
+    partition_values: dict[str, str | None]
+    modified_at: int
+    stats: str
+
+
+def write(files: Files, name: str, part: Part, settings: DeltaSettings, *, now: float) -> DataFile:
+    """Write the rows as one file, make it durable, and read its footer back from where it lies.
+
+    Raises:
+        Broken: the file read back does not hold what was written.
+    """
+    path = f"{part.folder}{name}"
+    schema = part.rows.schema.remove_metadata()
+    with (
+        files.output(path) as stream,
+        pq.ParquetWriter(
+            stream,
+            schema,
+            compression="zstd",
+            compression_level=settings.compression_level,
+            use_dictionary=repetitive(part.rows),  # type: ignore[arg-type]  # a list of columns is taken, the stub knows only bool
+            write_statistics=True,
+            write_page_checksum=True,
+            store_schema=False,
+        ) as writer,
+    ):
+        writer.write_table(part.rows, row_group_size=settings.row_group_rows_max)
+    with files.open(path) as stored:
+        footer = pq.read_metadata(stored)
+    check(footer.num_rows == part.rows.num_rows, f"a file read back holds {footer.num_rows} rows instead of {part.rows.num_rows}")
+    size = files.size(path)
+    check(size is not None, "a file just written is not there")
+    stats = stats_json(footer, schema, SYSTEM_COLUMNS)
+    return DataFile(path, size or 0, footer.num_rows, part.values, int(now * 1000), stats)
+
+
+def repetitive(rows: pa.Table) -> list[str]:
+    """The columns whose values repeat so much that a dictionary pays: by a sample, since building one in vain costs most of the write."""
+    return [field.name for field in rows.schema if _repeats(rows.column(field.name), field.type)]
+
+
+def _repeats(column: Any, kind: pa.DataType) -> bool:
+    if pa.types.is_nested(kind) or pa.types.is_boolean(kind) or pa.types.is_floating(kind):
+        return False
+    sample = column.slice(0, DICTIONARY_SAMPLE_ROWS)
+    return bool(pc.count_distinct(sample, mode="all").as_py() <= DICTIONARY_SHARE_MAX * max(1, len(sample)))

@@ -1,0 +1,125 @@
+"""The Delta sink: a batch becomes Parquet files and then, with its positions, one commit."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol, cast
+
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from landfast.errors import check
+from landfast.model import Batch, Guarantee, Halt, Level, Position, Receipt, Staged, Stream
+from landfast.sinks.delta.commit import Committer, Landing, moves_of
+from landfast.sinks.delta.errors import mapped
+from landfast.sinks.delta.parquet import DataFile, write
+from landfast.sinks.delta.rows import aligned, parts_of
+from landfast.sinks.delta.table import TableHome
+
+
+class Upkeep(Protocol):
+    """What keeps a table fast: checkpoints, clean-up, compaction. Called from the committer's thread, between commits."""
+
+    def after_commits(self, handle: DeltaTable, commits: int) -> bool:
+        """Do what is due, `commits` commits after the last call that did something. True: the handle should be opened anew."""
+
+
+class Checkpoints:
+    """The least upkeep: a checkpoint every so many commits, and a fresh handle, without which commits grow slower."""
+
+    def __init__(self, commits: int) -> None:
+        self._commits = commits
+
+    def after_commits(self, handle: DeltaTable, commits: int) -> bool:
+        """See `Upkeep.after_commits`."""
+        if commits < self._commits:
+            return False
+        with mapped("writing a checkpoint"):
+            handle.create_checkpoint()
+        return True
+
+
+class DeltaSink:
+    """Lands batches in one Delta table, exactly once."""
+
+    def __init__(self, home: TableHome, upkeep: Upkeep | None = None) -> None:
+        self._home = home
+        self._committer = Committer(home)
+        self._upkeep: Upkeep = upkeep or Checkpoints(home.settings.checkpoint_commits)
+        self._commits_since_upkeep = 0
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """See `ports.Sink.guarantee`."""
+        reason = "rows and positions land in one commit, compared and set on one snapshot of the table"
+        return Guarantee(Level.EXACTLY_ONCE, reason)
+
+    def schema(self) -> pa.Schema:
+        """The data columns as the table has them now, without system columns. It may grow while running. Thread-safe."""
+        return self._home.shape.data_schema
+
+    def positions(self, streams: Collection[Stream]) -> Mapping[Stream, Position | Halt | None]:
+        """See `ports.Sink.positions`."""
+        with mapped("reading positions"):
+            return self._home.positions(self._home.open(), streams)
+
+    def stage(self, batch: Batch) -> Staged:
+        """See `ports.Sink.stage`: Parquet files that no commit names yet."""
+        files: list[DataFile] = []
+        shape, settings = self._home.shape, self._home.settings
+        tables = [aligned(decoded, shape.schema) for decoded in batch.decoded if decoded.rows.num_rows]
+        rows = sum(table.num_rows for table in tables)
+        written = sum(span.written for span in batch.spans)
+        check(rows == written, f"a batch has {rows} rows, and its spans count {written}")
+        if rows:
+            table = pa.concat_tables(tables)
+            pieces = max(1, -(-table.nbytes // settings.file_bytes_target))
+            rows_per_file = -(-rows // pieces)
+            with mapped("writing a data file"):
+                for part in parts_of(table, shape.partition_by, batch.decoded):
+                    for piece in part.cut(rows_per_file):
+                        name = f"landfast-{uuid.uuid4().hex}.zstd.parquet"
+                        files.append(write(self._home.files, name, piece, settings, now=self._home.clock.now()))
+        check(sum(file.rows for file in files) == written, "the files of a batch do not hold its rows")
+        return Staged(batch.number, batch.spans, rows, 0, tuple(files))
+
+    def commit(self, staged: Sequence[Staged]) -> Receipt:
+        """See `ports.Sink.commit`."""
+        began = self._home.clock.monotonic()
+        files = tuple(file for one in staged for file in _files_of(one))
+        spans = tuple(span for one in staged for span in one.spans)
+        rows = sum(one.rows for one in staged)
+        sequence = self._committer.sequence
+        with mapped("committing to the table"):
+            landed = self._committer.land(Landing(spans, moves_of(staged), files, rows))
+        self._commits_since_upkeep += 1
+        return Receipt(
+            spans=spans,
+            rows=rows,
+            files=len(files),
+            nbytes=sum(file.nbytes for file in files),
+            version=landed.version,
+            sequence=sequence,
+            already=landed.already,
+            seconds=self._home.clock.monotonic() - began,
+        )
+
+    def maintain(self, budget_seconds: float) -> None:
+        """See `ports.Sink.maintain`."""
+        if not self._commits_since_upkeep:
+            return
+        with mapped("maintaining the table"):
+            if self._upkeep.after_commits(self._committer.handle(), self._commits_since_upkeep):
+                self._commits_since_upkeep = 0
+                self._committer.forget_handle()
+
+    def close(self) -> None:
+        """See `ports.Sink.close`."""
+        self._committer.forget_handle()
+
+
+def _files_of(staged: Staged) -> tuple[DataFile, ...]:
+    content = staged.content
+    check(isinstance(content, tuple), "a staged batch that this sink did not make")
+    return cast("tuple[DataFile, ...]", content)

@@ -1,0 +1,163 @@
+"""A Delta table that belongs to a pipeline: opened anew when asked, watched for what others do to it."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties
+
+from landfast.errors import Broken
+from landfast.model import Halt, Position, Run, Stream
+from landfast.ports import Clock, Observer
+from landfast.sinks.delta.errors import mapped
+from landfast.sinks.delta.files import Files
+from landfast.sinks.delta.log import Entry, entry
+from landfast.sinks.delta.metadata import app_id
+from landfast.sinks.delta.rows import SYSTEM_COLUMNS
+from landfast.sinks.delta.settings import DeltaSettings
+
+HOOKS_OFF = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+PROPERTY = "landfast.pipeline."
+
+
+def incarnation_app_id(pipeline_id: str, stream: Stream) -> str:
+    """The application id that remembers which incarnation of a topic a partition's rows come from."""
+    return f"landfast/{pipeline_id}/{stream.topic}/{stream.partition}/incarnation"
+
+
+def incarnation_number(incarnation: str) -> int:
+    """An incarnation as a transaction version: 63 bits of a digest."""
+    return int.from_bytes(hashlib.sha256(incarnation.encode()).digest()[:8]) >> 1
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The columns of a table as rows must have them, system columns included, and those it is partitioned by."""
+
+    schema: pa.Schema
+    partition_by: tuple[str, ...]
+
+    @property
+    def data_schema(self) -> pa.Schema:
+        """The columns without the system columns."""
+        return pa.schema([field for field in self.schema if field.name not in SYSTEM_COLUMNS])
+
+
+def shape_of(handle: DeltaTable) -> Shape:
+    """The shape that a handle's snapshot has."""
+    return Shape(pa.schema(cast("Any", handle.schema().to_arrow())), tuple(handle.metadata().partition_columns))
+
+
+class TableHome:
+    """Where a pipeline's table lives, and what this process knows of it. Safe to share between threads.
+
+    `seen` is the newest version whose log entries have been looked at and made durable.
+    """
+
+    def __init__(
+        self,
+        settings: DeltaSettings,
+        files: Files,
+        run: Run,
+        clock: Clock,
+        observer: Observer,
+        *,
+        pipeline_id: str,
+        opened: DeltaTable,
+        seen: int,
+    ) -> None:
+        self.settings = settings
+        self.files = files
+        self.run = run
+        self.clock = clock
+        self.observer = observer
+        self.pipeline_id = pipeline_id
+        self._table_id = opened.metadata().id
+        self._lock = threading.Lock()
+        self._shape = shape_of(opened)
+        self._seen = seen
+        self._break: Entry | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """The newest shape known."""
+        with self._lock:
+            return self._shape
+
+    @property
+    def lineage_halt(self) -> Halt | None:
+        """Why no lane may go on, where somebody has replaced the table's rows under the positions."""
+        with self._lock:
+            return None if self._break is None else lineage_halt(self._break)
+
+    def open(self) -> DeltaTable:
+        """A fresh handle on the newest snapshot, after a look at every log entry since the last one.
+
+        Raises:
+            Unavailable: the store does not answer.
+            Broken: the table is damaged, or another table lies in its place.
+        """
+        with mapped("opening the table"):
+            handle = open_handle(self.settings)
+            if handle.metadata().id != self._table_id:
+                message = "another table lies at the path: its id is not the one this run began with"
+                raise Broken("TABLE_REPLACED", message, next_step="Find out who replaced the table, then start again.")
+            self.catch_up(handle)
+        return handle
+
+    def catch_up(self, handle: DeltaTable) -> list[Entry]:
+        """Look at every entry that is new in this handle, make it durable, and say which they are.
+
+        An entry of another process may not be on stable storage yet when that process was killed. What we commit stands on it,
+        so it has to be.
+        """
+        with self._lock:
+            seen = self._seen
+        tip = handle.version()
+        found = [one for one in (entry(self.files, version) for version in range(seen + 1, tip + 1)) if one is not None]
+        if found:
+            self.files.sync_log(one.version for one in found)
+        broken = next((one for one in found if one.replaces and one.version > self.settings.accept_lineage_version), None)
+        shape = shape_of(handle)
+        with self._lock:
+            if tip >= self._seen:
+                self._seen, self._shape = tip, shape
+            self._break = self._break or broken
+        return found
+
+    def positions(self, handle: DeltaTable, streams: Collection[Stream]) -> Mapping[Stream, Position | Halt | None]:
+        """The position of each stream in this handle's snapshot, or why it must not be read."""
+        return {stream: self._halt(handle, stream) or handle.transaction_version(app_id(self.pipeline_id, stream)) for stream in streams}
+
+    def _halt(self, handle: DeltaTable, stream: Stream) -> Halt | None:
+        known = handle.transaction_version(incarnation_app_id(self.pipeline_id, stream))
+        if known is None or known == incarnation_number(stream.incarnation) or stream.incarnation in self.settings.accept_topic_ids:
+            return self.lineage_halt
+        message = f"{stream} is another topic than the one whose rows are in the table: it has the id {stream.incarnation}"
+        next_step = f"If the new topic is to follow the old one, put its id {stream.incarnation} into accept_topic_ids."
+        return Halt("TOPIC_REPLACED", message, next_step)
+
+
+def lineage_halt(broken: Entry) -> Halt:
+    """Why lanes halt after a restore or an overwrite, and how to go on."""
+    message = f"version {broken.version} ({broken.operation}) replaced the table's rows, while the positions stayed where they were"
+    next_step = (
+        "Bring the rows back (restore the version before), or read them again under a new pipeline name; "
+        f"to go on as it is, set accept_lineage_version = {broken.version}."
+    )
+    return Halt("LINEAGE_BROKEN", message, next_step)
+
+
+def open_handle(settings: DeltaSettings, path: str | None = None) -> DeltaTable:
+    """A handle on the newest snapshot of the table, or of another table under the same options."""
+    return DeltaTable(path or settings.path, storage_options=dict(settings.storage_options) or None)
+
+
+def commit_properties(settings: DeltaSettings, **parts: object) -> CommitProperties:
+    """Properties of a commit: deltalake's own retries only step over commits that do not concern ours."""
+    return CommitProperties(max_commit_retries=settings.conflict_retries_max, **parts)  # type: ignore[arg-type]
