@@ -172,12 +172,13 @@ class MemorySource:
                 continue
             records = self._log.read(stream.topic, stream.partition, reader.position, min(limit, self._settings.chunk_records_max))
             limit -= len(records)
-            end = records[-1].offset + 1 if records else bounds.end
-            if end > reader.position:
+            if records:
+                end = records[-1].offset + 1
                 chunks.append(chunk_of(stream, reader.epoch, reader.position, end, records))
-            reader.position = end
-            if not self._log.read(stream.topic, stream.partition, end, 1) and end == bounds.end:
-                reached[stream] = end
+                reader.position = end
+            if not self._log.read(stream.topic, stream.partition, reader.position, 1):
+                # The rest is a gap: the reader steps over it, and its next chunk starts behind it.
+                reader.position = reached[stream] = bounds.end
         return chunks, reached, halted
 
 

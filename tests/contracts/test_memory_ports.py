@@ -1,0 +1,159 @@
+"""The ports in memory keep the promises of the real ones, so that what is proven on them means something."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from landfast.model import Bounds, Letter, Position, Rows, Stream
+from landfast.ports import DeadLetters, Sink
+from landfast.testing.clock import ManualClock
+from landfast.testing.memory import (
+    LandedRow,
+    ListRows,
+    MemoryDeadLetters,
+    MemoryGroup,
+    MemoryLetterStore,
+    MemoryLog,
+    MemorySink,
+    MemorySinkSettings,
+    MemorySource,
+    MemorySourceSettings,
+    MemoryTable,
+)
+from landfast.testing.suites import (
+    DEAD_LETTERS_CHECKS,
+    LOG_CHANGE_CHECKS,
+    SINK_CHECKS,
+    SOURCE_CHECKS,
+    Draft,
+    Landed,
+    LettersHarness,
+    SinkHarness,
+    SourceHarness,
+    SourceUnderTest,
+)
+
+POISON = b"no sink takes this"
+
+
+def refuse_poison(row: LandedRow) -> str | None:
+    """A rule that refuses one value."""
+    return "poison" if row.row == POISON else None
+
+
+class MemorySinkHarness:
+    """A table in memory."""
+
+    def __init__(self, settings: MemorySinkSettings) -> None:
+        self._table = MemoryTable()
+        self._settings = settings
+        self._runs = 0
+
+    def open_sink(self) -> Sink:
+        """Another process over the table."""
+        self._runs += 1
+        return MemorySink(self._table, f"run-{self._runs}", self._settings)
+
+    def make_rows(self, values: Sequence[bytes]) -> Rows:
+        """Rows as a list."""
+        return ListRows(tuple(values))
+
+    def landed(self) -> Sequence[Landed]:
+        """The rows of the table."""
+        found = []
+        for row in self._table.rows:
+            assert isinstance(row.row, bytes)
+            found.append((row.stream.topic, row.stream.partition, row.offset, row.row))
+        return found
+
+    def refused_value(self) -> bytes | None:
+        """The value that the settings refuse."""
+        return POISON
+
+
+class MemoryLettersHarness:
+    """A letter store in memory."""
+
+    def __init__(self) -> None:
+        self._store = MemoryLetterStore()
+
+    def open_letters(self) -> DeadLetters:
+        """Another process over the store."""
+        return MemoryDeadLetters(self._store)
+
+    def buried(self) -> Sequence[Letter]:
+        """The letters of the store."""
+        return self._store.letters
+
+
+class MemorySourceHarness:
+    """A log and a group in memory."""
+
+    patience_seconds = 60.0
+
+    def __init__(self, checks_apart: int) -> None:
+        self.clock = ManualClock()
+        self._log = MemoryLog()
+        self._log.create("suite", 2)
+        self._group = MemoryGroup(self._log, ["suite"])
+        self._settings = MemorySourceSettings(chunk_records_max=7, checks_apart=checks_apart)
+        self._members = 0
+
+    def open_source(self) -> SourceUnderTest:
+        """Another member of the group."""
+        self._members += 1
+        return MemorySource(self._group, f"member-{self._members}", self.clock, self._settings)
+
+    def streams(self) -> tuple[Stream, Stream]:
+        """Today's streams."""
+        one, two = self._log.streams(["suite"])
+        return one, two
+
+    def produce(self, stream: Stream, records: Sequence[Draft]) -> list[int]:
+        """Append records."""
+        return [
+            self._log.append(stream.topic, stream.partition, each.value, key=each.key, headers=each.headers, timestamp=each.timestamp)
+            for each in records
+        ]
+
+    def bounds(self, stream: Stream) -> Bounds:
+        """The log's bounds."""
+        bounds = self._log.bounds(stream.topic, stream.partition)
+        assert bounds is not None
+        return bounds
+
+    def append_gap(self, stream: Stream) -> Position:
+        """Append markers."""
+        return self._log.append_marker(stream.topic, stream.partition, 3)
+
+    def expire(self, stream: Stream, first: Position) -> None:
+        """Retention."""
+        self._log.expire(stream, first)
+
+    def recreate(self) -> None:
+        """Another incarnation."""
+        self._log.recreate("suite")
+
+
+@pytest.mark.parametrize(
+    "settings", [MemorySinkSettings(refuse_at_stage=refuse_poison), MemorySinkSettings(refuse_at_commit=refuse_poison)]
+)
+@pytest.mark.parametrize("promise", SINK_CHECKS, ids=lambda promise: promise.__name__)
+def test_memory_sink_keeps_its_promise(promise: Callable[[SinkHarness], None], settings: MemorySinkSettings) -> None:
+    """A sink over a table in memory does what every sink must do, wherever it refuses rows."""
+    promise(MemorySinkHarness(settings))
+
+
+@pytest.mark.parametrize("promise", DEAD_LETTERS_CHECKS, ids=lambda promise: promise.__name__)
+def test_memory_dead_letters_keep_their_promise(promise: Callable[[LettersHarness], None]) -> None:
+    """Dead letters in memory do what all dead letters must do."""
+    promise(MemoryLettersHarness())
+
+
+@pytest.mark.parametrize("checks_apart", [1, 3])
+@pytest.mark.parametrize("promise", SOURCE_CHECKS + LOG_CHANGE_CHECKS, ids=lambda promise: promise.__name__)
+def test_memory_source_keeps_its_promise(promise: Callable[[SourceHarness], None], checks_apart: int) -> None:
+    """A source over a log in memory does what every source must do, however rarely it checks the topic's identity."""
+    promise(MemorySourceHarness(checks_apart))
