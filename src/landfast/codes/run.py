@@ -54,5 +54,10 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "Nothing was changed by looking.",
             "Each finding names its exact offsets. Stop writers, keep the table as it is, and read the range again from the log.",
         ),
+        "UNEXPECTED": Code(
+            "An exception reached the engine that no adapter knows: a defect in Landfast or in what it stands on.",
+            NOTHING_LOST,
+            "Report it with the traceback in the log; the other routes went on.",
+        ),
     }
 )

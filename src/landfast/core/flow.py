@@ -7,57 +7,26 @@ everything read and not landed, and places its lanes anew at the sink's position
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
-from functools import partial
-from itertools import islice, takewhile
+from dataclasses import dataclass
 
 from landfast import events
-from landfast.core.batching import BatchLimits, full
-from landfast.core.breaker import Breaker, BreakerLimits
-from landfast.core.landing import InFlight, Landed, Landing, land
+from landfast.core.batching import full
+from landfast.core.breaker import Breaker
+from landfast.core.flight import Flight
+from landfast.core.landing import InFlight, Landed
 from landfast.core.lanes import Lane, LaneState
 from landfast.core.ledger import Ledger
-from landfast.core.prepare import Prepared, Work, prepare
-from landfast.core.retry import Backoff, RetryPolicy
+from landfast.core.prepare import Work
+from landfast.core.retry import Backoff
+from landfast.core.route import Route
+from landfast.core.upkeep import Upkeep
 from landfast.errors import Conflict, LandfastError, Rejected, Unavailable
-from landfast.model import Assignment, Bounds, Chunk, Cut, Halt, Position, Stream
-from landfast.ports import Clock, DeadLetters, Decoder, Executor, Observer, Sink
+from landfast.model import Assignment, Bounds, Chunk, Cut, Halt, Letter, Position, Stream
+from landfast.ports import Clock, Executor, Observer
 
-_GROUP_BATCHES_MAX = 16
-
-
-@dataclass(frozen=True, slots=True)
-class FlowLimits:
-    """What bounds a flow.
-
-    flight_batches_max  batches cut and not landed
-    conflicts_max       conflicts in a row, without a landing between, before the lanes halt as PIPELINE_DUPLICATE
-    maintain_landings   commits between two calls of `Sink.maintain`
-    maintain_seconds    the budget of one such call
-    """
-
-    batch: BatchLimits = field(default_factory=BatchLimits)
-    breaker: BreakerLimits = field(default_factory=BreakerLimits)
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
-    flight_batches_max: int = 3
-    conflicts_max: int = 10
-    maintain_landings: int = 10
-    maintain_seconds: float = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Which topics go to which sink, with their own decoder, limits and dead letters."""
-
-    name: str
-    takes: Callable[[str], bool]
-    decoder: Decoder
-    sink: Sink
-    dead_letters: DeadLetters
-    limits: FlowLimits = field(default_factory=FlowLimits)
+_BREAKER_STEP = "Nothing of it was buried: mend the decoding or the producer, or raise the [dead_letters] limits, and start again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,26 +48,24 @@ class Flow:
         self.lanes: dict[Stream, Lane] = {}
         self.ledger = Ledger()
         self.broken: LandfastError | None = None
+        self._limits = limits = route.limits
         self._around = surroundings
-        self._committer = committer
-        self._in_flight: deque[InFlight] = deque()
-        self._landing: Landing | None = None
-        self._maintaining: Future[None] | None = None
-        self._generation = 0
+        self._flight = Flight(route, surroundings.pool, committer)
+        self._upkeep = Upkeep(route.name, route.sink, committer, surroundings.observer, limits.upkeep)
         self._batches = 0
         self._conflicts = 0
-        self._landings_unmaintained = 0
+        self._held = (0, 0)
         self._bounds: Mapping[Stream, Bounds] | None = None
-        self._placing = Backoff(route.limits.retry)
-        self._staging = Backoff(route.limits.retry)
-        self._committing = Backoff(route.limits.retry)
+        self._placing = Backoff(limits.retry)
+        self._staging = Backoff(limits.retry)
+        self._committing = Backoff(limits.retry)
 
     # ---- ownership ----
 
     def gain(self, streams: Collection[Stream]) -> dict[Stream, Assignment]:
         """Take these streams over and place them; what the sink cannot answer for now is left out and placed by a later turn."""
         for stream in streams:
-            self.lanes[stream] = Lane(stream, Breaker(self.route.limits.breaker))
+            self.lanes[stream] = Lane(stream, Breaker(self._limits.breaker))
         return self.place(self._around.clock.monotonic())
 
     def release(self, streams: Collection[Stream]) -> int:
@@ -107,11 +74,11 @@ class Flow:
         Returns how many of their records were read and have not landed.
         """
         going = [stream for stream in streams if stream in self.lanes]
-        in_flight = self._streams_in_flight()
+        in_flight = self._flight.streams
         all_abandoned = 0
         for stream in going:
             lane = self.lanes.pop(stream)
-            abandoned = lane.records + sum(item.records.get(stream, 0) for item in self._all_in_flight())
+            abandoned = lane.records + sum(item.records.get(stream, 0) for item in self._flight)
             self._notice(events.StreamLost(self.route.name, stream, abandoned, drained=abandoned == 0))
             self.ledger.close(stream)
             all_abandoned += abandoned
@@ -126,7 +93,7 @@ class Flow:
         """
         waiting = [stream for stream, lane in self.lanes.items() if lane.state is LaneState.UNPLACED]
         # A landing still under way may move the very positions that we would ask for.
-        if not waiting or self._landing is not None or self._placing.waiting(now):
+        if not waiting or self._flight.landing or self._placing.waiting(now):
             return {}
         try:
             self.route.dead_letters.claim(waiting)
@@ -186,7 +153,7 @@ class Flow:
         if stream not in self.lanes or self.lanes[stream].state is LaneState.HALTED:
             return
         self._stop_lane(stream, halt)
-        if stream in self._streams_in_flight():
+        if stream in self._flight.streams:
             self._dissolve()
 
     def _stop_lane(self, stream: Stream, halt: Halt) -> None:
@@ -203,7 +170,8 @@ class Flow:
         self._end_preparing(now)
         self._cut_ready(now, drain=drain)
         self._start_landing(now)
-        self._maintain()
+        self._upkeep.turn(landing=self._flight.landing)
+        self._tell_held()
 
     def fail(self, error: LandfastError) -> None:
         """The flow is broken: every lane halts with the error's code, nothing more is landed by it."""
@@ -211,11 +179,10 @@ class Flow:
         self._halt_all(error)
 
     def _end_landing(self, now: float) -> None:
-        landing = self._landing
-        if landing is None or not landing.future.done():
+        landing = self._flight.take_landed()
+        if landing is None:
             return
-        self._landing = None
-        current = landing.generation == self._generation
+        current = self._flight.current(landing)
         try:
             landed = landing.future.result()
         except Conflict as error:
@@ -226,12 +193,12 @@ class Flow:
                 self._refuse(error, landing.group)
         except Unavailable as error:
             if current:
-                self._in_flight.extendleft(reversed(landing.group))
+                self._flight.put_back(landing)
                 self._retry(self._committing, error, now)
         else:
-            self._settle(landed, landing, current=current)
+            self._settle(landed, len(landing.group), current=current)
 
-    def _settle(self, landed: Landed, landing: Landing, *, current: bool) -> None:
+    def _settle(self, landed: Landed, batches: int, *, current: bool) -> None:
         for span in landed.receipt.spans:
             if current:
                 self.ledger.settle(span)
@@ -239,17 +206,17 @@ class Flow:
                 self.ledger.count(span)
         self._conflicts = 0
         self._committing.succeeded()
-        self._landings_unmaintained += 1
+        self._upkeep.landed()
         if landed.letters:
             reasons = Counter(letter.reason for letter in landed.letters)
             self._notice(events.LettersBuried(self.route.name, len(landed.letters), tuple(sorted(reasons.items()))))
-        self._notice(events.BatchLanded(self.route.name, landed.receipt, len(landing.group)))
+        self._notice(events.BatchLanded(self.route.name, landed.receipt, batches))
 
     def _conflict(self, error: Conflict, group: Sequence[InFlight] = ()) -> None:
         self._conflicts += 1
         self._notice(events.ConflictMet(self.route.name, error.code, error.message))
         self._dissolve(group)
-        if self._conflicts >= self.route.limits.conflicts_max:
+        if self._conflicts >= self._limits.conflicts_max:
             message = f"{self._conflicts} conflicts in a row without one landing: another copy of this pipeline moves the same positions"
             self._halt_all(Conflict("PIPELINE_DUPLICATE", message, next_step="Stop the other copy, or give it another name and table."))
 
@@ -262,34 +229,21 @@ class Flow:
         self._dissolve(group)
 
     def _end_preparing(self, now: float) -> None:
-        for item in list(self._in_flight):
-            if item.future is None or not item.future.done():
-                continue
-            future, item.future = item.future, None
-            try:
-                item.prepared = future.result()
-            except Unavailable as error:
-                self._retry(self._staging, error, now)
-            except Conflict as error:
-                self._conflict(error)
-                return
-            else:
-                item.work = None
-                item.nbytes = item.prepared.nbytes
+        try:
+            for item in self._flight.take_prepared():
                 self._staging.succeeded()
-                seconds = now - item.started_at
-                self._notice(events.BatchPrepared(self.route.name, item.number, item.prepared.staged.rows, seconds))
+                rows = 0 if item.prepared is None else item.prepared.staged.rows
+                self._notice(events.BatchPrepared(self.route.name, item.number, rows, now - item.started_at))
+        except Unavailable as error:
+            self._retry(self._staging, error, now)
+        except Conflict as error:
+            self._conflict(error)
         if not self._staging.waiting(now):
-            for item in self._in_flight:
-                if item.future is None and item.work is not None:
-                    item.future = self._submit(item.work)
-
-    def _submit(self, work: Work) -> Future[Prepared]:
-        return self._around.pool.submit(partial(prepare, work, self.route.decoder, self.route.sink))
+            self._flight.prepare_again()
 
     def _cut_ready(self, now: float, *, drain: bool) -> None:
-        limits = self.route.limits
-        while len(self._in_flight) < limits.flight_batches_max:
+        limits = self._limits
+        while len(self._flight) < limits.flight_batches_max:
             waiting = sorted((lane for lane in self.lanes.values() if lane.uncut), key=lambda lane: lane.waiting_since)
             if not waiting:
                 return
@@ -301,7 +255,7 @@ class Flow:
 
     def _cut(self, waiting: list[Lane], now: float) -> None:
         """Cut one batch, the lane that has waited longest first."""
-        room = self.route.limits.batch.records_max
+        room = self._limits.batch.records_max
         cuts: list[Cut] = []
         nbytes = 0
         for lane in waiting:
@@ -317,22 +271,16 @@ class Flow:
         self._batches += 1
         work = Work(self._batches, tuple(cuts), buried, refused, self._around.clock.now())
         ends = {cut.stream: cut.end for cut in cuts}
-        item = InFlight(self._batches, ends, records, nbytes, now, work, self._submit(work))
-        self._in_flight.append(item)
+        item = InFlight(self._batches, ends, records, nbytes, now, work)
+        self._flight.launch(item)
         self._notice(events.BatchCut(self.route.name, item.number, sum(records.values()), nbytes))
 
     def _start_landing(self, now: float) -> None:
-        if self._landing is not None or self._committing.waiting(now):
+        if self._flight.landing or self._committing.waiting(now):
             return
-        group = tuple(islice(takewhile(self._landable, self._in_flight), _GROUP_BATCHES_MAX))
-        for item in group:
-            if not self._alive(item):
-                return
-        if group:
-            for _ in group:
-                self._in_flight.popleft()
-            call = partial(land, group, self.route.sink, self.route.dead_letters)
-            self._landing = Landing(group, self._generation, self._committer.submit(call))
+        group = self._flight.ready(self._landable)
+        if group and all(self._alive(item) for item in group):
+            self._flight.land(group)
 
     def _landable(self, item: InFlight) -> bool:
         return item.prepared is not None and all(self.lanes[stream].confirmed >= end for stream, end in item.ends.items())
@@ -345,8 +293,7 @@ class Flow:
         for deaths in item.prepared.deaths:
             tripped = self.lanes[deaths.stream].breaker.count(deaths.ordinals, deaths.records)
             if tripped is not None:
-                step = "See the reasons with `landfast dead-letters list`, mend the settings or the producer, or raise the limits; start again."
-                self.halt(deaths.stream, Halt("DLQ_RATE", tripped, step))
+                self.halt(deaths.stream, Halt("DLQ_RATE", f"{tripped}: {_reasons(item.prepared.letters, deaths.stream)}", _BREAKER_STEP))
                 return False
         return True
 
@@ -369,45 +316,34 @@ class Flow:
 
     def _dissolve(self, group: Sequence[InFlight] = ()) -> None:
         """Forget everything in flight, and `group` that just was; its lanes ask the sink again where they stand."""
-        touched = self._streams_in_flight().union(*(item.ends for item in group))
-        self._in_flight.clear()
-        self._generation += 1
+        touched = self._flight.dissolve().union(*(item.ends for item in group))
         for stream in touched:
             lane = self.lanes.get(stream)
             if lane is not None and lane.state is LaneState.RUNNING:
                 lane.unplace()
 
-    def _maintain(self) -> None:
-        """Let the sink tidy up between landings; what it cannot do today it says and does another day."""
-        if self._maintaining is not None:
-            if not self._maintaining.done():
-                return
-            ended, self._maintaining = self._maintaining, None
-            try:
-                ended.result()
-            except (Unavailable, Conflict) as error:
-                self._notice(events.Notice(self.route.name, error.code, f"maintenance is put off: {error.message}"))
-        due = self._landings_unmaintained >= self.route.limits.maintain_landings
-        if due and self._landing is None:
-            self._landings_unmaintained = 0
-            self._maintaining = self._committer.submit(partial(self.route.sink.maintain, self.route.limits.maintain_seconds))
+    def _tell_held(self) -> None:
+        held = (self.nbytes, len(self._flight))
+        if held != self._held:
+            self._held = held
+            self._notice(events.MemoryHeld(self.route.name, *held))
 
     # ---- what the runner asks ----
 
     def held(self) -> set[Stream]:
         """Streams that should not be read now: halted, unplaced, read to the end, or all of them while the flow is full."""
-        crowded = len(self._in_flight) >= self.route.limits.flight_batches_max and self._full()
+        crowded = len(self._flight) >= self._limits.flight_batches_max and self._full()
         return {stream for stream, lane in self.lanes.items() if crowded or lane.state is not LaneState.RUNNING or lane.read_whole}
 
     def _full(self) -> bool:
         lanes = self.lanes.values()
-        return full(self.route.limits.batch, sum(lane.records for lane in lanes), sum(lane.nbytes for lane in lanes))
+        return full(self._limits.batch, sum(lane.records for lane in lanes), sum(lane.nbytes for lane in lanes))
 
     def busy(self, streams: Collection[Stream] | None = None) -> bool:
         """Whether something of these streams (or of any) was read and has not landed yet."""
         asked = self.lanes.keys() if streams is None else streams
         uncut = any(self.lanes[stream].uncut for stream in asked if stream in self.lanes)
-        return uncut or bool(self._streams_in_flight().intersection(asked)) or (streams is None and self._landing is not None)
+        return uncut or bool(self._flight.streams.intersection(asked)) or (streams is None and self._flight.landing)
 
     @property
     def finished(self) -> bool:
@@ -418,23 +354,24 @@ class Flow:
     @property
     def landing(self) -> bool:
         """Whether a commit is under way."""
-        return self._landing is not None and not self._landing.future.done()
+        return self._flight.landing
 
     @property
     def nbytes(self) -> int:
         """Bytes of records and staged rows held."""
-        return sum(lane.nbytes for lane in self.lanes.values()) + sum(item.nbytes for item in self._all_in_flight())
+        return sum(lane.nbytes for lane in self.lanes.values()) + sum(item.nbytes for item in self._flight)
 
     @property
     def halts(self) -> dict[Stream, Halt]:
         """The lanes that stand still, and why."""
         return {stream: lane.halt for stream, lane in self.lanes.items() if lane.halt is not None}
 
-    def _all_in_flight(self) -> list[InFlight]:
-        return [*(self._landing.group if self._landing else ()), *self._in_flight]
-
-    def _streams_in_flight(self) -> set[Stream]:
-        return {stream for item in self._all_in_flight() for stream in item.ends}
-
     def _notice(self, event: events.Event) -> None:
         self._around.observer.notice(event)
+
+
+def _reasons(letters: Sequence[Letter], stream: Stream) -> str:
+    """Why the records of a stream would die, most frequent first, and where the first of them is."""
+    ours = [letter for letter in letters if letter.stream == stream]
+    counts = Counter(letter.reason for letter in ours).most_common(3)
+    return ", ".join(f"{reason} {count}" for reason, count in counts) + f", the first at offset {ours[0].offset}"

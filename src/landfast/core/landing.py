@@ -35,15 +35,6 @@ class InFlight:
 
 
 @dataclass(frozen=True, slots=True)
-class Landing:
-    """A group of batches being committed, and the generation of the flow they belong to."""
-
-    group: tuple[InFlight, ...]
-    generation: int
-    future: Future[Landed]
-
-
-@dataclass(frozen=True, slots=True)
 class Landed:
     """What came of a landing: the receipt, and the letters that were buried by it."""
 

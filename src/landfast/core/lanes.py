@@ -30,7 +30,7 @@ class Lane:
     read_to    where the reader stands: the end of the last chunk, or beyond it over a gap; None until the source said
     cut_to     where the next cut starts
     confirmed  below this, the source vouches for the incarnation
-    stop_at    the end of a bounded run, or None
+    stop_at    the end of a bounded run, or None; `nothing_below`: the stream held nothing when it began
     buried     offsets that are dead already, from before a crash
     refused    offsets that the sink refused at a commit, to be dead letters when they are read again
     """
@@ -44,6 +44,7 @@ class Lane:
     cut_to: Position | None = None
     confirmed: Position = -1
     stop_at: Position | None = None
+    nothing_below: bool = False
     halt: Halt | None = None
     buried: frozenset[int] = frozenset()
     refused: Mapping[int, Refusal] = field(default_factory=dict)
@@ -64,10 +65,9 @@ class Lane:
         self.breaker = Breaker(self.breaker.limits)  # What is read again must not count twice.
 
     def bound(self, bounds: Bounds) -> None:
-        """Stop at the end of these bounds; a stream that has nothing below it is read whole at once."""
+        """Stop at the end of these bounds."""
         self.stop_at = bounds.end
-        if self.read_to is None and bounds.first >= bounds.end:
-            self.read_to = self.cut_to = bounds.end
+        self.nothing_below = bounds.first >= bounds.end
 
     def forget(self) -> int:
         """Drop what was read and not cut; how many records that were."""
@@ -96,6 +96,7 @@ class Lane:
         """
         if self.read_whole:
             return
+        self._begin_waiting(now)
         if self.read_to is None:
             self.read_to = self.cut_to = chunk.start
         check(chunk.start == self.read_to, f"a chunk starts at {chunk.start}", stream=self.stream, position=self.read_to)
@@ -103,7 +104,6 @@ class Lane:
         check(inside, f"offsets leave the chunk's range {chunk.start} to {chunk.end}", stream=self.stream, position=chunk.start)
         if self.stop_at is not None:
             chunk = below(chunk, self.stop_at)
-        self._begin_waiting(now)
         self.chunks.append(chunk)
         self.records += len(chunk)
         self.nbytes += chunk.nbytes
@@ -114,6 +114,7 @@ class Lane:
         if self.stop_at is not None:
             position = min(position, self.stop_at)
         if self.read_to is None:
+            self._begin_waiting(now)
             self.read_to = self.cut_to = position
         elif position > self.read_to:
             self._begin_waiting(now)
@@ -125,13 +126,18 @@ class Lane:
 
     @property
     def uncut(self) -> bool:
-        """Whether anything, if only a gap, was read and not cut."""
-        return self.read_to != self.cut_to
+        """Whether anything was read and not cut: records, a gap, or the place where a stream begins that the sink has never seen.
+
+        That place is landed too, without a record: a run that starts at the latest record and dies must not start at a later one.
+        """
+        return self.read_to is not None and (self.fresh or self.read_to != self.cut_to)
 
     @property
     def read_whole(self) -> bool:
         """Whether a bounded run has read this lane to its end."""
-        return self.stop_at is not None and self.read_to is not None and self.read_to >= self.stop_at
+        if self.stop_at is None or self.state is LaneState.UNPLACED:
+            return False
+        return self.nothing_below if self.read_to is None else self.read_to >= self.stop_at
 
     def cut(self, records_max: int) -> Cut | None:
         """Take out the oldest records, at most `records_max`, or what there is of a gap; None where nothing waits."""

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
 from landfast import events
-from landfast.core.flow import Flow, Route, Surroundings
+from landfast.core.flow import Flow, Surroundings
 from landfast.core.lanes import LaneState
 from landfast.core.ledger import total
 from landfast.core.outlook import Outlook
 from landfast.core.retry import Backoff, RetryPolicy
+from landfast.core.route import Route
 from landfast.errors import Broken, LandfastError, Unavailable
 from landfast.model import Assignment, Bounds, Halt, Poll, Position, Run, Stream, Totals
 from landfast.ports import Clock, Executor, Extent, Observer, Source

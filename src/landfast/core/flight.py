@@ -1,0 +1,118 @@
+"""Batches between their cut and their receipt: a queue in cutting order, and at most one landing under way."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice, takewhile
+
+from landfast.core.landing import InFlight, Landed, land
+from landfast.core.prepare import Prepared, Work, prepare
+from landfast.core.route import Route
+from landfast.model import Stream
+from landfast.ports import Executor
+
+_GROUP_BATCHES_MAX = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """A group of batches being committed, and the generation of the flight that it began in."""
+
+    group: tuple[InFlight, ...]
+    generation: int
+    future: Future[Landed]
+
+
+class Flight:
+    """What a flow has cut and not landed. Owned by the main thread; nothing here waits."""
+
+    def __init__(self, route: Route, pool: Executor, committer: Executor) -> None:
+        self._route = route
+        self._pool = pool
+        self._committer = committer
+        self._queue: deque[InFlight] = deque()
+        self._landing: Landing | None = None
+        self._generation = 0
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def __iter__(self) -> Iterator[InFlight]:
+        """Every batch, those being landed first."""
+        yield from self._landing.group if self._landing else ()
+        yield from self._queue
+
+    @property
+    def streams(self) -> set[Stream]:
+        """Streams with something in flight."""
+        return {stream for item in self for stream in item.ends}
+
+    @property
+    def landing(self) -> bool:
+        """Whether a landing is under way, or its end was not looked at yet."""
+        return self._landing is not None
+
+    def launch(self, item: InFlight) -> None:
+        """Take in a batch and hand it to the pool."""
+        self._queue.append(item)
+        self.prepare_again()
+
+    def prepare_again(self) -> None:
+        """Hand to the pool what is not prepared and not under way."""
+        for item in self._queue:
+            if item.future is None and item.work is not None:
+                item.future = self._submit(item.work)
+
+    def _submit(self, work: Work) -> Future[Prepared]:
+        return self._pool.submit(partial(prepare, work, self._route.decoder, self._route.sink))
+
+    def take_prepared(self) -> Iterator[InFlight]:
+        """The batches whose preparation has ended since the last look.
+
+        Raises:
+            Unavailable, Conflict, Broken: what a preparation ended with; that batch is kept and can be prepared again.
+        """
+        for item in self._queue:
+            if item.future is not None and item.future.done():
+                future, item.future = item.future, None
+                item.prepared = future.result()
+                item.work = None
+                item.nbytes = item.prepared.nbytes
+                yield item
+
+    def ready(self, landable: Callable[[InFlight], bool]) -> tuple[InFlight, ...]:
+        """The oldest batches, in cutting order, that can land in one act now."""
+        return tuple(islice(takewhile(landable, self._queue), _GROUP_BATCHES_MAX))
+
+    def land(self, group: Sequence[InFlight]) -> None:
+        """Hand the group, which is the head of the queue, to the committer."""
+        for _ in group:
+            self._queue.popleft()
+        call = partial(land, group, self._route.sink, self._route.dead_letters)
+        self._landing = Landing(tuple(group), self._generation, self._committer.submit(call))
+
+    def take_landed(self) -> Landing | None:
+        """The landing, when it has ended."""
+        if self._landing is None or not self._landing.future.done():
+            return None
+        landing, self._landing = self._landing, None
+        return landing
+
+    def current(self, landing: Landing) -> bool:
+        """Whether the landing still concerns the lanes as they stand; they may have been placed anew while it was under way."""
+        return landing.generation == self._generation
+
+    def put_back(self, landing: Landing) -> None:
+        """The landing failed for now: its batches are the head of the queue again."""
+        self._queue.extendleft(reversed(landing.group))
+
+    def dissolve(self) -> set[Stream]:
+        """Forget every batch, also those being landed; returns the streams they were of."""
+        streams = self.streams
+        self._queue.clear()
+        self._generation += 1
+        return streams

@@ -1,0 +1,40 @@
+"""What a flow is made of, and what bounds it: plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from landfast.core.batching import BatchLimits
+from landfast.core.breaker import BreakerLimits
+from landfast.core.retry import RetryPolicy
+from landfast.core.upkeep import UpkeepLimits
+from landfast.ports import DeadLetters, Decoder, Sink
+
+
+@dataclass(frozen=True, slots=True)
+class FlowLimits:
+    """What bounds a flow.
+
+    flight_batches_max  batches cut and not landed
+    conflicts_max       conflicts in a row, without a landing between, before the lanes halt as PIPELINE_DUPLICATE
+    """
+
+    batch: BatchLimits = field(default_factory=BatchLimits)
+    breaker: BreakerLimits = field(default_factory=BreakerLimits)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    flight_batches_max: int = 3
+    conflicts_max: int = 10
+    upkeep: UpkeepLimits = field(default_factory=UpkeepLimits)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which topics go to which sink, with their own decoder, dead letters and limits: what one flow works on."""
+
+    name: str
+    takes: Callable[[str], bool]
+    decoder: Decoder
+    sink: Sink
+    dead_letters: DeadLetters
+    limits: FlowLimits = field(default_factory=FlowLimits)
