@@ -1,0 +1,125 @@
+"""Landfast as its users run it: a settings file and `landfast run`, with the table and the log of the run to judge it by."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from benchmarks import measure
+from benchmarks.workload import COLUMNS
+
+COMMAND = str(Path(sys.executable).parent / "landfast")
+POLL_SECONDS = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One landed commit, as the run's own log tells it."""
+
+    version: int
+    rows: int
+    files: int
+    seconds: float
+
+
+def write_settings(
+    folder: Path, servers: str, topic: str, batch: dict[str, object] | None = None, engine: dict[str, object] | None = None
+) -> Path:
+    """A settings file with its table beside it."""
+    sections: dict[str, dict[str, object]] = {
+        "source": {"kind": "kafka", "servers": servers, "topics": [topic], "group": f"landfast-{folder.name}"},
+        "decode": {"format": "json"},
+        "decode.columns": dict(COLUMNS),
+        "sink": {"kind": "delta", "path": "table"},
+        "batch": batch or {},
+        "engine": engine or {},
+    }
+    lines = [f'name = "{folder.name}"']
+    for section, keys in sections.items():
+        lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
+    folder.mkdir(parents=True)
+    path = folder / "pipeline.toml"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def land(settings: Path) -> tuple[measure.Cost, list[Commit]]:
+    """Run until the end of the topic, as a process of its own."""
+    log = settings.parent / "run.log"
+    cost = measure.run([COMMAND, "run", str(settings), "--until-end", "--json"], log)
+    return cost, commits(cost.output + log.read_text(errors="replace"))
+
+
+def commits(log: str) -> list[Commit]:
+    """The commits in a run's JSON log, in order."""
+    return [
+        Commit(version=line["version"], rows=line["rows"], files=line["files"], seconds=line["seconds"])
+        for line in _json_lines(log)
+        if "version" in line and "sequence" in line
+    ]
+
+
+def _json_lines(log: str) -> Iterator[dict[str, Any]]:
+    for text in log.splitlines():
+        if text.startswith("{"):
+            yield json.loads(text)
+
+
+@contextmanager
+def running(settings: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A run without an end, stopped as an operator stops it."""
+    with (settings.parent / "run.log").open("wb") as log:
+        process = subprocess.Popen([COMMAND, "run", str(settings), "--json"], stdout=log, stderr=log)
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+
+class Readable:
+    """Watches a table from outside and notes when each version became readable, in seconds since the epoch."""
+
+    def __init__(self, table: Path) -> None:
+        self._log = table / "_delta_log"
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self.seen: dict[int, float] = {}
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        version = 0
+        while not self._done.wait(POLL_SECONDS):
+            while (self._log / f"{version:020d}.json").exists():
+                self.seen[version] = time.time()
+                version += 1
+
+
+def latencies(table: Path, seen: dict[int, float]) -> list[float]:
+    """For every row the seconds from its record's own time until its version was readable."""
+    import pyarrow.parquet as pq  # noqa: PLC0415 — only this part needs it, and the process that measures stays small
+
+    found: list[float] = []
+    for version, readable in sorted(seen.items()):
+        for line in (table / "_delta_log" / f"{version:020d}.json").read_text().splitlines():
+            action = json.loads(line)
+            if "add" in action:
+                column = pq.read_table(table / action["add"]["path"], columns=["_timestamp"]).column(0)
+                found += [readable - stamp.timestamp() for stamp in column.to_pylist() if stamp is not None]
+    return found

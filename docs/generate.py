@@ -1,0 +1,141 @@
+"""Writes `docs/reference/` from the code: settings, codes, events, metrics, commands, exit codes. `make docs` runs it.
+
+`pages` is pure, so that a house test can compare what stands in the folder with what the code says today.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer.main
+
+from landfast import errors, events
+from landfast.cli.app import app
+from landfast.cli.exits import EXITS
+from landfast.codes import CODES
+from landfast.config import reference as settings_reference
+from landfast.observe.metrics import METRICS
+
+FOLDER = Path(__file__).resolve().parent / "reference"
+GENERATED = "This page is generated from the code."
+
+
+def pages() -> dict[str, str]:
+    """Every page of the reference by file name."""
+    return {
+        "codes.md": codes_page(),
+        "commands.md": commands_page(),
+        "events.md": events_page(),
+        "exit-codes.md": exits_page(),
+        "metrics.md": metrics_page(),
+        "settings.md": settings_reference(),
+    }
+
+
+def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A Markdown table."""
+    names = list(heads)
+    lines = [names, ["---"] * len(names), *([_cell(text) for text in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def codes_page() -> str:
+    """What each code means, what is safe, what to do."""
+    parts = [f"# Codes\n\nEvery code an operator can meet. `landfast explain CODE` prints the same. {GENERATED}\n"]
+    parts += [
+        f"\n## {name}\n\n{code.meaning}\n\n- **What is safe.** {code.safe}\n- **What to do.** {code.next_step}\n"
+        for name, code in CODES.items()
+    ]
+    return "".join(parts)
+
+
+def events_page() -> str:
+    """What an observer hears, event by event, field by field."""
+    head = (
+        "# Events\n\nWhat an `Observer` hears, as frozen values of `landfast.events`. Logs, metrics and progress are made from these and "
+        f"from nothing else. Every event carries `flow`, the route it belongs to (empty where it concerns the whole run). {GENERATED}\n"
+    )
+    kinds = sorted(events.Event.__subclasses__(), key=lambda kind: kind.__name__)
+    return head + "".join(_event(kind) for kind in kinds)
+
+
+def _event(kind: type[events.Event]) -> str:
+    fields = [(f"`{field.name}`", f"`{field.type}`") for field in dataclasses.fields(kind) if field.name != "flow"]
+    listed = "\n" + table(["field", "type"], fields) if fields else ""
+    return f"\n## {kind.__name__}\n\n{inspect.getdoc(kind)}\n{listed}"
+
+
+def metrics_page() -> str:
+    """What `--metrics PORT` exports."""
+    head = f"# Metrics\n\nWhat `landfast run --metrics PORT` exports at `/metrics`, for Prometheus. {GENERATED}\n\n"
+    rows = ([f"`{item.name}`", item.kind, item.unit, ", ".join(f"`{label}`" for label in item.labels), item.meaning] for item in METRICS)
+    return head + table(["metric", "kind", "unit", "labels", "meaning"], rows)
+
+
+def exits_page() -> str:
+    """How a command ends, and which error leads there."""
+    tree = inspect.cleandoc(errors.__doc__ or "")
+    return (
+        f"# Exit codes\n\nHow every command ends. {GENERATED}\n\n"
+        + table(["exit code", "meaning"], ([str(number), meaning] for number, meaning in EXITS.items()))
+        + f"\n## The errors behind them\n\n```text\n{tree}\n```\n"
+    )
+
+
+def commands_page() -> str:
+    """Every command with its arguments and options."""
+    root: Any = typer.main.get_command(app)
+    head = f"# Commands\n\n{_first(root.help)} {GENERATED}\n"
+    return head + "".join(_command(name, command) for name, command in commands(root.commands))
+
+
+def commands(tree: Mapping[str, Any], prefix: str = "landfast") -> Iterator[tuple[str, Any]]:
+    """Every command by its full name, groups resolved, sorted."""
+    for name, command in sorted(tree.items()):
+        full = f"{prefix} {name}"
+        if hasattr(command, "commands"):
+            yield from commands(command.commands, full)
+        elif not command.hidden:
+            yield full, command
+
+
+def _command(name: str, command: Any) -> str:
+    visible = [item for item in command.params if not getattr(item, "hidden", False) and item.name != "help"]
+    body = f"\n## {name}\n\n{inspect.cleandoc(command.help or '')}\n"
+    return body + ("\n" + table(["parameter", "meaning", "default"], map(_parameter, visible)) if visible else "")
+
+
+def _parameter(item: Any) -> list[str]:
+    names = (
+        " ".join(f"`{text}`" for text in (*item.opts, *item.secondary_opts))
+        if item.param_type_name == "option"
+        else f"`{item.human_readable_name}`"
+    )
+    shown = "required" if item.required else "" if item.default in (None, False, ()) or callable(item.default) else f"`{item.default}`"
+    return [names, getattr(item, "help", None) or "", shown]
+
+
+def _first(text: str | None) -> str:
+    return inspect.cleandoc(text or "").split("\n\n")[0]
+
+
+def main() -> None:
+    """Write every page, and say which changed."""
+    FOLDER.mkdir(exist_ok=True)
+    for name, text in pages().items():
+        path = FOLDER / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+            print(f"wrote docs/reference/{name}")
+
+
+if __name__ == "__main__":
+    main()
