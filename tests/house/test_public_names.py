@@ -1,0 +1,33 @@
+"""The public names are a promise: adding one is a decision, and removing one breaks somebody's program."""
+
+from __future__ import annotations
+
+import landfast
+
+PUBLIC = [
+    "Broken",
+    "Conflict",
+    "Halted",
+    "LandfastError",
+    "Misconfigured",
+    "Outcome",
+    "Pipeline",
+    "Rejected",
+    "RunReport",
+    "Settings",
+    "Stream",
+    "Totals",
+    "Unavailable",
+    "stop_on_signals",
+]
+
+
+def test_the_public_names_are_these_and_sorted() -> None:
+    """What `from landfast import …` offers, sorted, and nothing else."""
+    assert landfast.__all__ == PUBLIC
+    assert sorted(PUBLIC) == PUBLIC
+
+
+def test_every_public_name_says_what_it_promises() -> None:
+    """Each has a docstring of its own."""
+    assert not [name for name in PUBLIC if not getattr(landfast, name).__doc__]
