@@ -5,15 +5,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
-from tests.sinks.delta_world import DeltaWorld
 
-from landfast.model import Rows
-from landfast.ports import Sink
-from landfast.testing.suites import SINK_CHECKS, Landed, SinkHarness
+from landfast.model import TIMESTAMP_ABSENT, Letter, Rows, Stream
+from landfast.ports import DeadLetters, Sink
+from landfast.sinks.delta import DeltaDeadLetters, letters_path
+from landfast.testing.suites import DEAD_LETTERS_CHECKS, SINK_CHECKS, Landed, LettersHarness, SinkHarness
+from tests.sinks.delta_world import DeltaWorld
 
 VALUES = pa.schema([pa.field("value", pa.binary())])
 
@@ -49,3 +51,44 @@ class DeltaSinkHarness:
 def test_the_delta_sink_keeps_its_promises(promise: Callable[[SinkHarness], None], tmp_path: Path) -> None:
     """Each promise of `ports.Sink`, on a fresh table."""
     promise(DeltaSinkHarness(tmp_path))
+
+
+class DeltaLettersHarness:
+    """One pair of tables on disk; the letters are opened as another run each time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.world = DeltaWorld(str(folder / "table"), VALUES)
+        self.runs = itertools.count()
+
+    def open_letters(self) -> DeadLetters:
+        """See `LettersHarness`."""
+        return DeltaDeadLetters(self.world.home(run_id=f"run-{next(self.runs)}"))
+
+    def buried(self) -> Sequence[Letter]:
+        """See `LettersHarness`."""
+        path = letters_path(self.world.path)
+        if not DeltaTable.is_deltatable(path):
+            return []
+        return [_letter_of(row) for row in DeltaTable(path).to_pyarrow_table().to_pylist()]
+
+
+def _letter_of(row: dict[str, Any]) -> Letter:
+    return Letter(
+        stream=Stream(row["topic"], row["topic_id"], row["partition"]),
+        offset=row["offset"],
+        timestamp=TIMESTAMP_ABSENT if row["timestamp"] is None else round(row["timestamp"].timestamp() * 1000),
+        key=row["key"],
+        value=row["value"],
+        headers=tuple((header["name"], header["value"]) for header in row["headers"]),
+        phase=row["phase"],
+        reason=row["reason"],
+        message=row["message"],
+        attempts=row["attempts"],
+        failed_at=row["last_failed_at"].timestamp(),
+    )
+
+
+@pytest.mark.parametrize("promise", DEAD_LETTERS_CHECKS, ids=lambda promise: promise.__name__)
+def test_the_delta_dead_letters_keep_their_promises(promise: Callable[[LettersHarness], None], tmp_path: Path) -> None:
+    """Each promise of `ports.DeadLetters`, on a fresh table."""
+    promise(DeltaLettersHarness(tmp_path))

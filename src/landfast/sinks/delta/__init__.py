@@ -1,8 +1,19 @@
 """Delta Lake as a sink, exactly once."""
 
+from landfast.sinks.delta.dead_letters import DeltaDeadLetters, letters_path
 from landfast.sinks.delta.settings import DeltaSettings, UnknownFields
 from landfast.sinks.delta.sink import Checkpoints, DeltaSink, Upkeep
 from landfast.sinks.delta.startup import open_table
 from landfast.sinks.delta.table import TableHome
 
-__all__ = ["Checkpoints", "DeltaSettings", "DeltaSink", "TableHome", "UnknownFields", "Upkeep", "open_table"]
+__all__ = [
+    "Checkpoints",
+    "DeltaDeadLetters",
+    "DeltaSettings",
+    "DeltaSink",
+    "TableHome",
+    "UnknownFields",
+    "Upkeep",
+    "letters_path",
+    "open_table",
+]

@@ -17,7 +17,7 @@ from deltalake.transaction import AddAction
 from landfast.errors import Broken, Conflict, LandfastError, Unavailable, check
 from landfast.events import OutcomeResolved
 from landfast.model import Halt, Position, Span, Staged, Stream
-from landfast.sinks.delta.errors import Fate, fate_of, is_foreign, translated
+from landfast.sinks.delta.errors import FATES_TO_RETRY, fate_of, is_foreign
 from landfast.sinks.delta.log import Entry, entries_back
 from landfast.sinks.delta.metadata import CommitRecord, app_id, to_metadata
 from landfast.sinks.delta.parquet import DataFile
@@ -87,6 +87,28 @@ def standing_of(home: TableHome, handle: DeltaTable, moves: Sequence[Move]) -> S
     return Standing.AT_END if all(found[move.stream] == move.end for move in moves) else Standing.ELSEWHERE
 
 
+def open_patiently(home: TableHome, error: BaseException) -> DeltaTable:
+    """A fresh handle to read an unknown outcome back with, in several attempts.
+
+    Raises:
+        Unavailable: the table cannot be read. Trying the same act again is safe: its compare finds out what has landed.
+    """
+    for attempt in range(home.settings.resolve_attempts_max):
+        if attempt:
+            home.clock.sleep(home.settings.resolve_wait_seconds * 2 ** (attempt - 1))
+        try:
+            return home.open()
+        except Unavailable:
+            continue
+    message = "a commit ended without an answer, and the table cannot be read back"
+    raise Unavailable("OUTCOME_UNKNOWN", message, kind="unknown", next_step="Nothing: it is resolved when the store answers.") from error
+
+
+def outcome_words(landed: bool) -> str:  # noqa: FBT001 — a value to put into words, not a mode
+    """How a read-back outcome is told."""
+    return "had landed" if landed else "had not landed"
+
+
 class Committer:
     """Lands in one table, from one thread. Keeps one handle between commits and opens it anew after anything unexpected.
 
@@ -143,14 +165,13 @@ class Committer:
             return Landed(self._confirmed(handle, landing, base), already=False)
         except BaseException as error:
             self._handle = None
-            if isinstance(error, LandfastError) or not is_foreign(error):
-                raise
-            version = self._resolved(landing, base, error)
-            if version is not None:
-                return Landed(version, already=True)
-            if fate_of(error) not in (Fate.RACE_LOST, Fate.INTERFERENCE):
-                raise translated(error, "committing to the table") from error
-        return None
+            if is_foreign(error) and not isinstance(error, LandfastError):
+                version = self._resolved(landing, base, error)
+                if version is not None:
+                    return Landed(version, already=True)
+                if fate_of(error) in FATES_TO_RETRY:
+                    return None
+            raise
 
     def _compared(self, landing: Landing) -> tuple[DeltaTable, int | None]:
         """A handle on which the landing may be committed; or the version in which an earlier attempt has landed it."""
@@ -185,7 +206,7 @@ class Committer:
         check(len(incarnations) == len(landing.moves), "two incarnations of one topic in one commit")
         transactions += [Transaction(name, number) for name, number in incarnations.items()]
         handle.create_write_transaction(
-            [_add_action(file) for file in landing.files],
+            [add_action(file) for file in landing.files],
             "append",
             handle.schema(),
             partition_by=list(home.shape.partition_by) or None,
@@ -209,30 +230,15 @@ class Committer:
 
     def _resolved(self, landing: Landing, base: int, error: BaseException) -> int | None:
         """Whether a commit whose call failed has landed: its version, or None. Read back from a fresh snapshot, never guessed."""
-        handle = self._opened_patiently(error)
+        self._handle = handle = open_patiently(self._home, error)
         version = self._find(landing, handle.version(), base)
-        doubtful = fate_of(error) not in (Fate.RACE_LOST, Fate.INTERFERENCE)
+        doubtful = fate_of(error) not in FATES_TO_RETRY
         if version is not None or doubtful:
-            message = f"a commit ended with {type(error).__name__}; read back, it {'had' if version is not None else 'had not'} landed"
+            message = f"a commit ended with {type(error).__name__}; read back, it {outcome_words(version is not None)}"
             self._home.observer.notice(OutcomeResolved("", version is not None, message, landing.spans))
         if version is None and standing_of(self._home, handle, landing.moves) is not Standing.AT_START:
             raise self._conflict(landing, handle) from error
         return version
-
-    def _opened_patiently(self, error: BaseException) -> DeltaTable:
-        settings, clock = self._home.settings, self._home.clock
-        for attempt in range(settings.resolve_attempts_max):
-            if attempt:
-                clock.sleep(settings.resolve_wait_seconds * 2 ** (attempt - 1))
-            try:
-                return self.handle()
-            except Unavailable:
-                continue
-        # The same landing may be tried again: the compare then finds it, should it have landed after all.
-        message = "a commit ended without an answer, and the table cannot be read back"
-        raise Unavailable(
-            "OUTCOME_UNKNOWN", message, kind="unknown", next_step="Nothing: it is resolved when the store answers."
-        ) from error
 
     def _find(self, landing: Landing, newest: int, after: int) -> int | None:
         """The version in (after, newest] that carries this landing."""
@@ -261,7 +267,8 @@ class Committer:
         )
 
 
-def _add_action(file: DataFile) -> AddAction:
+def add_action(file: DataFile) -> AddAction:
+    """The log's entry for a file."""
     return AddAction(
         path=file.path,
         size=file.nbytes,

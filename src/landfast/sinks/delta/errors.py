@@ -68,6 +68,10 @@ RULES: tuple[Rule, ...] = (
 )
 
 
+FATES_TO_RETRY = (Fate.RACE_LOST, Fate.INTERFERENCE)
+"""After these nothing has landed for a reason that a fresh handle may remove."""
+
+
 def text_of(error: BaseException) -> str:
     """The text of an exception and of its causes, without colour codes. For classification only: it may hold secrets."""
     parts: list[str] = []

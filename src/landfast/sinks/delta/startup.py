@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -12,7 +13,7 @@ from landfast.errors import Misconfigured
 from landfast.model import Run
 from landfast.ports import Clock, Observer
 from landfast.sinks.delta.errors import Fate, fate_of, mapped
-from landfast.sinks.delta.files import Disk, Files, files_of
+from landfast.sinks.delta.files import LOG, Disk, Files, files_of
 from landfast.sinks.delta.rows import RESCUED, SYSTEM_SCHEMA
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.table import HOOKS_OFF, PROPERTY, TableHome, commit_properties, open_handle
@@ -38,10 +39,12 @@ def open_table(
         Misconfigured: the table cannot be used as it is, or not by this pipeline; code and next step say why and how.
         Unavailable: the store does not answer.
     """
+    disk = disk or Disk()
     files = files_of(settings.path, settings.storage_options, disk)
-    handle = _existing_or_created(settings, run, data_schema, files)
+    schema = None if data_schema is None else full_schema(settings, data_schema)
+    handle = create_or_open(settings, schema, {PROPERTY + run.pipeline: str(uuid.uuid4())}, files)
     pipeline_id, handle = _pipeline_id(settings, run, handle)
-    return TableHome(settings, files, run, clock, observer, pipeline_id=pipeline_id, opened=handle, seen=handle.version())
+    return TableHome(settings, files, run, clock, observer, pipeline_id=pipeline_id, opened=handle, disk=disk)
 
 
 def full_schema(settings: DeltaSettings, data_schema: pa.Schema) -> pa.Schema:
@@ -52,35 +55,40 @@ def full_schema(settings: DeltaSettings, data_schema: pa.Schema) -> pa.Schema:
     return pa.schema([*fields, *SYSTEM_SCHEMA])
 
 
-def _existing_or_created(settings: DeltaSettings, run: Run, data_schema: pa.Schema | None, files: Files) -> DeltaTable:
-    """Open, or create with as many attempts as a race of several starters may need."""
+def create_or_open(settings: DeltaSettings, schema: pa.Schema | None, configuration: Mapping[str, str], files: Files) -> DeltaTable:
+    """Open the table, or create it, with as many attempts as a race of several starters may need.
+
+    Raises:
+        Misconfigured: there is no table and no schema to create it with, or the path holds something else.
+    """
     with mapped("opening the table"):
-        for attempt in range(CREATE_ATTEMPTS_MAX):
-            if files.names("_delta_log"):
+        for _ in range(CREATE_ATTEMPTS_MAX):
+            if files.names(LOG):
                 return open_handle(settings)
-            if data_schema is None:
+            if schema is None:
                 message = "there is no table at the path, and no columns are set to create it with"
                 raise Misconfigured("TABLE_MISSING", message, next_step="Set [decode.columns], or run `landfast init`.")
             strange = [name for name in files.names("") if not name.startswith(OWN_PREFIX)]
-            if strange:
+            if strange and not files.names(LOG):
                 message = f"the path holds {len(strange)} files or folders, and no Delta table"
                 raise Misconfigured("NOT_A_TABLE", message, next_step="Choose an empty path, or one that holds a Delta table.")
             try:
-                _create(settings, run, full_schema(settings, data_schema), files)
+                _create(settings, schema, configuration, files)
             except Exception as error:
-                if attempt == CREATE_ATTEMPTS_MAX - 1 or fate_of(error) is not Fate.INTERFERENCE:
-                    raise
-    message = "the table could not be created"
-    raise Misconfigured("PREFLIGHT_FAILED", message)
+                if fate_of(error) is Fate.INTERFERENCE:
+                    continue
+                raise
+    message = f"the table could not be created in {CREATE_ATTEMPTS_MAX} attempts, since others changed it each time"
+    raise Misconfigured("PREFLIGHT_FAILED", message, next_step="Start one pipeline first, then the others.")
 
 
-def _create(settings: DeltaSettings, run: Run, schema: pa.Schema, files: Files) -> None:
+def _create(settings: DeltaSettings, schema: pa.Schema, configuration: Mapping[str, str], files: Files) -> None:
     DeltaTable.create(
         settings.path,
         Schema.from_arrow(schema),
         mode="error",
         partition_by=list(settings.partition_by) or None,
-        configuration={PROPERTY + run.pipeline: str(uuid.uuid4())},
+        configuration=dict(configuration),
         storage_options=dict(settings.storage_options) or None,
         raise_if_key_not_exists=False,
         commit_properties=commit_properties(settings),

@@ -15,7 +15,7 @@ from landfast.errors import Broken
 from landfast.model import Halt, Position, Run, Stream
 from landfast.ports import Clock, Observer
 from landfast.sinks.delta.errors import mapped
-from landfast.sinks.delta.files import Files
+from landfast.sinks.delta.files import Disk, Files
 from landfast.sinks.delta.log import Entry, entry
 from landfast.sinks.delta.metadata import app_id
 from landfast.sinks.delta.rows import SYSTEM_COLUMNS
@@ -69,7 +69,7 @@ class TableHome:
         *,
         pipeline_id: str,
         opened: DeltaTable,
-        seen: int,
+        disk: Disk,
     ) -> None:
         self.settings = settings
         self.files = files
@@ -80,8 +80,13 @@ class TableHome:
         self._table_id = opened.metadata().id
         self._lock = threading.Lock()
         self._shape = shape_of(opened)
-        self._seen = seen
+        self._seen = opened.version()
+        self.disk = disk
         self._break: Entry | None = None
+
+    def beside(self, settings: DeltaSettings, files: Files, opened: DeltaTable) -> TableHome:
+        """Another table of the same pipeline and run."""
+        return TableHome(settings, files, self.run, self.clock, self.observer, pipeline_id=self.pipeline_id, opened=opened, disk=self.disk)
 
     @property
     def shape(self) -> Shape:

@@ -1,0 +1,243 @@
+"""Dead letters in a Delta table beside the data table: whole records, fenced, durable before any commit moves past them.
+
+The fence of a stream is the transaction version of its own application id: `claim number << 32 | put number`. Claiming raises the upper
+half, which makes every number of an earlier claimant stale; each put raises the lower half, so that an unknown outcome can be read back.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+from typing import Any, cast
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.parquet as pq
+from deltalake import DeltaTable, Transaction
+
+from landfast.errors import Conflict, LandfastError, Unavailable
+from landfast.events import Notice, OutcomeResolved
+from landfast.model import Letter, Position, Stream
+from landfast.sinks.delta.commit import WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, add_action, open_patiently, outcome_words
+from landfast.sinks.delta.errors import FATES_TO_RETRY, fate_of, is_foreign, mapped, translated
+from landfast.sinks.delta.files import LOG, files_of
+from landfast.sinks.delta.letters import LETTERS_SCHEMA, letter_groups, letter_id, letters_table
+from landfast.sinks.delta.parquet import DataFile, write
+from landfast.sinks.delta.rows import Part
+from landfast.sinks.delta.settings import DeltaSettings
+from landfast.sinks.delta.startup import create_or_open
+from landfast.sinks.delta.table import HOOKS_OFF, TableHome, commit_properties
+
+pc: Any = pyarrow.compute
+
+SUFFIX = "__dead_letters"
+PUT_BITS = 32
+
+
+def letters_path(path: str) -> str:
+    """Where the dead letters of the table at `path` lie."""
+    return path.rstrip("/") + SUFFIX
+
+
+def fence_app_id(pipeline_id: str, stream: Stream) -> str:
+    """The application id whose transaction version is a stream's fence."""
+    return f"landfast/{pipeline_id}/{stream.topic}/{stream.incarnation}/{stream.partition}/letters"
+
+
+class DeltaDeadLetters:
+    """See `ports.DeadLetters`. The table is made by the first claim; until then nothing is buried."""
+
+    def __init__(self, data: TableHome) -> None:
+        path = letters_path(data.settings.path)
+        self._data = data
+        self._settings: DeltaSettings = replace(data.settings, path=path, partition_by=(), unknown_fields="dead")
+        self._files = files_of(path, data.settings.storage_options, data.disk)
+        self._lock = threading.Lock()
+        self._home: TableHome | None = None
+        self._handle: DeltaTable | None = None
+        self._fences: dict[Stream, int] = {}
+        self._used: dict[Stream, int] = {}
+        self._commits_since_checkpoint = 0
+
+    def claim(self, streams: Collection[Stream]) -> None:
+        """See `ports.DeadLetters.claim`."""
+        if not streams:
+            return
+        with self._lock, mapped("claiming dead letters"):
+            # A claim whose outcome is unknown is simply made again, one number higher: claims only have to grow.
+            for _ in self._attempts():
+                if self._claimed(streams):
+                    return
+
+    def put(self, letters: Sequence[Letter]) -> None:
+        """See `ports.DeadLetters.put`."""
+        with self._lock, mapped("burying dead letters"):
+            for _ in self._attempts():
+                handle, letters = self._unburied(letters)
+                if not letters or self._landed(handle, letters):
+                    self._checkpoint_when_due()
+                    return
+
+    def buried(self, stream: Stream, start: Position) -> AbstractSet[int]:
+        """See `ports.DeadLetters.buried`."""
+        with mapped("reading dead letters"):
+            return _buried(self._open_home(), stream, start) if self._files.names(LOG) else frozenset()
+
+    def close(self) -> None:
+        """See `ports.DeadLetters.close`."""
+        with self._lock:
+            self._handle = None
+
+    def _open_home(self) -> TableHome:
+        if self._home is None:
+            opened = create_or_open(self._settings, LETTERS_SCHEMA, {}, self._files)
+            self._home = self._data.beside(self._settings, self._files, opened)
+        return self._home
+
+    def _attempts(self) -> Iterator[int]:
+        """As many as a busy table may need, with a growing wait between them.
+
+        Raises:
+            Unavailable: they were not enough.
+        """
+        for attempt in range(self._settings.commit_attempts_max):
+            if attempt:
+                self._data.clock.sleep(min(WAIT_SECONDS_MAX, WAIT_SECONDS_FIRST * 2**attempt))
+            yield attempt
+        message = f"other writers changed the table of dead letters during each of {self._settings.commit_attempts_max} attempts"
+        raise Unavailable("COMMIT_CONFLICT", message, next_step="Nothing: it is tried again.")
+
+    def _claimed(self, streams: Collection[Stream]) -> bool:
+        """Claim on a fresh snapshot; False when a foreign change came between."""
+        handle = self._open_home().open()
+        fences = {stream: ((self._fence(handle, stream) >> PUT_BITS) + 1) << PUT_BITS for stream in streams}
+        try:
+            self._commit(handle, (), fences)
+        except Exception as error:
+            if fate_of(error) in FATES_TO_RETRY:
+                return False
+            raise
+        self._fences.update(fences)
+        self._handle = None
+        return True
+
+    def _unburied(self, letters: Sequence[Letter]) -> tuple[DeltaTable, Sequence[Letter]]:
+        """A handle on which the letters' streams are ours, and those letters that it does not hold yet.
+
+        Raises:
+            Conflict: a stream is not, or no longer, ours.
+        """
+        streams = {letter.stream for letter in letters}
+        for stream in streams - self._fences.keys():
+            message = "dead letters of a stream that was not claimed; nothing was buried"
+            raise Conflict("PIPELINE_CONFLICT", message, stream=stream, next_step="Nothing: a stream is claimed when it is gained.")
+        kept = self._handle
+        if kept is not None and all(self._fence(kept, stream) == self._fences[stream] for stream in streams):
+            return kept, letters
+        handle = self._open_home().open()
+        found = {stream: self._fence(handle, stream) for stream in streams}
+        for stream, fence in found.items():
+            if fence >> PUT_BITS != self._fences[stream] >> PUT_BITS:
+                message = "another owner has claimed the dead letters of this stream; nothing was buried"
+                raise Conflict("PIPELINE_CONFLICT", message, stream=stream, next_step="Nothing: the position is read again.")
+        # Under our claim only we put: a number we do not know of is a put of ours whose answer was lost.
+        moved = {stream for stream, fence in found.items() if fence != self._fences[stream]}
+        for stream in moved:
+            there = _buried(self._open_home(), stream, min(letter.offset for letter in letters if letter.stream == stream))
+            letters = [letter for letter in letters if letter.stream != stream or letter.offset not in there]
+        self._fences.update(found)
+        self._handle = handle
+        return handle, letters
+
+    def _landed(self, handle: DeltaTable, letters: Sequence[Letter]) -> bool:
+        """Put through this handle; False when a foreign change came between. Numbers are never used twice, so each names one put."""
+        streams = {letter.stream for letter in letters}
+        target = {stream: max(self._fences[stream], self._used.get(stream, 0)) + 1 for stream in streams}
+        self._used.update(target)
+        files = self._written(letters)
+        try:
+            self._commit(handle, files, target)
+        except BaseException as error:
+            self._handle = None
+            if is_foreign(error) and not isinstance(error, LandfastError):
+                if self._read_back(target, error):
+                    self._fences.update(target)
+                    return True
+                if fate_of(error) in FATES_TO_RETRY:
+                    return False
+            raise
+        self._fences.update(target)
+        return True
+
+    def _commit(self, handle: DeltaTable, files: Sequence[DataFile], fences: Mapping[Stream, int]) -> None:
+        transactions = [Transaction(fence_app_id(self._data.pipeline_id, stream), fence) for stream, fence in fences.items()]
+        handle.create_write_transaction(
+            [add_action(file) for file in files],
+            "append",
+            handle.schema(),
+            commit_properties=commit_properties(self._settings, custom_metadata={"isBlindAppend": True}, app_transactions=transactions),
+            post_commithook_properties=HOOKS_OFF,
+        )
+        self._commits_since_checkpoint += 1
+        handle.update_incremental()
+        self._open_home().catch_up(handle)
+
+    def _read_back(self, target: Mapping[Stream, int], error: BaseException) -> bool:
+        """Whether a put whose call failed has landed."""
+        handle = open_patiently(self._open_home(), error)
+        landed = all(self._fence(handle, stream) == fence for stream, fence in target.items())
+        message = f"burying {len(target)} streams' dead letters ended with {type(error).__name__}; read back, it {outcome_words(landed)}"
+        self._data.observer.notice(OutcomeResolved("", landed, message))
+        return landed
+
+    def _fence(self, handle: DeltaTable, stream: Stream) -> int:
+        return handle.transaction_version(fence_app_id(self._data.pipeline_id, stream)) or 0
+
+    def _written(self, letters: Sequence[Letter]) -> list[DataFile]:
+        now = self._data.clock.now()
+        files = []
+        for group in letter_groups(letters, self._settings.file_bytes_target):
+            rows = letters_table(self._data.pipeline_id, self._data.run.id, group)
+            files.append(write(self._files, f"letters-{uuid.uuid4().hex}.zstd.parquet", Part("", {}, rows), self._settings, now=now))
+        return files
+
+    def _checkpoint_when_due(self) -> None:
+        """Keep the table fast. The letters are buried already, so a failure is told and changes nothing."""
+        if self._commits_since_checkpoint < self._settings.checkpoint_commits or self._handle is None:
+            return
+        self._commits_since_checkpoint = 0
+        try:
+            self._handle.create_checkpoint()
+        except Exception as error:  # noqa: BLE001 — mapped to a notice: upkeep may fail without harm
+            told = translated(error, "writing a checkpoint of the dead letters")
+            self._data.observer.notice(Notice("", told.code, told.message))
+        self._handle = None
+
+
+def _buried(home: TableHome, stream: Stream, start: Position) -> AbstractSet[int]:
+    prefix = letter_id(home.pipeline_id, stream) + "/"
+    offsets: set[int] = set()
+    for path in _paths_with(home.open(), stream, start):
+        with home.files.open(path) as stored:
+            table = pq.read_table(stored, columns=["id", "offset"])
+        wanted = pc.and_(pc.starts_with(table.column("id"), prefix), pc.greater_equal(table.column("offset"), start))
+        offsets.update(cast("list[int]", table.column("offset").filter(wanted).to_pylist()))
+    return offsets
+
+
+def _paths_with(handle: DeltaTable, stream: Stream, start: Position) -> list[str]:
+    """Files that may hold letters of the stream at or above `start`, by the log's statistics."""
+    adds = pa.table(handle.get_add_actions(flatten=True))
+    wanted = [name for name in ("path", "max.offset", "min.partition", "max.partition") if name in adds.column_names]
+    paths = []
+    for row in adds.select(wanted).to_pylist():
+        low, high, highest = row.get("min.partition"), row.get("max.partition"), row.get("max.offset")
+        elsewhere = low is not None and high is not None and not low <= stream.partition <= high
+        below = highest is not None and highest < start
+        if not elsewhere and not below:
+            paths.append(unquote(row["path"]))
+    return paths
