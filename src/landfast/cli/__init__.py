@@ -1,0 +1,7 @@
+"""The command `landfast`."""
+
+from __future__ import annotations
+
+from landfast.cli.app import app, main
+
+__all__ = ["app", "main"]

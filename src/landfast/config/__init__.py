@@ -5,7 +5,7 @@ This package alone reads the environment.
 
 from __future__ import annotations
 
-from landfast.config.load import from_mapping, load
+from landfast.config.load import from_mapping, load, section
 from landfast.config.options import MASK, Options
 from landfast.config.reference import reference
 from landfast.config.settings import (
@@ -37,4 +37,5 @@ __all__ = [
     "from_mapping",
     "load",
     "reference",
+    "section",
 ]

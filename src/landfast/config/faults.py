@@ -114,15 +114,15 @@ def _is_section(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
-def faults_of(error: ValidationError) -> list[Fault]:
-    """The faults that pydantic found, in words of ours and without any value."""
-    found = [_fault(details) for details in error.errors(include_url=False, include_input=True)]
+def faults_of(error: ValidationError, before: Place = ()) -> list[Fault]:
+    """The faults that pydantic found below the place `before`, in words of ours and without any value."""
+    found = [_fault(details, before) for details in error.errors(include_url=False, include_input=True)]
     # A route that is wrong is left out, and pydantic then also finds the list too short.
     return [fault for fault in found if len(found) == 1 or fault.place != ("routes",)]
 
 
-def _fault(details: ErrorDetails) -> Fault:
-    place: Place = details["loc"]
+def _fault(details: ErrorDetails, before: Place) -> Fault:
+    place: Place = (*before, *details["loc"])
     kind = details["type"]
     if kind == "extra_forbidden":
         return Fault(place, "CONFIG_UNKNOWN", _unknown_key(place))
@@ -156,8 +156,8 @@ def model_at(place: Place) -> type[BaseModel]:
     """The model of the section at a place of the normal form."""
     model: type[BaseModel] = Settings
     for part in place:
-        if part == "routes" and model is Settings:
-            model = RouteSettings
+        if model is Settings and (part == "routes" or part in SHARED):
+            model = RouteSettings if part == "routes" else section(RouteSettings, str(part))
         elif isinstance(part, str) and part in model.model_fields and _is_section(model.model_fields[part].annotation):
             model = section(model, part)
     return model

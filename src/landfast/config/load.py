@@ -11,14 +11,16 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from landfast.config.faults import SHARED, Fault, Place, all_of, faults_of, misconfigured
 from landfast.config.relations import relation_faults
-from landfast.config.settings import RouteSettings, Settings
+from landfast.config.settings import RouteSettings, Section, Settings
 from landfast.errors import Misconfigured
+
+S = TypeVar("S", bound=Section)
 
 PREFIX = "LANDFAST_"
 _FILE_BYTES_MAX = 1 << 20
@@ -52,6 +54,19 @@ def from_mapping(body: Mapping[str, Any], *, folder: str | Path = ".", label: st
         Misconfigured: as `load` does.
     """
     return _settings(_Document(deepcopy(dict(body)), {}), folder=Path(folder).resolve(), label=label)
+
+
+def section(model: type[S], values: Mapping[str, Any], name: str) -> S:
+    """One section on its own, from a mapping with its keys.
+
+    Raises:
+        Misconfigured: with every fault of the section at once.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        faults = faults_of(error, before=(name,))
+    raise all_of(faults, "the settings")
 
 
 def _parsed(file: Path) -> dict[str, Any]:

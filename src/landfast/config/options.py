@@ -56,6 +56,12 @@ class Options(Mapping[str, str]):
         """The options with secrets hidden: fit for a screen, a log, a digest."""
         return {name: _masked(name, value) for name, value in sorted(self._values.items())}
 
+    def secrets(self, resolved: Mapping[str, str]) -> tuple[str, ...]:
+        """The texts among the resolved values that must never be shown: those behind references and those under secret names."""
+        return tuple(
+            text for name, text in resolved.items() if text and (_REFERENCE.match(self._values[name]) or _SECRET_NAME.search(name))
+        )
+
     def resolve(self, place: str) -> dict[str, str]:
         """The options with every reference replaced by what it points to. Reads the environment and files; call it late.
 

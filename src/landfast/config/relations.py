@@ -33,9 +33,6 @@ def _topics(place: Place, topics: tuple[str, ...], pattern: str | None) -> Itera
         yield _invalid((*place, "topics"), f"{topic} is there twice")
     if pattern is None:
         return
-    # librdkafka takes a subscription for a pattern only where it begins with ^; without it the name would match nothing, silently.
-    if not pattern.startswith("^"):
-        yield _invalid((*place, "topic_pattern"), "must start with ^")
     try:
         re.compile(pattern)
     except re.error as error:

@@ -9,7 +9,6 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
@@ -69,7 +68,8 @@ class SourceSettings(Section):
         default=None,
         min_length=2,
         max_length=1000,
-        description="A regular expression that starts with `^`; topics that match are read, also those made later.",
+        description="A regular expression that is searched for in topic names, so anchor it: `^sensors[.]`. "
+        "Topics that match are read, also those made later.",
     )
     group: str | None = Field(
         default=None,
@@ -97,6 +97,22 @@ class SourceSettings(Section):
         ge=10,
         le=86_400,
         description="The broker gives this worker's partitions away when it has not polled for so long (`max.poll.interval.ms`).",
+    )
+    poll_bytes_max: ByteSize = Field(
+        default=16 * MIB, ge=KIB, le=GIB, description="About how many bytes of values one poll brings at most."
+    )
+    request_seconds_max: float = Field(default=10.0, ge=0.1, le=300, description="How long to wait for one answer of a broker.")
+    topic_check_seconds: float = Field(
+        default=10.0,
+        ge=0.1,
+        le=3600,
+        description="How often topics are looked at while nothing is read: their ids, new matches of the pattern.",
+    )
+    confirm_seconds: float = Field(
+        default=0.1, ge=0.001, le=60, description="How often at most topic ids are checked while records arrive; nothing lands before."
+    )
+    topic_ids: Literal["checked", "ignored"] = Field(
+        default="checked", description="Ignored is for brokers that have no topic ids: that a topic was made anew is then not noticed."
     )
     options: OptionMap = Field(
         default_factory=Options,
@@ -126,7 +142,7 @@ class DecodeSettings(Section):
         "columns of the table, which must exist.",
     )
     record_bytes_max: ByteSize = Field(default=64 * MIB, ge=KIB, le=GIB, description="A larger record is a dead letter.")
-    depth_max: int = Field(default=64, ge=1, le=512, description="A record nested deeper is a dead letter.")
+    depth_max: int = Field(default=64, ge=33, le=512, description="A record nested deeper is a dead letter.")
 
 
 class SinkSettings(Section):
@@ -244,7 +260,7 @@ class RouteSettings(Section):
     name: str = Field(min_length=1, max_length=100, pattern=NAME_PATTERN, description="The route's name, in logs, metrics and reports.")
     topics: tuple[str, ...] = Field(default=(), max_length=10_000, strict=False, description="The topics of this route, by name.")
     topic_pattern: str | None = Field(
-        default=None, min_length=2, max_length=1000, description="A regular expression that starts with `^`, for topics of this route."
+        default=None, min_length=2, max_length=1000, description="A regular expression for topics of this route."
     )
     decode: DecodeSettings = Field(default=DecodeSettings(), description="As `[decode]`.")
     sink: SinkSettings = Field(description="As `[sink]`.")
@@ -284,8 +300,3 @@ class Settings(Section):
     def digest(self) -> str:
         """A SHA-256 of the effective settings. Secrets have no part in it: a rotated password is the same pipeline."""
         return hashlib.sha256(json.dumps(self.effective(), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def start_milliseconds(moment: datetime) -> int:
-    """A moment in milliseconds since the epoch, as Kafka counts."""
-    return int(moment.timestamp() * 1000)

@@ -1,0 +1,61 @@
+"""The command line: one file per command, listed here."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from landfast.cli import check, init, run
+from landfast.cli.exits import of_error
+from landfast.cli.screen import Screen
+from landfast.errors import LandfastError
+
+# A command is a function of its module's name; a module with an `app` of its own is a group of commands.
+_COMMANDS = (
+    ("init", init.init),
+    ("check", check.check),
+    ("run", run.run),
+)
+_GROUPS: tuple[tuple[str, typer.Typer], ...] = ()
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"landfast {importlib.metadata.version('landfast')}")
+        raise typer.Exit
+
+
+app = typer.Typer(
+    name="landfast",
+    help="Moves events from Kafka to Delta Lake exactly once, and proves it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+@app.callback()
+def _landfast(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)] = False,
+) -> None:
+    """Moves events from Kafka to Delta Lake exactly once, and proves it."""
+
+
+for _name, _command in _COMMANDS:
+    app.command(_name)(_command)
+for _name, _group in _GROUPS:
+    app.add_typer(_group, name=_name)
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with its code; an error of ours is explained on standard error, without a traceback."""
+    try:
+        app()
+    except LandfastError as error:
+        Screen(as_json="--json" in sys.argv).show_error(error)
+        sys.exit(of_error(error))
+    sys.exit(0)

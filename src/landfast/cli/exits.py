@@ -1,0 +1,43 @@
+"""Exit codes: what each means, and which one an error or a run ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from landfast.core.runner import Outcome, RunReport
+from landfast.errors import Broken, LandfastError, Misconfigured
+
+WELL = 0
+FOUND = 1
+SETTINGS = 2
+HALTED = 3
+BROKEN = 4
+FORCED = 130
+
+EXITS: Mapping[int, str] = MappingProxyType(
+    {
+        WELL: "All is well. A run that was stopped has landed everything it had read.",
+        FOUND: "`verify` or `check` found something; it is on the screen.",
+        SETTINGS: "The settings or the command line are wrong, or what they name is not there. Nothing was read or written.",
+        HALTED: "A lane halted, retries ended, or a stop gave up on what had not landed yet. Nothing is lost.",
+        BROKEN: "The run stopped on Broken: an invariant did not hold, or the table is damaged.",
+        FORCED: "A second signal ended the run at once. Nothing is lost.",
+    }
+)
+
+
+def of_error(error: LandfastError) -> int:
+    """The exit code of an error."""
+    if isinstance(error, Misconfigured):
+        return SETTINGS
+    return BROKEN if isinstance(error, Broken) else HALTED
+
+
+def of_report(report: RunReport) -> int:
+    """The exit code of a run."""
+    if report.error is not None:
+        return of_error(report.error)
+    if report.halts or (report.outcome is Outcome.STOPPED and report.abandoned):
+        return HALTED
+    return WELL

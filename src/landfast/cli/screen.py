@@ -1,0 +1,82 @@
+"""How the command line speaks of errors and results: what happened, where, what is safe, what next. Never a traceback, never a value."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from landfast.codes import CODES
+from landfast.core.runner import Outcome, RunReport
+from landfast.errors import LandfastError
+from landfast.model import Halt, Stream
+from landfast.observe import report as equations
+from landfast.observe.logs import Redactor
+
+_HALTS_MAX = 20
+
+
+class Screen:
+    """Results go to standard output, everything else to standard error; with JSON one object per line."""
+
+    def __init__(self, *, as_json: bool, secrets: tuple[str, ...] = ()) -> None:
+        self._as_json = as_json
+        self._redact = Redactor(secrets)
+
+    def show_error(self, error: LandfastError) -> None:
+        """An error: what happened, where, what is safe, what next."""
+        place = "" if error.stream is None else f"{error.stream}" + ("" if error.position is None else f" offset {error.position}")
+        self._show(error.code, error.message, place, error.next_step)
+
+    def show_halt(self, stream: Stream, halt: Halt) -> None:
+        """Why a lane stands still."""
+        self._show(halt.code, halt.message, f"{stream}", halt.next_step)
+
+    def show_report(self, report: RunReport) -> None:
+        """How a run ended, and its equation, per stream and in all."""
+        if report.error is not None:
+            self.show_error(report.error)
+        for stream, halt in sorted(report.halts.items())[:_HALTS_MAX]:
+            self.show_halt(stream, halt)
+        if report.outcome is Outcome.STOPPED and report.abandoned:
+            self._show("SHUTDOWN_PARTIAL", f"{report.abandoned:,} records were read and had not landed when the deadline passed", "", "")
+        self.say(self._as_object(report) if self._as_json else "\n".join(self._as_lines(report)))
+
+    def say(self, result: object) -> None:
+        """A result: text as it is, anything else as one line of JSON."""
+        text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
+        sys.stdout.write(self._redact(text) + "\n")
+        sys.stdout.flush()
+
+    def _as_lines(self, report: RunReport) -> list[str]:
+        return [*equations.lines(report.streams), f"{report.outcome} after {report.seconds:,.1f} s, run {report.run.id}"]
+
+    def _as_object(self, report: RunReport) -> dict[str, Any]:
+        halts = [
+            {"topic": stream.topic, "partition": stream.partition, "code": halt.code, "message": halt.message, "next": halt.next_step}
+            for stream, halt in sorted(report.halts.items())
+        ]
+        return {
+            "run": report.run.id,
+            "pipeline": report.run.pipeline,
+            "outcome": str(report.outcome),
+            "seconds": round(report.seconds, 3),
+            "abandoned": report.abandoned,
+            **equations.to_json(report.streams),
+            "halts": halts,
+            "error": None if report.error is None else {"code": report.error.code, "message": report.error.message},
+        }
+
+    def _show(self, code: str, message: str, place: str, next_step: str) -> None:
+        known = CODES.get(code)
+        safe = known.safe if known is not None else ""
+        step = next_step or (known.next_step if known is not None else "")
+        fields = {"code": code, "message": message, "where": place, "safe": safe, "next": step}
+        if self._as_json:
+            text = json.dumps({"error": {name: words for name, words in fields.items() if words}}, ensure_ascii=False)
+        else:
+            more = f"landfast explain {code}" if known is not None else ""
+            labelled = (("where", place), ("safe", safe), ("next", step), ("more", more))
+            text = "\n".join([f"{code}: {message}", *(f"  {label + ':':<7}{words}" for label, words in labelled if words)])
+        sys.stderr.write(self._redact(text) + "\n")
+        sys.stderr.flush()

@@ -1,0 +1,140 @@
+"""A pipeline, in Python: the same that `landfast run` runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from landfast import wiring
+from landfast.config import BatchSettings, DeadLetterSettings, EngineSettings, Settings, from_mapping, load, section
+from landfast.core.route import Route
+from landfast.core.runner import Runner, RunReport
+from landfast.errors import Misconfigured
+from landfast.events import Event
+from landfast.ports import Clock, DeadLetters, Decoder, Extent, Observer, Sink, Source
+from landfast.system import SystemClock
+
+__all__ = ["Pipeline", "RunReport"]
+
+_NEXT_STEP = "Give source, sink and dead_letters all as settings, or all as objects; beside settings the decoder may be either."
+
+
+class ReadableSource(Source, Extent, Protocol):
+    """A source that also knows what its log still has, as every source of Landfast does."""
+
+
+class Pipeline:
+    """One source, one decoder, one sink, and what bounds them. It runs once.
+
+    `source`, `decoder`, `sink` and `dead_letters` are mappings with the keys of the sections of a settings file, or objects that keep
+    the contracts of `landfast.ports`; relative paths are relative to the current folder. Nothing is connected before `run`.
+
+    Raises:
+        Misconfigured: every fault of the settings at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: ReadableSource | Mapping[str, Any],
+        decoder: Decoder | Mapping[str, Any],
+        sink: Sink | Mapping[str, Any],
+        dead_letters: DeadLetters | Mapping[str, Any] | None = None,
+        name: str = "pipeline",
+        batch: Mapping[str, Any] | None = None,
+        engine: Mapping[str, Any] | None = None,
+    ) -> None:
+        letters = {} if dead_letters is None else dead_letters
+        if isinstance(source, Mapping) and isinstance(sink, Mapping) and isinstance(letters, Mapping):
+            body = {"name": name, "source": source, "sink": sink, "dead_letters": letters, "batch": batch or {}, "engine": engine or {}}
+            if isinstance(decoder, Mapping):
+                self._prepare(_FromSettings(from_mapping({**body, "decode": decoder})))
+            else:
+                self._prepare(_FromSettings(from_mapping(body), {name: decoder}))
+            return
+        if isinstance(source, Mapping) or isinstance(decoder, Mapping) or isinstance(sink, Mapping) or isinstance(letters, Mapping):
+            raise Misconfigured("CONFIG_INVALID", "some parts are settings and others are objects", next_step=_NEXT_STEP)
+        bounds = section(EngineSettings, engine or {}, "engine")
+        limits = wiring.flow_limits(bounds, section(BatchSettings, batch or {}, "batch"), DeadLetterSettings())
+        self._prepare(_FromObjects(name, source, Route(name, _any_topic, decoder, sink, letters, limits), bounds))
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Self:
+        """The pipeline of a settings file, with `LANDFAST_…` variables laid over it.
+
+        Raises:
+            Misconfigured: every fault of the file at once.
+        """
+        return cls.from_settings(load(path))
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """The pipeline of settings that are loaded already."""
+        pipeline = cls.__new__(cls)
+        pipeline._prepare(_FromSettings(settings))  # noqa: SLF001 — a method of this very class
+        return pipeline
+
+    def _prepare(self, plan: _Plan) -> None:
+        self._plan = plan
+        self._stopping = False
+        self._runner: Runner | None = None
+
+    def run(self, *, until_end: bool = False, observer: Observer | None = None, clock: Clock | None = None) -> RunReport:
+        """Run until stopped; with `until_end`, until all that the log held at the start has landed.
+
+        What goes wrong once the run has begun is in the report: look at `outcome`, `halts` and `error`.
+
+        Raises:
+            Misconfigured: what the settings point to cannot be used. Nothing was read.
+            Unavailable: the store did not answer within `engine.open_wait_seconds`. Nothing was read.
+        """
+        site = wiring.Site(clock or SystemClock(), observer or _Silence(), lambda: self._stopping)
+        self._runner = self._plan.build(site)
+        if self._stopping:
+            self._runner.stop()
+        return self._runner.run(until_end=until_end)
+
+    def stop(self) -> None:
+        """Ask for a graceful end: what is read lands, within the shutdown deadline. From any thread; only sets a flag."""
+        self._stopping = True
+        if self._runner is not None:
+            self._runner.stop()
+
+
+class _Plan(Protocol):
+    def build(self, site: wiring.Site) -> Runner:
+        """Put the pipeline up."""
+
+
+@dataclass(frozen=True, slots=True)
+class _FromSettings:
+    settings: Settings
+    decoders: Mapping[str, Decoder] = field(default_factory=dict)
+
+    def build(self, site: wiring.Site) -> Runner:
+        return wiring.build(self.settings, site, self.decoders)
+
+
+@dataclass(frozen=True, slots=True)
+class _FromObjects:
+    name: str
+    source: ReadableSource
+    route: Route
+    engine: EngineSettings
+
+    def build(self, site: wiring.Site) -> Runner:
+        run = wiring.new_run(self.name, "", site.clock)
+        return wiring.assembled(self.source, self.source, [self.route], run, self.engine, site)
+
+
+class _Silence:
+    """An observer that takes note of nothing."""
+
+    def notice(self, event: Event) -> None:
+        """See `ports.Observer`."""
+
+
+def _any_topic(_topic: str) -> bool:
+    return True

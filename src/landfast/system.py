@@ -1,0 +1,160 @@
+"""What the engine takes from the machine: time, chance and threads."""
+
+from __future__ import annotations
+
+import os
+import queue
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from functools import partial
+from types import FrameType
+from typing import Any, TypeVar
+
+from landfast.errors import check
+
+T = TypeVar("T")
+_END = None
+
+
+class SystemClock:
+    """The `ports.Clock` of the machine."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds that only grow."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(max(0.0, seconds))
+
+
+class Threads:
+    """A `ports.Executor` of daemon threads: a call that never returns keeps neither `close` nor the end of the process waiting.
+
+    Calls start in the order in which they were submitted; with one thread they also end in that order.
+    """
+
+    def __init__(self, name: str, *, threads: int = 1) -> None:
+        check(threads > 0, "an executor needs a thread")
+        self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._threads = [threading.Thread(target=self._work, name=f"{name}-{index}", daemon=True) for index in range(threads)]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        """Start `call` when a thread is free; after `close` the future comes back cancelled."""
+        future: Future[T] = Future()
+        with self._lock:
+            if self._closed:
+                future.cancel()
+            else:
+                self._calls.put((future, call))
+        return future
+
+    def close(self) -> None:
+        """Wait for nothing: calls not yet started are cancelled, running ones are abandoned. Idempotent."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            for future in self._drained():
+                future.cancel()
+            for _ in self._threads:
+                self._calls.put(_END)
+
+    def _drained(self) -> Iterator[Future[Any]]:
+        with suppress(queue.Empty):
+            while True:
+                item = self._calls.get_nowait()
+                if item is not _END:
+                    yield item[0]
+
+    def _work(self) -> None:
+        while True:
+            item = self._calls.get()
+            if item is _END:
+                return
+            future, call = item
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                result = call()
+            except BaseException as error:  # noqa: BLE001 — an executor carries whatever the call raises, panics of native code too
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+            # The thread now waits for its next call; what the last one held must not stay in memory meanwhile.
+            del item, future, call
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def jitter() -> Callable[[], float]:
+    """Numbers in [0, 1) that differ between workers."""
+    return random.SystemRandom().random
+
+
+def committers() -> Callable[[], Threads]:
+    """Makes executors of one thread each: commits of one sink are in order, sinks do not wait for each other."""
+    return partial(Threads, "landfast-commit")
+
+
+FORCED_EXIT = 130
+"""The exit code after a second signal."""
+
+_FORCED_LINE = b"\nStopped at once. Nothing is lost: what has not landed is read again at the next start.\n"
+
+
+@contextmanager
+def stop_on_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` at the first SIGINT or SIGTERM; at the second, end the process at once with exit code 130.
+
+    The signals are heard by a thread of their own, so they work while the main thread waits for a store that does not answer. `stop`
+    must only set a flag. Use it in the main thread; on leaving, signals mean again what they meant before.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    listener = threading.Thread(target=_listen, args=(reader, stop), name="landfast-signals", daemon=True)
+    listener.start()
+    former_writer = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    former = {number: signal.signal(number, _heard) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(former_writer)
+        os.close(writer)
+        listener.join()
+        os.close(reader)
+
+
+def _heard(number: int, frame: FrameType | None) -> None:
+    """Python wants a handler so that the signal does not end the process; the listener does the work."""
+
+
+def _listen(reader: int, stop: Callable[[], None]) -> None:
+    asked = False
+    while numbers := os.read(reader, 64):
+        for number in numbers:
+            if number not in (signal.SIGINT, signal.SIGTERM):
+                continue
+            if asked:
+                os.write(2, _FORCED_LINE)
+                os._exit(FORCED_EXIT)
+            asked = True
+            stop()

@@ -1,0 +1,114 @@
+"""Time, threads and signals of the machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from landfast.errors import Broken
+from landfast.system import FORCED_EXIT, SystemClock, Threads, cores, jitter
+
+PROGRAM = """
+import signal, sys, threading
+from landfast.system import stop_on_signals
+asked = threading.Event()
+with stop_on_signals(asked.set):
+    print("ready", flush=True)
+    if asked.wait(60):
+        print("asked", flush=True)
+    {then}
+print("done", signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, flush=True)
+"""
+
+
+@pytest.fixture
+def threads() -> Iterator[Threads]:
+    executor = Threads("test", threads=2)
+    yield executor
+    executor.close()
+
+
+def test_calls_run_elsewhere_and_answer(threads: Threads) -> None:
+    """A call runs in a thread of its own; its result, or its exception, arrives in the future."""
+    assert threads.submit(lambda: threading.current_thread().daemon).result(10) is True
+    with pytest.raises(ZeroDivisionError):
+        threads.submit(lambda: 1 / 0).result(10)
+
+
+def test_one_thread_keeps_the_order() -> None:
+    """With one thread calls end in the order in which they were submitted: what a committer is made of."""
+    executor = Threads("test")
+    seen: list[int] = []
+    for index in range(100):
+        executor.submit(lambda index=index: seen.append(index))  # type: ignore[misc]
+    executor.submit(lambda: None).result(10)
+    assert seen == list(range(100))
+    executor.close()
+
+
+def test_closing_waits_for_nothing() -> None:
+    """A call that hangs is abandoned, one that has not started is cancelled, and one submitted later comes back cancelled."""
+    executor, release, started = Threads("test"), threading.Event(), threading.Event()
+    hanging = executor.submit(lambda: (started.set(), release.wait(60)))
+    assert started.wait(10)
+    waiting = executor.submit(lambda: None)
+    executor.close()
+    executor.close()
+    assert waiting.cancelled()
+    assert executor.submit(lambda: None).cancelled()
+    assert not hanging.done()
+    release.set()
+    assert hanging.result(10)
+
+
+def test_an_executor_needs_a_thread() -> None:
+    """Without threads nothing would ever run."""
+    with pytest.raises(Broken):
+        Threads("test", threads=0)
+
+
+def test_the_clock_is_the_machines() -> None:
+    """Monotonic time grows by what is slept, and a negative wait is none."""
+    clock = SystemClock()
+    before = clock.monotonic()
+    clock.sleep(0.01)
+    clock.sleep(-1)
+    assert clock.monotonic() - before >= 0.01
+    assert clock.now() > 1_700_000_000
+    assert cores() >= 1
+    assert 0 <= jitter()() < 1
+
+
+def started(then: str) -> subprocess.Popen[str]:
+    program = subprocess.Popen([sys.executable, "-c", PROGRAM.format(then=then)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert program.stdout is not None
+    assert program.stdout.readline() == "ready\n"
+    return program
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_asks(number: signal.Signals) -> None:
+    """SIGINT and SIGTERM ask for a stop and interrupt nothing; afterwards signals mean what they meant before."""
+    program = started("pass")
+    os.kill(program.pid, number)
+    out, err = program.communicate(timeout=30)
+    assert (out, err, program.returncode) == ("asked\ndone True\n", "", 0)
+
+
+@pytest.mark.parametrize("then", ["while True: pass", "threading.Lock().acquire() and threading.Event().wait()"])
+def test_the_second_signal_ends_at_once(then: str) -> None:
+    """A second signal ends the process with 130, whatever its main thread is doing, and says that nothing is lost."""
+    program = started(then)
+    os.kill(program.pid, signal.SIGTERM)
+    assert program.stdout is not None
+    assert program.stdout.readline() == "asked\n"
+    os.kill(program.pid, signal.SIGINT)
+    out, err = program.communicate(timeout=30)
+    assert (out, program.returncode) == ("", FORCED_EXIT)
+    assert "Nothing is lost" in err
