@@ -56,7 +56,7 @@ class SteppedExecutor:
     ahead   how many waiting calls, counted from the oldest, may start: 1 models one thread that works in order, like a committer
     """
 
-    def __init__(self, seed: int = 0, ahead: int = 64) -> None:
+    def __init__(self, seed: float = 0, ahead: int = 64) -> None:
         check(ahead > 0, "at least one call must be able to start")
         self.closed = False
         self._ahead = ahead

@@ -5,13 +5,13 @@ crash forgets (`MemorySource`, `MemorySink`, `MemoryDeadLetters`). All of them p
 """
 
 from landfast.testing.memory.group import Acknowledgement, Handover, MemoryGroup
-from landfast.testing.memory.letters import MemoryDeadLetters, MemoryLetterStore
+from landfast.testing.memory.letters import LetterStore, MemoryDeadLetters, MemoryLetterStore
 from landfast.testing.memory.log import MemoryLog, Record
 from landfast.testing.memory.observer import RecordingObserver
 from landfast.testing.memory.rows import CountingDecoder, LandedRow, LineDecoder, ListRows
 from landfast.testing.memory.sink import MemorySink, MemorySinkSettings, refuse_nothing
 from landfast.testing.memory.source import MemorySource, MemorySourceSettings, chunk_of
-from landfast.testing.memory.table import AnswerLost, MemoryTable, Snapshot, TableCommit, VersionTaken
+from landfast.testing.memory.table import AnswerLost, MemoryTable, Snapshot, Table, TableCommit, VersionTaken
 
 __all__ = [
     "Acknowledgement",
@@ -19,6 +19,7 @@ __all__ = [
     "CountingDecoder",
     "Handover",
     "LandedRow",
+    "LetterStore",
     "LineDecoder",
     "ListRows",
     "MemoryDeadLetters",
@@ -33,6 +34,7 @@ __all__ = [
     "Record",
     "RecordingObserver",
     "Snapshot",
+    "Table",
     "TableCommit",
     "VersionTaken",
     "chunk_of",

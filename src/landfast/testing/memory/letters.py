@@ -6,7 +6,7 @@ import threading
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from landfast.errors import Conflict, Unavailable
 from landfast.model import Letter, Position, Stream
@@ -15,22 +15,35 @@ from landfast.testing.memory.table import AnswerLost
 T = TypeVar("T")
 
 
-class MemoryLetterStore:
-    """The durable half of `MemoryDeadLetters`: who has claimed which stream, and all letters. Thread-safe, every call atomic.
+class LetterStore(Protocol):
+    """What dead letters need of a store. Every call is atomic and may raise AnswerLost: it may have happened."""
 
-    Every call may raise AnswerLost where a fault says so: it may have happened.
+    def take(self, streams: Collection[Stream], owner: str) -> None:
+        """From here on these streams are `owner`'s."""
+
+    def append(self, letters: Sequence[Letter], owner: str, token: str) -> Stream | None:
+        """Bury all of them, once per token, if every stream is `owner`'s; otherwise bury none and return a stream that is not."""
+
+    def buried(self, stream: Stream, start: Position) -> frozenset[int]:
+        """The offsets of a stream that are buried at or above `start`."""
+
+
+class MemoryLetterStore:
+    """The durable half of `MemoryDeadLetters`: who has claimed which stream, and all letters. Thread-safe.
+
+    It keeps whatever it is given: a letter that is put twice is here twice, for a ledger to find.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._claims: dict[Stream, str] = {}
-        self._groups: dict[str, tuple[Letter, ...]] = {}
+        self._puts: dict[str, tuple[Letter, ...]] = {}
 
     @property
     def letters(self) -> tuple[Letter, ...]:
-        """All letters in the order buried; one that was buried twice is here twice."""
+        """All letters in the order buried."""
         with self._lock:
-            return tuple(letter for group in self._groups.values() for letter in group)
+            return tuple(letter for letters in self._puts.values() for letter in letters)
 
     def take(self, streams: Collection[Stream], owner: str) -> None:
         """From here on these streams are `owner`'s."""
@@ -40,12 +53,10 @@ class MemoryLetterStore:
     def append(self, letters: Sequence[Letter], owner: str, token: str) -> Stream | None:
         """Bury all of them, once per token, if every stream is `owner`'s; otherwise bury none and return a stream that is not."""
         with self._lock:
-            if token in self._groups:
-                return None
             for letter in letters:
                 if self._claims.get(letter.stream) != owner:
                     return letter.stream
-            self._groups[token] = tuple(letters)
+            self._puts.setdefault(token, tuple(letters))
             return None
 
     def buried(self, stream: Stream, start: Position) -> frozenset[int]:
@@ -56,14 +67,15 @@ class MemoryLetterStore:
 class MemoryDeadLetters:
     """A `ports.DeadLetters` over a `MemoryLetterStore`. Several over one store are several processes.
 
-    A put whose answer was lost keeps its token, so that the same letters put again are there once.
+    After a put whose answer never came, the next one finds out first what is there: the engine may put the same letters again
+    together with others.
     """
 
-    def __init__(self, store: MemoryLetterStore, attempts_max: int = 3) -> None:
+    def __init__(self, store: LetterStore, attempts_max: int = 3) -> None:
         self.store = store
         self._owner = uuid.uuid4().hex
         self._attempts_max = attempts_max
-        self._doubtful: tuple[str, tuple[Letter, ...]] | None = None
+        self._doubtful = False
 
     def claim(self, streams: Collection[Stream]) -> None:
         """Take the streams over, durably."""
@@ -72,13 +84,13 @@ class MemoryDeadLetters:
     def put(self, letters: Sequence[Letter]) -> None:
         """Bury the letters, all or none."""
         wanted = tuple(letters)
-        if not wanted:
-            return
-        if self._doubtful is None or self._doubtful[1] != wanted:
-            self._doubtful = (uuid.uuid4().hex, wanted)
-        token = self._doubtful[0]
+        if self._doubtful:
+            there = {stream: self.buried(stream, 0) for stream in {letter.stream for letter in wanted}}
+            wanted = tuple(letter for letter in wanted if letter.offset not in there[letter.stream])
+        self._doubtful = True
+        token = uuid.uuid4().hex
         foreign = self._ask(lambda: self.store.append(wanted, self._owner, token))
-        self._doubtful = None
+        self._doubtful = False
         if foreign is not None:
             raise Conflict(
                 "PIPELINE_CONFLICT", "somebody else has claimed the stream", stream=foreign, next_step="Read the position again."

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from landfast.errors import Conflict, Refusal, Rejected, Unavailable, check
 from landfast.model import Batch, Guarantee, Halt, Level, Position, Receipt, Span, Staged, Stream
 from landfast.testing.memory.rows import LandedRow, landed_rows
-from landfast.testing.memory.table import AnswerLost, MemoryTable, Snapshot, TableCommit, VersionTaken
+from landfast.testing.memory.table import AnswerLost, Snapshot, Table, TableCommit, VersionTaken
 
 Refuse = Callable[[LandedRow], str | None]
 """Says why a row cannot land, as a reason in snake_case, or None where it can."""
@@ -42,7 +42,7 @@ class MemorySink:
     never leaves this sink: while the table is silent it says Unavailable, and the next commit of the same spans finds out first.
     """
 
-    def __init__(self, table: MemoryTable, run_id: str = "run", settings: MemorySinkSettings | None = None) -> None:
+    def __init__(self, table: Table, run_id: str = "run", settings: MemorySinkSettings | None = None) -> None:
         self.table = table
         self._run_id = run_id
         self._settings = settings or MemorySinkSettings()

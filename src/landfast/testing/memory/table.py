@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from landfast.model import Position, Span, Stream
 from landfast.testing.memory.rows import LandedRow
@@ -39,6 +40,28 @@ class Snapshot:
     tokens: Mapping[str, int]
 
 
+class Table(Protocol):
+    """What a sink needs of a table."""
+
+    def snapshot(self) -> Snapshot:
+        """The table as it is now.
+
+        Raises:
+            AnswerLost: nobody answers.
+        """
+
+    def put(self, version: int, commit: TableCommit) -> None:
+        """Make `commit` this version, if it is the next one.
+
+        Raises:
+            VersionTaken: it is not.
+            AnswerLost: nobody answers; it may have been put.
+        """
+
+    def accepted(self, stream: Stream) -> bool:
+        """Whether the operator has accepted this incarnation."""
+
+
 class MemoryTable:
     """The durable half of a `MemorySink`: several sinks over one table are several processes. Thread-safe.
 
@@ -68,11 +91,7 @@ class MemoryTable:
         return self.snapshot().positions
 
     def snapshot(self) -> Snapshot:
-        """The table as it is now.
-
-        Raises:
-            AnswerLost: nobody answers.
-        """
+        """The table as it is now."""
         positions: dict[Stream, Position] = {}
         commits = self.commits
         for commit in commits:
@@ -84,7 +103,6 @@ class MemoryTable:
 
         Raises:
             VersionTaken: it is not.
-            AnswerLost: nobody answers; it may have been put.
         """
         with self._lock:
             if version != len(self._commits) + 1:
