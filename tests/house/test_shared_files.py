@@ -106,3 +106,14 @@ def test_the_version_is_the_newest_of_the_changelog() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     heads = re.findall(r"^## \[?([^\]\s]+)\]?", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert version in heads[:2]
+
+
+def test_the_invariants_name_modules_and_tests_that_exist() -> None:
+    """Seven invariants, each with its owner and its proof."""
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    rows = re.findall(r"^\| \*\*.*?\*\*.*\| (.*?) \| `(tests/\S+)::(\w+)` \|$", text.partition("## The life")[0], re.MULTILINE)
+    assert len(rows) == 7
+    owners = [owner for row in rows for owner in re.findall(r"`([^`]+)`", row[0])]
+    assert not [owner for owner in owners if not (ROOT / "src" / "landfast" / owner).is_file()]
+    proofs = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+    assert not [f"{path}::{name}" for path, name in proofs if f"def {name}(" not in (ROOT / path).read_text()]
