@@ -1,0 +1,195 @@
+"""JSON records to rows: fast where records are well, one at a time where they are not, with the same verdicts."""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, Literal, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from landfast.decode.json_fast import FastReader, Piece, is_readable
+from landfast.decode.json_rules import REASONS, JsonLimits, Refused
+from landfast.decode.json_slow import Reference
+from landfast.decode.schema import NESTING_MAX, RESCUED
+from landfast.errors import Misconfigured, check
+from landfast.model import Chunk, Decoded, Reject
+
+UnknownFields = Literal["rescue", "dead", "evolve"]
+Tombstones = Literal["skip", "dead"]
+
+PIECE_RECORDS_MAX = 16_384
+"""Records read at once: larger pieces leave the processor's cache."""
+PIECE_RECORDS_MIN = 256
+"""A piece of this size that does not read is decoded one record at a time: below it, a call costs more than its records."""
+PIECE_BYTES_MAX = 8 * 1024 * 1024
+
+
+class JsonDecoder:
+    """Decodes JSON objects into the columns of a schema; see `json_rules` for what each type takes.
+
+    `schema` holds the data columns. Where it is a function it is asked at every call, and a wider schema counts at once.
+    `unknown_fields`: rescue and evolve append the column `_rescued`, dead refuses the record. Safe to share between threads.
+    """
+
+    def __init__(
+        self,
+        schema: Callable[[], pa.Schema] | pa.Schema,
+        *,
+        unknown_fields: UnknownFields = "rescue",
+        tombstones: Tombstones = "skip",
+        limits: JsonLimits | None = None,
+    ) -> None:
+        self._limits = limits or JsonLimits()
+        if self._limits.depth <= NESTING_MAX:
+            raise Misconfigured("SCHEMA_INVALID", f"The depth limit must be above {NESTING_MAX}, which a schema may use up itself.")
+        self._schema = schema if callable(schema) else lambda: schema
+        self._unknown_fields = unknown_fields
+        self._tombstones = tombstones
+        self._plan: _Plan | None = None
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of the rows that `decode` makes now: the data columns, then `_rescued` unless unknown fields are refused."""
+        return self._current().output
+
+    def decode(self, chunk: Chunk) -> Decoded:
+        """See `ports.Decoder`."""
+        plan = self._current()
+        values, present, absent = _split(chunk.values)
+        rows = _Rows(plan, values, present)
+        rows.take_all()
+        rejects = rows.rejects
+        if absent and self._tombstones == "dead":
+            rejects = [*rejects, *(Reject(index, "tombstone", REASONS["tombstone"]) for index in absent)]
+            rejects.sort(key=lambda reject: reject.index)
+        skips = {"tombstone": absent} if absent and self._tombstones == "skip" else {}
+        table = rows.table()
+        kept = rows.kept if absent or rejects else None
+        check(table.num_rows + len(rejects) + sum(map(len, skips.values())) == len(chunk), "Decoding must account for every record.")
+        return Decoded(chunk, table, kept, tuple(rejects), skips)
+
+    def _current(self) -> _Plan:
+        schema = self._schema()
+        plan = self._plan
+        if plan is None or not (plan.schema is schema or plan.schema.equals(schema)):
+            plan = self._plan = _planned(schema, self._unknown_fields, self._limits)
+        return plan
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is worked out once per schema. `fast` is None where Arrow's reader does not know a type."""
+
+    schema: pa.Schema
+    output: pa.Schema
+    rescues: bool
+    fast: FastReader | None
+    reference: Reference
+
+
+def _planned(schema: pa.Schema, unknown_fields: UnknownFields, limits: JsonLimits) -> _Plan:
+    rescues = unknown_fields != "dead"
+    output = schema.append(pa.field(RESCUED, pa.string())) if rescues else schema
+    reference = Reference(schema, refuse_unknown=not rescues, limits=limits)
+    return _Plan(
+        schema, output, rescues, FastReader(schema, record_bytes_max=limits.record_bytes) if is_readable(schema) else None, reference
+    )
+
+
+def _split(values: Sequence[bytes | None]) -> tuple[Sequence[bytes], Sequence[int], list[int]]:
+    """The values that are there, their indices, and the indices of those that are null."""
+    if None not in values:
+        return cast("Sequence[bytes]", values), range(len(values)), []
+    present = [index for index, value in enumerate(values) if value is not None]
+    absent = [index for index, value in enumerate(values) if value is None]
+    return [value for value in values if value is not None], present, absent
+
+
+class _Rows:
+    """Takes the records of one chunk in order and gathers tables and rejects."""
+
+    def __init__(self, plan: _Plan, values: Sequence[bytes], indices: Sequence[int]) -> None:
+        self._plan = plan
+        self._values = values
+        self._indices = indices
+        self._tables: list[pa.Table] = []
+        self.kept: list[int] = []
+        self.rejects: list[Reject] = []
+
+    def table(self) -> pa.Table:
+        """All rows."""
+        return pa.concat_tables(self._tables) if self._tables else self._plan.output.empty_table()
+
+    def take_all(self) -> None:
+        """Pieces as large as go well: one that does not read is tried smaller, and a few bad records cost only their surroundings."""
+        start, size, count = 0, PIECE_RECORDS_MAX, len(self._values)
+        fast = self._plan.fast
+        while start < count:
+            end = self._end(start, min(start + size, count))
+            piece = None if fast is None else fast.read(self._values[start:end])
+            if piece is not None:
+                self._take_piece(piece, start, end)
+            elif fast is None or end - start <= PIECE_RECORDS_MIN:
+                self._take_singly(range(start, end))
+            else:
+                size = max((end - start) // 4, PIECE_RECORDS_MIN)
+                continue
+            start, size = end, min(size * 2, PIECE_RECORDS_MAX)
+
+    def _end(self, start: int, end: int) -> int:
+        """At most `end`, less where the records are large; always beyond `start`."""
+        lengths = list(map(len, self._values[start:end]))
+        if sum(lengths) <= PIECE_BYTES_MAX:
+            return end
+        return max(start + bisect(list(accumulate(lengths)), PIECE_BYTES_MAX), start + 1)
+
+    def _take_piece(self, piece: Piece, start: int, end: int) -> None:
+        count = end - start
+        columns = [*piece.columns, pa.nulls(count, pa.string())] if self._plan.rescues else list(piece.columns)
+        if piece.suspects is None:
+            self._tables.append(pa.Table.from_arrays(columns, schema=self._plan.output))
+            self.kept.extend(self._indices[start:end])
+            return
+        good = pc.invert(piece.suspects)
+        table = pa.Table.from_arrays(columns, schema=self._plan.output).filter(good)
+        rows = [start + index for index in pc.indices_nonzero(good).to_pylist()]
+        suspects = [start + index for index in pc.indices_nonzero(piece.suspects).to_pylist()]
+        cleared, cleared_rows = self._judged(suspects)
+        if cleared_rows:
+            rows += cleared_rows
+            order = sorted(range(len(rows)), key=rows.__getitem__)
+            table = pa.concat_tables([table, cleared]).take(order)
+            rows = [rows[index] for index in order]
+        self._tables.append(table)
+        self.kept.extend(self._indices[row] for row in rows)
+
+    def _take_singly(self, rows: Sequence[int]) -> None:
+        table, taken = self._judged(rows)
+        self._tables.append(table)
+        self.kept.extend(self._indices[row] for row in taken)
+
+    def _judged(self, rows: Sequence[int]) -> tuple[pa.Table, list[int]]:
+        """The reference's verdict on these records: a table of the accepted ones, and which they are."""
+        reference = self._plan.reference
+        cells: list[list[Any]] = []
+        taken: list[int] = []
+        for row in rows:
+            try:
+                columns, rescued = reference.row(self._values[row])
+            except Refused as refused:
+                self.rejects.append(Reject(self._indices[row], refused.reason, refused.message))
+                continue
+            if self._plan.rescues:
+                columns.append(rescued)
+            cells.append(columns)
+            taken.append(row)
+        schema = self._plan.output
+        if not cells:
+            return schema.empty_table(), taken
+        columns_of_cells = zip(*cells, strict=True)
+        arrays = [pa.array(column, field.type) for column, field in zip(columns_of_cells, schema, strict=True)]
+        return pa.Table.from_arrays(arrays, schema=schema), taken

@@ -1,0 +1,118 @@
+"""Every path of the JSON decoder gives every document of the corpus the verdict that the corpus demands."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from landfast.decode.json import PIECE_RECORDS_MIN
+from landfast.decode.json_fast import FastReader, is_readable
+from landfast.decode.json_rules import REASONS, JsonLimits, Refused
+from landfast.decode.json_slow import Reference
+from landfast.decode.schema import parse_columns
+from tests.decode.decode_cases import Case, decode_all, load_corpus, verdicts
+
+CASES = load_corpus()
+FILES = sorted({case.name.split("/")[0] for case in CASES})
+EVERY_FILE = pytest.mark.parametrize("cases", [[case for case in CASES if case.name.split("/")[0] == name] for name in FILES], ids=FILES)
+
+
+def wanted(case: Case) -> Any:
+    return case.reason if case.row is None else case.row
+
+
+def neighbour(columns: dict[str, str]) -> bytes:
+    """A good document of these columns."""
+    return json.dumps({field.name: fitting(field.type) for field in parse_columns(columns)}).encode()
+
+
+def fitting(kind: pa.DataType) -> Any:
+    if pa.types.is_struct(kind):
+        return {field.name: fitting(field.type) for field in kind}
+    if pa.types.is_list(kind):
+        return [fitting(kind.value_type)]
+    if pa.types.is_map(kind):
+        return {"k": fitting(kind.item_type)}
+    if pa.types.is_timestamp(kind):
+        return "2020-01-01T00:00:00" + ("Z" if kind.tz else "")
+    if kind == pa.date32():
+        return "2020-01-01"
+    if kind == pa.bool_():
+        return True
+    return "YWJj" if kind in {pa.string(), pa.binary()} else 0
+
+
+def test_the_corpus_is_rich() -> None:
+    """The corpus holds hundreds of cases, each once, and one for every reason that a document can give."""
+    assert len(CASES) >= 600
+    assert len({case.name for case in CASES}) == len(CASES)
+    assert {case.reason for case in CASES if case.reason} == set(REASONS) - {"too_large", "tombstone"}
+
+
+@EVERY_FILE
+def test_a_document_alone_gets_its_verdict(cases: list[Case]) -> None:
+    """A record in a chunk of its own gets the verdict of the corpus."""
+    found = {case.name: verdicts(decode_all(case.columns, [case.document], case.unknown_fields)) for case in cases}
+    assert found == {case.name: [wanted(case)] for case in cases}
+
+
+@EVERY_FILE
+def test_the_reference_gives_the_verdict(cases: list[Case]) -> None:
+    """The slow path, asked directly, accepts and refuses as the corpus says."""
+    assert {case.name: reason_of_reference(case) for case in cases} == {case.name: case.reason for case in cases}
+
+
+def reason_of_reference(case: Case) -> str | None:
+    reference = Reference(parse_columns(case.columns), refuse_unknown=case.unknown_fields == "dead", limits=JsonLimits())
+    try:
+        reference.row(case.document)
+    except Refused as refused:
+        return refused.reason
+    return None
+
+
+@EVERY_FILE
+def test_the_fast_path_accepts_nothing_that_is_refused(cases: list[Case]) -> None:
+    """The fast path, asked directly, never takes a record that the corpus refuses or whose unknown fields must be kept."""
+    accepted = {case.name for case in cases if is_accepted_fast(case)}
+    assert not accepted & {case.name for case in cases if case.row is None or "_rescued" in case.row}
+
+
+def is_accepted_fast(case: Case) -> bool:
+    schema = parse_columns(case.columns)
+    if not is_readable(schema):
+        return False
+    piece = FastReader(schema, record_bytes_max=1 << 26).read([case.document])
+    return piece is not None and (piece.suspects is None or not piece.suspects[0].as_py())
+
+
+def test_the_fast_path_accepts_most_of_what_is_good() -> None:
+    """The fast path is not the slow path in disguise: it takes nearly all good documents without maps and unknown fields."""
+    good = [case for case in CASES if case.row is not None and "_rescued" not in case.row and is_readable(parse_columns(case.columns))]
+    assert sum(map(is_accepted_fast, good)) > 0.9 * len(good)
+
+
+@EVERY_FILE
+@pytest.mark.parametrize(("before", "after"), [(0, 1), (1, 0), (1, 1), (PIECE_RECORDS_MIN, 40)])
+def test_neighbours_change_no_verdict(cases: list[Case], before: int, after: int) -> None:
+    """A record gets the same verdict wherever it stands among good ones, and they stay good."""
+    for case in cases:
+        good = neighbour(case.columns)
+        (good_row,) = verdicts(decode_all(case.columns, [good]))
+        found = verdicts(decode_all(case.columns, [good] * before + [case.document] + [good] * after, case.unknown_fields))
+        assert found == [good_row] * before + [wanted(case)] + [good_row] * after, case.name
+
+
+def test_all_cases_of_a_schema_together_get_their_verdicts() -> None:
+    """Bad, odd and good records of one schema in one chunk do not influence each other."""
+    together: dict[Any, list[Case]] = defaultdict(list)
+    for case in CASES:
+        together[tuple(case.columns.items()), case.unknown_fields].append(case)
+    for cases in together.values():
+        for ordered in (cases, cases[::-1]):
+            documents = [case.document for case in ordered]
+            assert verdicts(decode_all(cases[0].columns, documents, cases[0].unknown_fields)) == [wanted(case) for case in ordered]
