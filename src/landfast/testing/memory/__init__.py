@@ -6,7 +6,7 @@ crash forgets (`MemorySource`, `MemorySink`, `MemoryDeadLetters`). All of them p
 
 from landfast.testing.memory.group import Acknowledgement, Handover, MemoryGroup
 from landfast.testing.memory.letters import LetterStore, MemoryDeadLetters, MemoryLetterStore
-from landfast.testing.memory.log import MemoryLog, Record
+from landfast.testing.memory.log import MemoryLog, Partition, Record
 from landfast.testing.memory.observer import RecordingObserver
 from landfast.testing.memory.rows import CountingDecoder, LandedRow, LineDecoder, ListRows
 from landfast.testing.memory.sink import MemorySink, MemorySinkSettings, refuse_nothing
@@ -31,6 +31,7 @@ __all__ = [
     "MemorySource",
     "MemorySourceSettings",
     "MemoryTable",
+    "Partition",
     "Record",
     "RecordingObserver",
     "Snapshot",

@@ -22,18 +22,59 @@ class Record:
 
 
 @dataclass(slots=True)
-class _Partition:
+class Partition:
+    """What a log keeps of one stream, and what can befall it. `MemoryLog` answers for reading and writing.
+
+    first       where reading can begin
+    end         where the next record will be
+    stable_end  where a read-committed reader stops while a transaction is open, else None
+    records     what is there
+    ever        what was ever there and is still owed to the readers
+    """
+
+    lock: threading.RLock
     first: Position = 0
     end: Position = 0
     stable_end: Position | None = None
     records: dict[int, Record] = field(default_factory=dict)
     ever: dict[int, Record] = field(default_factory=dict)
 
+    def expire(self, first: Position) -> None:
+        """Retention: everything below `first` is gone, though it is still owed."""
+        with self.lock:
+            self.first = max(self.first, min(first, self.end))
+            self.records = {offset: record for offset, record in self.records.items() if offset >= self.first}
+
+    def compact(self, offsets: Collection[int]) -> None:
+        """Take these records away; their offsets become gaps, and nobody owes them to anyone any more."""
+        with self.lock:
+            for offset in offsets:
+                self.records.pop(offset, None)
+                self.ever.pop(offset, None)
+
+    def truncate(self, end: Position) -> None:
+        """The tail from `end` on is gone, as after an unclean leader election; its offsets will be used again."""
+        with self.lock:
+            self.end = min(self.end, end)
+            self.first = min(self.first, self.end)
+            self.records = {offset: record for offset, record in self.records.items() if offset < self.end}
+            self.ever = {offset: record for offset, record in self.ever.items() if offset < self.end}
+
+    def open_transaction(self) -> None:
+        """From here on a read-committed reader sees no further than today's end, until `close_transaction`."""
+        with self.lock:
+            self.stable_end = self.end
+
+    def close_transaction(self) -> None:
+        """The open transaction has ended: readers see everything again."""
+        with self.lock:
+            self.stable_end = None
+
 
 @dataclass(slots=True)
 class _Topic:
     incarnation: str
-    partitions: list[_Partition]
+    partitions: list[Partition]
 
 
 class MemoryLog:
@@ -46,7 +87,7 @@ class MemoryLog:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._topics: dict[str, _Topic] = {}
-        self._past: dict[Stream, _Partition] = {}
+        self._past: dict[Stream, Partition] = {}
         self._born = 0
 
     def create(self, topic: str, partitions: int = 1) -> tuple[Stream, ...]:
@@ -55,7 +96,7 @@ class MemoryLog:
             check(topic not in self._topics, f"topic {topic} exists already")
             check(partitions > 0, "a topic has at least one partition")
             self._born += 1
-            self._topics[topic] = _Topic(f"id-{self._born}", [_Partition() for _ in range(partitions)])
+            self._topics[topic] = _Topic(f"id-{self._born}", [Partition(self._lock) for _ in range(partitions)])
             return self.streams([topic])
 
     def delete(self, topic: str) -> None:
@@ -75,7 +116,7 @@ class MemoryLog:
     def add_partitions(self, topic: str, partitions: int) -> tuple[Stream, ...]:
         """Add this many partitions and return all streams of the topic."""
         with self._lock:
-            self._topics[topic].partitions.extend(_Partition() for _ in range(partitions))
+            self._topics[topic].partitions.extend(Partition(self._lock) for _ in range(partitions))
             return self.streams([topic])
 
     def streams(self, topics: Collection[str] | None = None) -> tuple[Stream, ...]:
@@ -123,40 +164,9 @@ class MemoryLog:
             state.end += count
             return state.end
 
-    def compact(self, stream: Stream, offsets: Collection[int]) -> None:
-        """Take these records away; their offsets become gaps, and nobody owes them to anyone any more."""
-        with self._lock:
-            state = self._of(stream)
-            for offset in offsets:
-                state.records.pop(offset, None)
-                state.ever.pop(offset, None)
-
     def expire(self, stream: Stream, first: Position) -> None:
-        """Retention: everything below `first` is gone, though it remains in `truth`."""
-        with self._lock:
-            state = self._of(stream)
-            state.first = max(state.first, min(first, state.end))
-            state.records = {offset: record for offset, record in state.records.items() if offset >= state.first}
-
-    def truncate(self, stream: Stream, end: Position) -> None:
-        """The tail from `end` on is gone, as after an unclean leader election; its offsets will be used again."""
-        with self._lock:
-            state = self._of(stream)
-            state.end = min(state.end, end)
-            state.first = min(state.first, state.end)
-            state.records = {offset: record for offset, record in state.records.items() if offset < state.end}
-            state.ever = {offset: record for offset, record in state.ever.items() if offset < state.end}
-
-    def open_transaction(self, stream: Stream) -> None:
-        """From here on a read-committed reader sees no further than today's end, until `close_transaction`."""
-        with self._lock:
-            state = self._of(stream)
-            state.stable_end = state.end
-
-    def close_transaction(self, stream: Stream) -> None:
-        """The open transaction has ended: readers see everything again."""
-        with self._lock:
-            self._of(stream).stable_end = None
+        """Retention passes over a stream: see `Partition.expire`."""
+        self[stream].expire(first)
 
     def bounds(self, topic: str, partition: int) -> Bounds | None:
         """What a read-committed reader can reach under this name today; None where there is no such partition."""
@@ -185,12 +195,14 @@ class MemoryLog:
         """Every record that was ever written and not compacted or truncated away, of all incarnations: what a ledger checks against."""
         with self._lock:
             every = dict(self._past)
-            every.update({stream: self._of(stream) for stream in self.streams()})
+            every.update({stream: self[stream] for stream in self.streams()})
             return {stream: dict(state.ever) for stream, state in every.items()}
 
-    def _of(self, stream: Stream) -> _Partition:
-        check(self.incarnation(stream.topic) == stream.incarnation, f"{stream} is not of today's incarnation")
-        return self._partition(stream.topic, stream.partition)
+    def __getitem__(self, stream: Stream) -> Partition:
+        """The partition behind a stream of today's incarnation: `log[stream].truncate(7)`."""
+        with self._lock:
+            check(self.incarnation(stream.topic) == stream.incarnation, f"{stream} is not of today's incarnation")
+            return self._partition(stream.topic, stream.partition)
 
-    def _partition(self, topic: str, partition: int) -> _Partition:
+    def _partition(self, topic: str, partition: int) -> Partition:
         return self._topics[topic].partitions[partition]
