@@ -63,8 +63,13 @@ def events_page() -> str:
         "# Events\n\nWhat an `Observer` hears, as frozen values of `landfast.events`. Logs, metrics and progress are made from these and "
         f"from nothing else. Every event carries `flow`, the route it belongs to (empty where it concerns the whole run). {GENERATED}\n"
     )
-    kinds = sorted(events.Event.__subclasses__(), key=lambda kind: kind.__name__)
-    return head + "".join(_event(kind) for kind in kinds)
+    return head + "".join(_event(kind) for kind in event_kinds())
+
+
+def event_kinds() -> list[type[events.Event]]:
+    """Every event, sorted by name. A slotted dataclass has a twin among the subclasses, so the module is asked."""
+    found = (item for item in vars(events).values() if isinstance(item, type) and issubclass(item, events.Event))
+    return sorted((kind for kind in found if kind is not events.Event), key=lambda kind: kind.__name__)
 
 
 def _event(kind: type[events.Event]) -> str:
@@ -114,13 +119,11 @@ def _command(name: str, command: Any) -> str:
 
 
 def _parameter(item: Any) -> list[str]:
-    names = (
-        " ".join(f"`{text}`" for text in (*item.opts, *item.secondary_opts))
-        if item.param_type_name == "option"
-        else f"`{item.human_readable_name}`"
-    )
-    shown = "required" if item.required else "" if item.default in (None, False, ()) or callable(item.default) else f"`{item.default}`"
-    return [names, getattr(item, "help", None) or "", shown]
+    value = f" {item.metavar}" if item.metavar else ""
+    names = [name + value for name in (*item.opts, *item.secondary_opts)] if item.param_type_name == "option" else [value.strip()]
+    without = item.default in (None, False, (), []) or callable(item.default)
+    shown = "required" if item.required else "" if without else f"`{item.default}`"
+    return [" ".join(f"`{name}`" for name in names), item.help or "", shown]
 
 
 def _first(text: str | None) -> str:

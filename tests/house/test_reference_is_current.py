@@ -1,0 +1,51 @@
+"""The reference is made from the code: what a user reads is what the program does."""
+
+from __future__ import annotations
+
+import pytest
+
+from docs import generate
+from landfast.codes import CODES
+from landfast.config import Settings
+from landfast.observe.metrics import METRICS
+
+PAGES = ("codes.md", "commands.md", "events.md", "exit-codes.md", "metrics.md", "settings.md")
+
+
+def test_the_reference_has_exactly_these_pages() -> None:
+    """A page that no longer comes from the code goes."""
+    assert sorted(generate.pages()) == sorted(PAGES)
+    assert sorted(path.name for path in generate.FOLDER.iterdir()) == sorted(PAGES)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_says_what_the_code_says(name: str) -> None:
+    """`make docs` was run after the last change."""
+    assert (generate.FOLDER / name).read_text(encoding="utf-8") == generate.pages()[name], "run `make docs`"
+
+
+def test_every_code_event_and_metric_has_its_place() -> None:
+    """Nothing falls out of the generator."""
+    pages = generate.pages()
+    assert not [code for code in CODES if f"\n## {code}\n" not in pages["codes.md"]]
+    assert not [kind.__name__ for kind in generate.event_kinds() if f"\n## {kind.__name__}\n" not in pages["events.md"]]
+    assert not [metric.name for metric in METRICS if f"`{metric.name}`" not in pages["metrics.md"]]
+
+
+def test_every_setting_has_its_place() -> None:
+    """Every key of every section stands in the settings page."""
+    page = generate.pages()["settings.md"]
+    for section, field in Settings.model_fields.items():
+        keys = getattr(field.annotation, "model_fields", {})
+        assert section in page
+        assert not [key for key in keys if f"{key}`" not in page and f".{key}]" not in page], section
+
+
+def test_every_command_has_its_place_and_help() -> None:
+    """The commands are a contract: these, each with its help."""
+    names = {"check", "dead-letters list", "dead-letters show", "demo", "explain", "init", "run", "runs", "status", "verify"}
+    page = generate.pages()["commands.md"]
+    documented = {line.removeprefix("## landfast ") for line in page.splitlines() if line.startswith("## landfast ")}
+    assert documented == names
+    sections = page.split("\n## ")[1:]
+    assert not [section.splitlines()[0] for section in sections if not section.partition("\n")[2].strip()]
