@@ -29,6 +29,16 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "What landed is untouched. The range in the message is gone from the log; other lanes go on.",
             "Restore the range from elsewhere, or accept the gap by setting the stream's position forward explicitly.",
         ),
+        "GROUP_COMMIT_FAILED": Code(
+            "The group's offsets on the broker could not be written. Other tools show a lag that is not there.",
+            "Nothing depends on them: the position that counts is in the table.",
+            "Nothing if it clears. If it stays, grant read on the group.",
+        ),
+        "KAFKA_CLIENT": Code(
+            "The Kafka client library warns of something; the message is its own, without secrets.",
+            NOTHING_LOST,
+            "Nothing if it clears. Otherwise read the message.",
+        ),
         "LOG_TRUNCATED": Code(
             "The log ends before the position that already landed: records that we hold are no longer in it.",
             "What landed stays. Nothing new is read, since offsets may have been given to other records.",
@@ -43,6 +53,11 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "No broker answers. Landfast waits and goes on by itself as soon as one does.",
             NOTHING_LOST,
             "Start the brokers, or correct `servers`.",
+        ),
+        "SOURCE_FATAL": Code(
+            "The Kafka client cannot go on: another living member has the same instance id, or the broker is not one that it understands.",
+            NOTHING_LOST,
+            "Stop the other member, or correct what the message names, and start again.",
         ),
         "STUCK_AT": Code(
             "A partition has records to read and brings none: it made no progress for `stall_seconds`.",

@@ -1,0 +1,1 @@
+"""Where events come from: adapters of the Source and Extent ports."""

@@ -258,6 +258,8 @@ class RealKafka:
             "offsets.topic.num.partitions": "4",
             "transaction.state.log.num.partitions": "4",
             "auto.create.topics.enable": "false",
+            # Records with times of long ago must not vanish while a test runs.
+            "log.retention.ms": "-1",
             # The controller refuses a killed broker's successor until the old session has ended: 9 s by default.
             "broker.session.timeout.ms": "3000",
             "broker.heartbeat.interval.ms": "500",

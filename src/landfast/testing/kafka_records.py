@@ -91,7 +91,8 @@ def create_topic(
     for _ in range(int(wait_seconds_max * 10)):
         found = client.list_topics(topic, timeout=wait_seconds_max).topics[topic]
         if found.error is None and len(found.partitions) == partitions and all(part.leader >= 0 for part in found.partitions.values()):
-            return str(client.describe_topics(TopicCollection([topic]))[topic].result(wait_seconds_max).topic_id)
+            topic_id = str(client.describe_topics(TopicCollection([topic]))[topic].result(wait_seconds_max).topic_id)
+            return topic_id.replace("+", "-").replace("/", "_").rstrip("=")  # As Kafka's own tools print it.
     raise Unavailable("SOURCE_DOWN", f"topic {topic} got no leaders")
 
 

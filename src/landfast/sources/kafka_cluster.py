@@ -1,0 +1,180 @@
+"""What a cluster says about topics, their ids and their offsets: everything that is asked beside reading."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined] # the stubs forget to export it
+
+from landfast.errors import Unavailable
+from landfast.model import Position
+from landfast.sources.kafka_columns import Key
+from landfast.sources.kafka_errors import kafka_error, raised_at_start, verdict
+from landfast.sources.kafka_notices import Notices
+from landfast.sources.kafka_settings import KafkaSettings, admin_configuration
+
+_NO_LEADER = (KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.OFFSET_NOT_AVAILABLE)
+
+_EARLIEST: Any = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+_LATEST: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+
+NO_TOPIC_ID = "none"
+"""The incarnation of every topic where topic ids are ignored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic as the cluster knows it today: the id of its incarnation as text, and its partitions."""
+
+    incarnation: str
+    partitions: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Extents:
+    """Offsets of a partition: `[first, end)` for a read-committed reader, and where the log itself ends."""
+
+    first: Position
+    end: Position
+    high: Position
+
+
+class Topics:
+    """An answer about topics that may still be on its way."""
+
+    def __init__(self, futures: Mapping[str, Future[Any]]) -> None:
+        self._futures = futures
+
+    @property
+    def done(self) -> bool:
+        """Whether every answer is there."""
+        return all(future.done() for future in self._futures.values())
+
+    def get(self, topic: str, wait_seconds_max: float) -> Topic | None:
+        """The topic, or None where the cluster knows no such topic.
+
+        Raises:
+            Misconfigured: it may not be seen with these credentials.
+            Unavailable: there is no answer.
+        """
+        try:
+            found = self._futures[topic].result(wait_seconds_max)
+        except TimeoutError as error:
+            raise Unavailable("SOURCE_DOWN", f"no answer about topic {topic} within {wait_seconds_max:g} s") from error
+        except KafkaException as error:
+            inside = kafka_error(error)
+            if inside is not None and verdict(inside).code == "TOPIC_GONE":
+                return None
+            raise raised_at_start(error, f"asking about topic {topic}") from error
+        return Topic(incarnation(found.topic_id), tuple(sorted(partition.id for partition in found.partitions)))
+
+
+def incarnation(topic_id: object) -> str:
+    """A topic id as Kafka's own tools print it: base64 without characters that mean something in a path."""
+    return str(topic_id).replace("+", "-").replace("/", "_").rstrip("=")
+
+
+class KafkaCluster:
+    """Asks a cluster. Every wait is bounded by `request_seconds_max`."""
+
+    def __init__(self, settings: KafkaSettings, notices: Notices) -> None:
+        self._settings = settings
+        # Kept referenced as long as answers are awaited: a collected client never answers.
+        try:
+            logged: Any = {"log_level": 4, "logger": notices.logger(), "error_cb": lambda _: None}
+            self._admin = AdminClient({**admin_configuration(settings), **logged})
+        except (KafkaException, ValueError) as error:
+            raise raised_at_start(error, "making a client") from error
+
+    def topics(self, names: Collection[str], wait_seconds_max: float | None = None) -> Topics:
+        """Ask about topics; returns at once."""
+        if not names:
+            return Topics({})
+        wait = self._settings.request_seconds_max if wait_seconds_max is None else wait_seconds_max
+        return Topics(self._admin.describe_topics(TopicCollection(sorted(names)), request_timeout=wait))
+
+    def describe(self, names: Collection[str], wait_seconds_max: float | None = None) -> dict[str, Topic | None]:
+        """The topics, None for those that do not exist.
+
+        Raises:
+            Misconfigured: a topic may not be seen with these credentials.
+            Unavailable: there is no answer.
+        """
+        if self._settings.topic_ids == "ignored":
+            listed = self._listed()
+            return {name: Topic(NO_TOPIC_ID, tuple(sorted(listed[name].partitions))) if name in listed else None for name in names}
+        wait = self._settings.request_seconds_max if wait_seconds_max is None else wait_seconds_max
+        asked = self.topics(names, wait)
+        return {name: asked.get(name, wait) for name in names}
+
+    def subscribed(self) -> tuple[str, ...]:
+        """The names that the settings stand for today: the topics, or what matches the pattern.
+
+        Raises:
+            Unavailable: there is no answer.
+        """
+        pattern = self._settings.topic_pattern
+        if pattern is None:
+            return self._settings.topics
+        wanted = re.compile(pattern)
+        return tuple(sorted(name for name in self._listed() if wanted.search(name) and not name.startswith("__")))
+
+    def extents(self, keys: Collection[Key]) -> dict[Key, Extents]:
+        """The offsets of these partitions; one that has no leader or does not exist is left out.
+
+        Raises:
+            Misconfigured: access is refused.
+            Unavailable: there is no answer.
+        """
+        firsts = self._ask(keys, _EARLIEST, committed=True)
+        ends = self._ask(keys, _LATEST, committed=True)
+        highs = self._ask(keys, _LATEST, committed=False)
+        answers = [self._offsets(asked) for asked in (firsts, ends, highs)]
+        return {key: Extents(*(answer[key] for answer in answers)) for key in keys if all(key in answer for answer in answers)}
+
+    def ends(self, keys: Collection[Key]) -> dict[Key, Future[Any]]:
+        """Ask for the read-committed ends; returns at once."""
+        return self._ask(keys, _LATEST, committed=True)
+
+    def since(self, keys: Collection[Key], milliseconds: int) -> dict[Key, Position | None]:
+        """The first offset at or after a time; None where there is none.
+
+        Raises:
+            Misconfigured: access is refused.
+            Unavailable: there is no answer.
+        """
+        found = self._offsets(self._ask(keys, OffsetSpec.for_timestamp(milliseconds), committed=True))
+        return {key: offset if offset >= 0 else None for key, offset in found.items()}
+
+    def _ask(self, keys: Collection[Key], spec: Any, *, committed: bool) -> dict[Key, Future[Any]]:
+        if not keys:
+            return {}
+        level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+        asked = {TopicPartition(topic, partition): spec for topic, partition in keys}
+        answers = self._admin.list_offsets(asked, isolation_level=level, request_timeout=self._settings.request_seconds_max)
+        return {(place.topic, place.partition): future for place, future in answers.items()}
+
+    def _offsets(self, asked: Mapping[Key, Future[Any]]) -> dict[Key, Position]:
+        found: dict[Key, Position] = {}
+        for (topic, partition), future in asked.items():
+            try:
+                found[topic, partition] = future.result(self._settings.request_seconds_max).offset
+            except TimeoutError as error:
+                raise Unavailable("SOURCE_DOWN", f"no answer about {topic}[{partition}] in time") from error
+            except KafkaException as error:
+                inside = kafka_error(error)
+                if inside is not None and (verdict(inside).code == "TOPIC_GONE" or inside.code() in _NO_LEADER):
+                    continue
+                raise raised_at_start(error, f"asking for the offsets of {topic}[{partition}]") from error
+        return found
+
+    def _listed(self) -> Mapping[str, Any]:
+        try:
+            return self._admin.list_topics(timeout=self._settings.request_seconds_max).topics
+        except KafkaException as error:
+            raise raised_at_start(error, "listing topics") from error

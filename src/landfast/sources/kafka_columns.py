@@ -1,0 +1,85 @@
+"""From the driver's messages to columns: the hot path, a few calls in C per record."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from confluent_kafka import KafkaError, Message
+
+from landfast.model import Chunk, Headers, Position, Stream
+
+Key = tuple[str, int]
+"""Topic name and partition: what the driver knows a stream by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """Messages by what they are: records per partition in order, then the ends that were met and the errors."""
+
+    records: dict[Key, list[Message]]
+    ends: dict[Key, Position]
+    errors: list[Message]
+
+
+def sort(messages: list[Message]) -> Sorted:
+    """Tell records from events and gather the records of each partition.
+
+    Messages come in runs of one partition; a run is taken as a slice. An end counts only where no record of its partition follows.
+    """
+    ends: dict[Key, Position] = {}
+    errors: list[Message] = []
+    if any(map(Message.error, messages)):
+        messages = _without_events(messages, ends, errors)
+    records: dict[Key, list[Message]] = {}
+    if messages:
+        partitions = list(map(Message.partition, messages))
+        topics = list(map(Message.topic, messages))
+        starts = [0]
+        starts += [
+            index for index in range(1, len(messages)) if partitions[index] != partitions[index - 1] or topics[index] != topics[index - 1]
+        ]
+        for start, end in zip(starts, [*starts[1:], len(messages)], strict=True):
+            records.setdefault((str(topics[start]), partitions[start] or 0), []).extend(messages[start:end])
+    return Sorted(records, ends, errors)
+
+
+def _without_events(messages: list[Message], ends: dict[Key, Position], errors: list[Message]) -> list[Message]:
+    records: list[Message] = []
+    for message in messages:
+        error = message.error()
+        if error is None:
+            records.append(message)
+        elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 — the driver's own name for it
+            ends[str(message.topic()), _number(message.partition())] = _number(message.offset())
+        else:
+            errors.append(message)
+    return records
+
+
+def _number(value: int | None) -> int:
+    return -1 if value is None else value
+
+
+def chunk(stream: Stream, epoch: int, start: Position, messages: Sequence[Message]) -> Chunk:
+    """The records of one stream as columns. `messages` is not empty and begins at or after `start`."""
+    values = list(map(Message.value, messages))
+    keys = list(map(Message.key, messages))
+    # The stubs allow None where a delivered record always has an offset.
+    offsets = array("q", cast("Iterator[int]", map(Message.offset, messages)))
+    timestamps = array("q", [moment for _, moment in map(Message.timestamp, messages)])
+    # len() of a message is the length of its value, 0 for null.
+    nbytes = sum(map(len, messages)) + sum([len(key) for key in keys if key is not None])
+    found: list[Any] = list(map(Message.headers, messages))
+    headers: list[Headers] | None = None
+    if any(found):
+        headers = [given or () for given in found]
+        nbytes += sum(len(name) + len(value or b"") for given in headers for name, value in given)
+    return Chunk(stream, epoch, start, offsets[-1] + 1, values, keys, headers, offsets, timestamps, nbytes)
+
+
+def gap(stream: Stream, epoch: int, start: Position, end: Position) -> Chunk:
+    """No record, and still a way from `start` to `end`: transaction markers, aborted records, a compacted tail."""
+    return Chunk(stream, epoch, start, end, (), (), None, array("q"), array("q"), 0)

@@ -1,0 +1,191 @@
+"""What each error code of Kafka and librdkafka means for us, in one table."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from confluent_kafka import KafkaError, KafkaException
+
+from landfast.errors import Broken, LandfastError, Misconfigured, Unavailable
+from landfast.model import Halt, Position, Stream
+
+
+class Act(enum.Enum):
+    """What follows from an error.
+
+    RETRY   nothing is lost and the client tries again by itself; the operator hears of it
+    HALT    the stream cannot go on, others can
+    STOP    the client cannot go on
+    """
+
+    RETRY = "retry"
+    HALT = "halt"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What follows from an error, and its stable code."""
+
+    act: Act
+    code: str
+
+
+_RETRY = Verdict(Act.RETRY, "BROKER_UNREACHABLE")
+_AUTH = Verdict(Act.HALT, "SOURCE_AUTH")
+_GONE = Verdict(Act.RETRY, "TOPIC_GONE")
+_CORRUPT = Verdict(Act.HALT, "BATCH_CORRUPT")
+_RESET = Verdict(Act.HALT, "DATA_EXPIRED")
+_STUCK = Verdict(Act.HALT, "STUCK_AT")
+_FATAL = Verdict(Act.STOP, "SOURCE_FATAL")
+
+# By verdict, so that each code stands in exactly one place. TOPIC_GONE is a retry here: a starting broker may not know a topic yet,
+# and the topic-id check decides. An offset out of range is compared with the log's bounds before it gets its code.
+_BY_VERDICT: Mapping[Verdict, str] = {
+    _AUTH: """
+        CLUSTER_AUTHORIZATION_FAILED DELEGATION_TOKEN_AUTHORIZATION_FAILED DELEGATION_TOKEN_AUTH_DISABLED DELEGATION_TOKEN_EXPIRED
+        DELEGATION_TOKEN_NOT_FOUND DELEGATION_TOKEN_OWNER_MISMATCH DELEGATION_TOKEN_REQUEST_NOT_ALLOWED GROUP_AUTHORIZATION_FAILED
+        ILLEGAL_SASL_STATE INVALID_PRINCIPAL_TYPE PRINCIPAL_DESERIALIZATION_FAILURE SASL_AUTHENTICATION_FAILED SECURITY_DISABLED
+        TOPIC_AUTHORIZATION_FAILED TRANSACTIONAL_ID_AUTHORIZATION_FAILED UNACCEPTABLE_CREDENTIAL UNSUPPORTED_SASL_MECHANISM
+        _AUTHENTICATION _SSL
+    """,
+    _GONE: "INCONSISTENT_TOPIC_ID UNKNOWN_TOPIC_ID UNKNOWN_TOPIC_OR_PART _UNKNOWN_PARTITION _UNKNOWN_TOPIC",
+    _CORRUPT: "INVALID_MSG INVALID_RECORD UNSUPPORTED_COMPRESSION_TYPE _BAD_COMPRESSION _BAD_MSG",
+    _RESET: "OFFSET_OUT_OF_RANGE _AUTO_OFFSET_RESET _LOG_TRUNCATION _NO_OFFSET",
+    _STUCK: "INVALID_MSG_SIZE MSG_SIZE_TOO_LARGE RECORD_LIST_TOO_LARGE _UNDERFLOW",
+    _FATAL: """
+        FENCED_INSTANCE_ID GROUP_MAX_SIZE_REACHED INCONSISTENT_GROUP_PROTOCOL INVALID_CONFIG INVALID_GROUP_ID INVALID_REGULAR_EXPRESSION
+        INVALID_REQUEST INVALID_SESSION_TIMEOUT TOPIC_EXCEPTION UNRELEASED_INSTANCE_ID UNSUPPORTED_ASSIGNOR
+        UNSUPPORTED_FOR_MESSAGE_FORMAT UNSUPPORTED_VERSION
+        _CONFLICT _CRIT_SYS_RESOURCE _DESTROY _EXISTING_SUBSCRIPTION _FATAL _FENCED _FS _INVALID_ARG _INVALID_TYPE _NOT_CONFIGURED
+        _NOT_IMPLEMENTED _READ_ONLY _UNKNOWN_PROTOCOL _UNSUPPORTED_FEATURE
+    """,
+    _RETRY: """
+        BROKER_NOT_AVAILABLE COORDINATOR_LOAD_IN_PROGRESS COORDINATOR_NOT_AVAILABLE ELIGIBLE_LEADERS_NOT_AVAILABLE FENCED_LEADER_EPOCH
+        FENCED_MEMBER_EPOCH FETCH_SESSION_ID_NOT_FOUND GROUP_ID_NOT_FOUND ILLEGAL_GENERATION INVALID_FETCH_SESSION_EPOCH
+        KAFKA_STORAGE_ERROR LEADER_NOT_AVAILABLE LISTENER_NOT_FOUND LOG_DIR_NOT_FOUND MEMBER_ID_REQUIRED NETWORK_EXCEPTION
+        NOT_CONTROLLER NOT_COORDINATOR NOT_LEADER_FOR_PARTITION OFFSET_NOT_AVAILABLE PREFERRED_LEADER_NOT_AVAILABLE
+        REBALANCE_IN_PROGRESS REBOOTSTRAP_REQUIRED REPLICA_NOT_AVAILABLE REQUEST_TIMED_OUT STALE_BROKER_EPOCH STALE_CTRL_EPOCH
+        STALE_MEMBER_EPOCH THROTTLING_QUOTA_EXCEEDED UNKNOWN UNKNOWN_CONTROLLER_ID UNKNOWN_LEADER_EPOCH UNKNOWN_MEMBER_ID
+        UNSTABLE_OFFSET_COMMIT
+        _ALL_BROKERS_DOWN _ASSIGNMENT_LOST _ASSIGN_PARTITIONS _DESTROY_BROKER _FAIL _INTR _IN_PROGRESS _MAX_POLL_EXCEEDED _NODE_UPDATE
+        _NOENT _NOOP _OUTDATED _PARTIAL _PARTITION_EOF _PREV_IN_PROGRESS _QUEUE_FULL _RESOLVE _RETRY _REVOKE_PARTITIONS _STATE _TIMED_OUT
+        _TIMED_OUT_QUEUE _TRANSPORT _UNKNOWN_BROKER _UNKNOWN_GROUP _WAIT_CACHE _WAIT_COORD
+    """,
+}
+
+# Codes that belong to producers, transactions, share groups, streams groups, voters and administration. A reader that meets one does
+# not understand what is going on, and stops.
+_FOREIGN = """
+    CONCURRENT_TRANSACTIONS DUPLICATE_RESOURCE DUPLICATE_SEQUENCE_NUMBER DUPLICATE_VOTER ELECTION_NOT_NEEDED FEATURE_UPDATE_FAILED
+    FENCED_STATE_EPOCH GROUP_SUBSCRIBED_TO_TOPIC INCONSISTENT_VOTER_SET INVALID_COMMIT_OFFSET_SIZE INVALID_PARTITIONS
+    INVALID_PRODUCER_EPOCH INVALID_PRODUCER_ID_MAPPING INVALID_RECORD_STATE INVALID_REGISTRATION INVALID_REPLICATION_FACTOR
+    INVALID_REPLICA_ASSIGNMENT INVALID_REQUIRED_ACKS INVALID_SHARE_SESSION_EPOCH INVALID_TIMESTAMP INVALID_TRANSACTION_TIMEOUT
+    INVALID_TXN_STATE INVALID_UPDATE_VERSION INVALID_VOTER_KEY MISMATCHED_ENDPOINT_TYPE NON_EMPTY_GROUP NOT_ENOUGH_REPLICAS
+    NOT_ENOUGH_REPLICAS_AFTER_APPEND NO_REASSIGNMENT_IN_PROGRESS OFFSET_METADATA_TOO_LARGE OPERATION_NOT_ATTEMPTED
+    OUT_OF_ORDER_SEQUENCE_NUMBER POLICY_VIOLATION PRODUCER_FENCED REASSIGNMENT_IN_PROGRESS RESOURCE_NOT_FOUND
+    SHARE_SESSION_LIMIT_REACHED SHARE_SESSION_NOT_FOUND STREAMS_INVALID_TOPOLOGY STREAMS_INVALID_TOPOLOGY_EPOCH STREAMS_TOPOLOGY_FENCED
+    TELEMETRY_TOO_LARGE TOPIC_ALREADY_EXISTS TOPIC_DELETION_DISABLED TRANSACTION_ABORTABLE TRANSACTION_COORDINATOR_FENCED
+    UNKNOWN_PRODUCER_ID UNKNOWN_SUBSCRIPTION_ID UNSUPPORTED_ENDPOINT_TYPE VOTER_NOT_FOUND
+    _APPLICATION _GAPLESS_GUARANTEE _INCONSISTENT _INVALID_DIFFERENT_RECORD _ISR_INSUFF _KEY_DESERIALIZATION _KEY_SERIALIZATION
+    _MSG_TIMED_OUT _PURGE_INFLIGHT _PURGE_QUEUE _VALUE_DESERIALIZATION _VALUE_SERIALIZATION
+"""
+
+
+def _table() -> dict[int, Verdict]:
+    named = [(name, verdict) for verdict, names in _BY_VERDICT.items() for name in names.split()]
+    named += [(name, _FATAL) for name in _FOREIGN.split()]
+    return {getattr(KafkaError, name): verdict for name, verdict in named if hasattr(KafkaError, name)}
+
+
+TABLE: Mapping[int, Verdict] = MappingProxyType(_table())
+
+
+def verdict(error: KafkaError) -> Verdict:
+    """What follows from an error. A code that is newer than our table is judged by what the error says of itself."""
+    if error.fatal():
+        return _FATAL
+    known = TABLE.get(error.code())
+    if known is None:
+        return _RETRY if error.retriable() else _FATAL
+    return known
+
+
+def kafka_error(error: BaseException) -> KafkaError | None:
+    """The Kafka error inside an exception of the driver, or None."""
+    if isinstance(error, KafkaException) and error.args and isinstance(error.args[0], KafkaError):
+        return error.args[0]
+    return None
+
+
+def raised_at_start(error: BaseException, doing: str) -> LandfastError:
+    """What an exception of the driver before the first read becomes."""
+    inside = kafka_error(error)
+    if inside is None:
+        return Unavailable("SOURCE_DOWN", f"{doing}: {type(error).__name__}: {error}")
+    judged = verdict(inside)
+    words = f"{doing}: {inside.name()}: {inside.str()}"
+    if judged.code == "SOURCE_AUTH":
+        return Misconfigured(
+            "SOURCE_AUTH", words, next_step="Correct the credentials, or grant describe and read on the topics and the group."
+        )
+    if judged.code == "TOPIC_GONE":
+        return Misconfigured("TOPIC_MISSING", words, next_step="Create the topic, or correct its name.")
+    if inside.code() == KafkaError._INVALID_ARG:  # noqa: SLF001 — the driver's own name for it
+        return Misconfigured("CONFIG_INVALID", words, next_step="Correct source.options.")
+    if judged.act is Act.STOP:
+        return Misconfigured("SOURCE_FATAL", words)
+    return Unavailable("SOURCE_DOWN", words, next_step="Start the brokers, or correct `servers`.")
+
+
+def fatal(error: KafkaError) -> Broken:
+    """The error with which the source ends a run that cannot go on."""
+    step = "Look for another living member with the same instance_id." if error.code() == KafkaError.FENCED_INSTANCE_ID else ""
+    return Broken("SOURCE_FATAL", f"the Kafka client cannot go on: {error.name()}: {error.str()}", next_step=step)
+
+
+def expired(stream: Stream, position: Position, first: Position) -> Halt:
+    """Retention went past the position."""
+    message = (
+        f"offsets {position} to {first - 1} of {stream} are gone from the log: the next to read was {position}, the log begins at {first}"
+    )
+    return Halt("DATA_EXPIRED", message, "Restore that range from elsewhere, or accept the gap by setting the position forward.")
+
+
+def truncated(stream: Stream, position: Position, end: Position) -> Halt:
+    """The log ends below the position."""
+    message = f"{stream} ends at {end}, and everything below {position} has been read: the log lost records or gave their offsets to others"
+    return Halt("LOG_TRUNCATED", message, "Look for an unclean leader election or a restored broker before anything else is read.")
+
+
+def gone(stream: Stream, seconds: float) -> Halt:
+    """No broker knows the topic any more."""
+    return Halt(
+        "TOPIC_GONE",
+        f"no broker has known the topic {stream.topic} for {seconds:.0f} s",
+        "Restore the topic, or take it out of the settings.",
+    )
+
+
+def replaced(stream: Stream, today: str) -> Halt:
+    """The name belongs to another topic now."""
+    message = (
+        f"the topic {stream.topic} was {stream.incarnation} and is {today} now: deleted and created again, its offsets mean other records"
+    )
+    return Halt("TOPIC_REPLACED", message, "Confirm that the new topic is wanted; it starts as a stream of its own.")
+
+
+def stuck(stream: Stream, position: Position, end: Position, seconds: float) -> Halt:
+    """Lag and no progress."""
+    message = f"{stream} stands at offset {position} although the log goes to {end}: nothing arrived for {seconds:.0f} s"
+    return Halt("STUCK_AT", message, "Look at the batch at that offset: too large for the client, damaged, or its broker cannot serve it.")
+
+
+def refused(stream: Stream, position: Position, error: KafkaError) -> Halt:
+    """A stream that an error stopped."""
+    judged = verdict(error)
+    step = "Grant read on the topic again." if judged.code == "SOURCE_AUTH" else "Check the broker's disk and its other replicas."
+    return Halt(judged.code, f"{stream} at offset {position}: {error.name()}: {error.str()}", step)

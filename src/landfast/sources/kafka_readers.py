@@ -1,0 +1,87 @@
+"""What a Kafka source knows of each partition that is ours."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from landfast.model import Assignment, Position, Stream
+from landfast.sources.kafka_columns import Key
+
+BEFORE_ANY_EPOCH = -1
+
+
+class State(enum.Enum):
+    """What a reader does.
+
+    WAITING   ours; nobody has said where to start
+    ASKED     somebody has, and the broker has still to be asked what the log holds
+    READING   assigned to the driver
+    HALTED    not read any more
+    """
+
+    WAITING = "waiting"
+    ASKED = "asked"
+    READING = "reading"
+    HALTED = "halted"
+
+
+@dataclass(slots=True)
+class Reader:
+    """One stream of ours.
+
+    position    the next place to read, once READING
+    confirmed   below this, the incarnation was checked later than the read
+    told        what of that the engine was told
+    """
+
+    stream: Stream
+    state: State = State.WAITING
+    asked: Assignment | None = None
+    epoch: int = BEFORE_ANY_EPOCH
+    position: Position = -1
+    confirmed: Position = -1
+    told: Position = -1
+
+    @property
+    def key(self) -> Key:
+        """What the driver knows the stream by."""
+        return (self.stream.topic, self.stream.partition)
+
+    def ask(self, assignment: Assignment) -> None:
+        """Take note of where to start."""
+        self.asked = assignment
+        self.state = State.ASKED
+
+    def start(self, position: Position) -> None:
+        """Begin to read at a position, under the epoch that was asked for; what an older epoch read counts no more."""
+        self.state = State.READING
+        self.position = position
+        if self.asked is None or self.asked.epoch != self.epoch:
+            self.confirmed = self.told = position
+        if self.asked is not None:
+            self.epoch = self.asked.epoch
+        self.asked = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a stream had been read, under which epoch, when a question about it was asked."""
+
+    stream: Stream
+    epoch: int
+    position: Position
+
+
+def marks(readers: Collection[Reader]) -> tuple[Mark, ...]:
+    """Where these readers stand."""
+    return tuple(Mark(reader.stream, reader.epoch, reader.position) for reader in readers if reader.state is State.READING)
+
+
+def current(mark: Mark, readers: Mapping[Key, Reader]) -> Reader | None:
+    """The reader that a mark speaks of, if it still reads under the mark's epoch: an older answer says nothing about it."""
+    reader = readers.get((mark.stream.topic, mark.stream.partition))
+    if reader is None or reader.stream != mark.stream or reader.epoch != mark.epoch or reader.state is not State.READING:
+        return None
+    return reader

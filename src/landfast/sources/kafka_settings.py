@@ -1,0 +1,189 @@
+"""How to read from Kafka: the settings, and the client configuration that follows from them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from landfast.errors import Misconfigured
+from landfast.sources.kafka_option_table import CONSUMER_ONLY, KNOWN
+
+MEBIBYTE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaSettings:
+    """How a Kafka source reads. Checked when the source is made; nothing is connected before `open`.
+
+    servers                     bootstrap servers, `host:port`, separated by commas
+    group                       the consumer group: it only shares out partitions
+    topics                      names; or
+    topic_pattern               a Python regular expression that is searched for in topic names; internal topics never match
+    start                       earliest, latest, or milliseconds since the epoch: only for streams the sink has never seen
+    protocol                    classic (cooperative-sticky) or consumer (KIP-848)
+    instance_id                 static membership; unique among the living members
+    options                     librdkafka settings by their own names, secrets resolved; never shown
+    poll_interval_seconds_max   the group gives our partitions away when `poll` has not been called for so long
+    poll_bytes_max              about how many bytes of values one poll may bring
+    request_seconds_max         how long to wait for one answer of a broker
+    revoke_seconds              the deadline given with `lost` when streams are revoked
+    stall_seconds               a stream with lag that brings nothing for so long is halted
+    topic_check_seconds         how often topics are looked at while nothing is read: ids, new matches of the pattern
+    confirm_seconds             how often, at most, topic ids are checked while records arrive
+    gone_seconds                a topic that no broker knows for so long is gone; a starting broker may miss it for a moment
+    notice_seconds              the same notice is repeated no more often than this
+    topic_ids                   checked; or ignored, for brokers that have none: a re-created topic is then not noticed
+    """
+
+    servers: str
+    group: str
+    topics: tuple[str, ...] = ()
+    topic_pattern: str | None = None
+    start: Literal["earliest", "latest"] | int = "earliest"
+    protocol: Literal["classic", "consumer"] = "classic"
+    instance_id: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
+    poll_interval_seconds_max: float = 300.0
+    poll_bytes_max: int = 16 * MEBIBYTE
+    request_seconds_max: float = 10.0
+    revoke_seconds: float = 60.0
+    stall_seconds: float = 300.0
+    topic_check_seconds: float = 10.0
+    confirm_seconds: float = 0.1
+    gone_seconds: float = 5.0
+    notice_seconds: float = 10.0
+    topic_ids: Literal["checked", "ignored"] = "checked"
+
+
+_RECEIVE_BYTES_MIN = 100_000_000
+
+# What the source's own settings name; the second word is that setting.
+_OWN_SETTINGS: Mapping[str, str] = {
+    "bootstrap.servers": "servers",
+    "metadata.broker.list": "servers",
+    "group.id": "group",
+    "group.instance.id": "instance_id",
+    "group.protocol": "protocol",
+    "max.poll.interval.ms": "poll_interval_seconds_max",
+}
+
+# What the promise rests on: the only value that each may have, and what another would do.
+_PROMISES: Mapping[str, tuple[str, str]] = {
+    "enable.auto.commit": ("false", "the group's offsets would run ahead of what has landed"),
+    "enable.auto.offset.store": ("false", "the group's offsets would run ahead of what has landed"),
+    "auto.commit.interval.ms": ("0", "there is no auto commit"),
+    "auto.offset.reset": ("error", "records would be skipped or repeated without a word"),
+    "isolation.level": ("read_committed", "records of aborted transactions would land"),
+    "enable.partition.eof": ("true", "a bounded run would never see its end"),
+    "check.crcs": ("true", "a damaged record would land"),
+    "partition.assignment.strategy": ("cooperative-sticky", "partitions would be taken away all at once"),
+    "allow.auto.create.topics": ("false", "a misspelt topic would come into being"),
+}
+
+# The newer protocol has these on the broker, per group.
+_CLASSIC_ONLY = ("session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy")
+
+
+def checked_options(settings: KafkaSettings) -> dict[str, str]:
+    """The passed options, each known, well-formed and safe.
+
+    Raises:
+        Misconfigured: CONFIG_UNKNOWN, CONFIG_INVALID or CONFIG_UNSAFE, with the option's name and never its value if that is text.
+    """
+    for name, value in settings.options.items():
+        _check_promise(name, value)
+        kind = KNOWN.get(name)
+        if kind is None and name not in _PROMISES:
+            raise _unknown(name)
+        if kind is not None and not kind.accepts(value):
+            raise Misconfigured("CONFIG_INVALID", f"source.options.{name} must be {kind}")
+        if settings.protocol == "consumer" and name in _CLASSIC_ONLY:
+            message = f"source.options.{name}: with protocol = consumer this is a setting of the group on the broker"
+            raise Misconfigured("CONFIG_INVALID", message, next_step="Remove it, or set it for the group by kafka-configs.")
+    return dict(settings.options)
+
+
+def _check_promise(name: str, value: str) -> None:
+    if name in _OWN_SETTINGS:
+        message = f"source.options.{name} is given by the setting source.{_OWN_SETTINGS[name]}"
+        raise Misconfigured("CONFIG_UNSAFE", message, next_step="Remove it from the options.")
+    if name in _PROMISES and value.lower() != _PROMISES[name][0]:
+        only, otherwise = _PROMISES[name]
+        raise Misconfigured("CONFIG_UNSAFE", f"source.options.{name} can only be {only}: {otherwise}", next_step="Remove it.")
+    if name == "receive.message.max.bytes" and value.isdigit() and int(value) < _RECEIVE_BYTES_MIN:
+        message = f"source.options.{name} below {_RECEIVE_BYTES_MIN}: a larger batch would stop its partition for ever, in silence"
+        raise Misconfigured("CONFIG_UNSAFE", message, next_step="Remove it; use fetch.max.bytes to save memory.")
+
+
+def _unknown(name: str) -> Misconfigured:
+    near = difflib.get_close_matches(name, [*KNOWN, *_PROMISES], n=1, cutoff=0.6)
+    guess = f"; the nearest known one is {near[0]}" if near else ""
+    return Misconfigured(
+        "CONFIG_UNKNOWN", f"source.options.{name}: librdkafka has no such consumer setting{guess}", next_step="Correct the name."
+    )
+
+
+def check_settings(settings: KafkaSettings) -> None:
+    """Refuse settings that cannot work.
+
+    Raises:
+        Misconfigured: with what is wrong.
+    """
+    if bool(settings.topics) == (settings.topic_pattern is not None):
+        raise Misconfigured("CONFIG_INVALID", "the source names either topics or a topic_pattern, one of the two")
+    if settings.topic_pattern is not None:
+        try:
+            re.compile(settings.topic_pattern)
+        except re.error as error:
+            raise Misconfigured("CONFIG_INVALID", f"source.topic_pattern is not a regular expression: {error}") from error
+    if settings.start not in {"earliest", "latest"} and not isinstance(settings.start, int):
+        raise Misconfigured("CONFIG_INVALID", "source.start is earliest, latest or a time")
+    checked_options(settings)
+
+
+def consumer_configuration(settings: KafkaSettings) -> dict[str, Any]:
+    """What the consumer of a group is made with."""
+    base: dict[str, Any] = {
+        "fetch.queue.backoff.ms": "10",  # The default of a second starves large polls to a quarter of the rate.
+        "queued.min.messages": "10000",  # One queue for all partitions: its length is the wait of a quiet one.
+        "queued.max.messages.kbytes": "32768",
+        "topic.metadata.refresh.interval.ms": "10000",  # Partitions that are added are found by this.
+        "socket.keepalive.enable": "true",
+        **checked_options(settings),
+        "bootstrap.servers": settings.servers,
+        "group.id": settings.group,
+        "group.protocol": settings.protocol,
+        "max.poll.interval.ms": str(int(settings.poll_interval_seconds_max * 1000)),
+        **{name: only for name, (only, _) in _PROMISES.items()},
+    }
+    if settings.instance_id is not None:
+        base["group.instance.id"] = settings.instance_id
+    if settings.protocol == "consumer":
+        for name in _CLASSIC_ONLY:
+            base.pop(name, None)
+    elif "session.timeout.ms" not in settings.options:
+        # librdkafka refuses a poll interval below the session timeout of 45 s.
+        base["session.timeout.ms"] = str(min(45_000, int(settings.poll_interval_seconds_max * 1000)))
+    return base
+
+
+def reader_configuration(settings: KafkaSettings) -> dict[str, Any]:
+    """What a consumer is made with that reads again without joining the group."""
+    configuration = consumer_configuration(settings)
+    for name in ("group.instance.id", "group.protocol", "session.timeout.ms", "partition.assignment.strategy"):
+        configuration.pop(name, None)
+    # librdkafka demands a name even where no group is ever joined.
+    return configuration | {"group.id": f"{settings.group}-reader"}
+
+
+def admin_configuration(settings: KafkaSettings) -> dict[str, Any]:
+    """What the client that asks about topics and offsets is made with."""
+    passed = {name: value for name, value in checked_options(settings).items() if name not in CONSUMER_ONLY | {"auto.offset.reset"}}
+    return {
+        "socket.keepalive.enable": "true",
+        **passed,
+        "bootstrap.servers": settings.servers,
+    }
