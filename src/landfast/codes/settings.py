@@ -39,6 +39,11 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             NOTHING_DONE,
             "Remove the setting; Landfast owns it.",
         ),
+        "PORT_TAKEN": Code(
+            "The port for metrics cannot be listened on.",
+            NOTHING_DONE,
+            "Choose another port with `--metrics`, or end what uses this one.",
+        ),
         "PREFLIGHT_FAILED": Code(
             "A check before the first read failed: the target cannot be written as the settings say.",
             "Nothing was read; the write probe leaves nothing behind.",

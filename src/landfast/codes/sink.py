@@ -9,6 +9,11 @@ from landfast.codes.entry import NOTHING_DONE, NOTHING_LOST, Code
 
 TABLE: Mapping[str, Code] = MappingProxyType(
     {
+        "COLUMNS_ADDED": Code(
+            "Records had fields that the table had no column for, and the settings let the table grow.",
+            "A value moved into its column only where the column holds it exactly; everything else is in `_rescued`.",
+            "Nothing, or set `unknown_fields` to `rescue` if the table should not grow.",
+        ),
         "COMMIT_CONFLICT": Code(
             "Another writer committed to the table at the same moment; ours was refused and is made again on a fresh snapshot.",
             NOTHING_LOST,

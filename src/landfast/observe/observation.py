@@ -1,0 +1,114 @@
+"""All that observes one run, put together: the log, the state, metrics with health, and progress."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TextIO
+
+from rich.console import Console
+
+from landfast.errors import Misconfigured
+from landfast.events import Event
+from landfast.observe.fanout import Fanout, Queued, Watch
+from landfast.observe.logs import LogObserver, Redactor, logger
+from landfast.observe.progress import Lines, Progress, Terminal
+from landfast.observe.prometheus import MetricsServer
+from landfast.observe.state import State
+from landfast.ports import Clock, Observer
+
+
+@dataclass(frozen=True, slots=True)
+class ObserveSettings:
+    """How a run is shown.
+
+    as_json                  log lines as JSON
+    level                    the lowest level that is logged: debug, info, warning or error
+    metrics_port             None: no web server; 0: any free port
+    metrics_host             loopback unless said otherwise
+    line_seconds             how often a progress line is written where there is no terminal
+    redraw_seconds           how often the bars are redrawn where there is one
+    queued_events_max        events that wait for the log; more are dropped and counted
+    secrets                  texts that never appear in any output
+    """
+
+    as_json: bool = False
+    level: str = "info"
+    metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"
+    line_seconds: float = 10.0
+    redraw_seconds: float = 0.25
+    queued_events_max: int = 10_000
+    secrets: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Without the secrets."""
+        return f"ObserveSettings(as_json={self.as_json}, level={self.level!r}, metrics_port={self.metrics_port})"
+
+
+class Observation:
+    """An `Observer` that shows a run in every way its settings ask for. `close` lets the log finish, within a bound."""
+
+    def __init__(self, settings: ObserveSettings, clock: Clock, stream: TextIO, *, others: Sequence[Observer] = ()) -> None:
+        """Begin to observe; `stream` takes log lines and, where it is a terminal and JSON is not asked for, the bars.
+
+        Raises:
+            Misconfigured: the metrics port cannot be listened on.
+        """
+        on_terminal = stream.isatty() and not settings.as_json
+        console = Console(file=stream, soft_wrap=True)
+        level = "warning" if on_terminal and settings.level == "info" else settings.level
+        lines: Any = _Above(console) if on_terminal else stream
+        log = logger(lines, as_json=settings.as_json, redact=Redactor(settings.secrets), clock=clock, level=level)
+        self._watch = Watch(clock)
+        self._log = Queued(LogObserver(log), events_max=settings.queued_events_max)
+        self._observers = Fanout([self._watch, self._log, *others])
+        self._server = self._serve(settings)
+        display = Terminal(console) if on_terminal else Lines(log)
+        self._progress = Progress(
+            lambda: self.state, display, clock, every_seconds=settings.redraw_seconds if on_terminal else settings.line_seconds
+        )
+
+    def _serve(self, settings: ObserveSettings) -> MetricsServer | None:
+        if settings.metrics_port is None:
+            return None
+        try:
+            return MetricsServer(lambda: self.state, port=settings.metrics_port, host=settings.metrics_host)
+        except Misconfigured:
+            self._log.close()
+            raise
+
+    @property
+    def state(self) -> State:
+        """What is known of the run."""
+        return replace(self._watch.state, dropped=self._log.dropped)
+
+    @property
+    def metrics_port(self) -> int | None:
+        """The port that metrics are served on."""
+        return None if self._server is None else self._server.port
+
+    def notice(self, event: Event) -> None:
+        """Take note of one event; never raises, never waits."""
+        self._observers.notice(event)
+
+    def close(self) -> None:
+        """Stop progress, let the log finish, stop serving. Takes a few seconds at most, whatever hangs. Idempotent."""
+        self._progress.close()
+        self._log.close()
+        if self._server is not None:
+            self._server.close()
+
+
+class _Above:
+    """Lets log lines scroll above the bars."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def write(self, text: str) -> int:
+        self._console.print(text, end="", markup=False, highlight=False, emoji=False)
+        return len(text)
+
+    def flush(self) -> None:
+        """The console flushes by itself."""
