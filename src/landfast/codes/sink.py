@@ -59,6 +59,11 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             NOTHING_DONE,
             "Choose an empty path, or one that holds a Delta table.",
         ),
+        "MAINTENANCE_FAILED": Code(
+            "Upkeep of the table (a checkpoint, compaction, the sweep, the clean-up of the log) did not work this time.",
+            "No position and no row is concerned, and landing goes on. Upkeep is tried again later.",
+            "Nothing if it passes. If it repeats, correct the cause in the message: without upkeep the table grows slower to read.",
+        ),
         "OUTCOME_UNKNOWN": Code(
             "The answer to a commit was lost and the position could not be read back yet, so nobody knows whether it landed.",
             "Nothing is written again before the position has been read back, so nothing can land twice.",

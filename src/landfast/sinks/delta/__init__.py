@@ -1,6 +1,7 @@
 """Delta Lake as a sink, exactly once."""
 
 from landfast.sinks.delta.dead_letters import DeltaDeadLetters, letters_path
+from landfast.sinks.delta.inspection import Inspection, inspect, positions_of, probe_place
 from landfast.sinks.delta.settings import DeltaSettings, UnknownFields
 from landfast.sinks.delta.sink import Checkpoints, DeltaSink, Upkeep
 from landfast.sinks.delta.startup import open_table
@@ -11,9 +12,13 @@ __all__ = [
     "DeltaDeadLetters",
     "DeltaSettings",
     "DeltaSink",
+    "Inspection",
     "TableHome",
     "UnknownFields",
     "Upkeep",
+    "inspect",
     "letters_path",
     "open_table",
+    "positions_of",
+    "probe_place",
 ]

@@ -24,13 +24,13 @@ from landfast.events import Notice, OutcomeResolved
 from landfast.model import Letter, Position, Stream
 from landfast.sinks.delta.commit import WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, add_action, open_patiently, outcome_words
 from landfast.sinks.delta.errors import FATES_TO_RETRY, fate_of, is_foreign, mapped, translated
-from landfast.sinks.delta.files import LOG, files_of
+from landfast.sinks.delta.files import LOG
 from landfast.sinks.delta.letters import LETTERS_SCHEMA, letter_groups, letter_id, letters_table
 from landfast.sinks.delta.parquet import DataFile, write
 from landfast.sinks.delta.rows import Part
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.startup import create_or_open
-from landfast.sinks.delta.table import HOOKS_OFF, TableHome, commit_properties
+from landfast.sinks.delta.table import HOOKS_OFF, TableHome, commit_properties, place_of
 
 pc: Any = pyarrow.compute
 
@@ -55,7 +55,8 @@ class DeltaDeadLetters:
         path = letters_path(data.settings.path)
         self._data = data
         self._settings: DeltaSettings = replace(data.settings, path=path, partition_by=(), unknown_fields="dead")
-        self._files = files_of(path, data.settings.storage_options, data.disk)
+        self._place = place_of(self._settings, data.place.disk, data.place.opener)
+        self._files = self._place.files
         self._lock = threading.Lock()
         self._home: TableHome | None = None
         self._handle: DeltaTable | None = None
@@ -94,8 +95,7 @@ class DeltaDeadLetters:
 
     def _open_home(self) -> TableHome:
         if self._home is None:
-            opened = create_or_open(self._settings, LETTERS_SCHEMA, {}, self._files)
-            self._home = self._data.beside(self._settings, self._files, opened)
+            self._home = self._data.beside(self._place, create_or_open(self._place, LETTERS_SCHEMA, {}))
         return self._home
 
     def _attempts(self) -> Iterator[int]:

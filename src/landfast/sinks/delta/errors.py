@@ -50,6 +50,7 @@ RULES: tuple[Rule, ...] = (
     Rule(r"Metadata changed since last commit", Fate.INTERFERENCE),
     Rule(r"Protocol changed since last commit", Fate.INTERFERENCE),
     Rule(r"(deleted data this operation read|added new data|deleted the same data)", Fate.INTERFERENCE),
+    Rule(r"Cannot merge types", Fate.INTERFERENCE),
     Rule(r"Failed to commit transaction: \d+", Fate.INTERFERENCE),
     Rule(r"Invalid table version", Fate.INTERFERENCE),
     Rule(r"(already exists|VersionAlreadyExists)", Fate.INTERFERENCE),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from deltalake._internal import DeltaFileSystemHandler  # its public subclass ca
 from landfast.errors import Broken
 
 LOG = "_delta_log"
+PROBE = "_landfast_probe-"
 WRITE_BYTES_MAX = 8 * 1024 * 1024
 
 
@@ -72,6 +74,12 @@ class Files(Protocol):
 
     def names(self, folder: str) -> list[str]:
         """Names of the files and folders directly in a folder (`""` is the root), sorted; empty where there is no such folder."""
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """The files directly in a folder with their bytes; empty where there is no such folder."""
+
+    def probe(self) -> None:
+        """Write a small file below the root, or where the root would be made, and remove it. Raises where that is not possible."""
 
     def sync_log(self, versions: Iterable[int]) -> None:
         """Make these log entries durable, then the folder that names them. Entries that are gone are left out."""
@@ -131,6 +139,25 @@ class LocalFiles:
         except FileNotFoundError:
             return []
 
+    def sizes(self, folder: str) -> dict[str, int]:
+        """See `Files.sizes`."""
+        try:
+            return {entry.name: entry.stat().st_size for entry in os.scandir(self._root / folder) if entry.is_file()}
+        except FileNotFoundError:
+            return {}
+
+    def probe(self) -> None:
+        """See `Files.probe`."""
+        folder = self._root
+        while not folder.exists():
+            folder = folder.parent
+        path = folder / f"{PROBE}{uuid.uuid4().hex}"
+        try:
+            path.write_bytes(b"probe")
+            self._disk.sync_file(path)
+        finally:
+            path.unlink(missing_ok=True)
+
     def sync_log(self, versions: Iterable[int]) -> None:
         """See `Files.sync_log`."""
         for version in versions:
@@ -185,6 +212,19 @@ class ObjectFiles:
         prefix = f"{folder}/" if folder else ""
         found = self._store.get_file_info_selector(folder, allow_not_found=True, recursive=False)
         return sorted({info.path.removeprefix(prefix).split("/")[0] for info in found})
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """See `Files.sizes`."""
+        prefix = f"{folder}/" if folder else ""
+        found = self._store.get_file_info_selector(folder, allow_not_found=True, recursive=False)
+        return {info.path.removeprefix(prefix): int(info.size) for info in found if info.is_file}
+
+    def probe(self) -> None:
+        """See `Files.probe`."""
+        name = f"{PROBE}{uuid.uuid4().hex}"
+        with self.output(name) as stream:
+            stream.write(b"probe")
+        self._store.delete_file(name)
 
     def sync_log(self, versions: Iterable[int]) -> None:
         """Nothing: an object that the store has acknowledged is durable."""

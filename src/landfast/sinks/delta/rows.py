@@ -61,14 +61,13 @@ def system_columns(decoded: Decoded) -> dict[str, Any]:
     }
 
 
-def aligned(decoded: Decoded, schema: pa.Schema) -> pa.Table:
-    """The rows of one chunk in exactly the table's schema, with the system columns.
+def aligned(decoded: Decoded, rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The rows of one decoded chunk in exactly the table's schema, with the system columns.
 
     Raises:
         Rejected: rows that the table cannot hold.
         Broken: a column of the rows is unknown to the table, so its values would be lost.
     """
-    rows = as_table(decoded.rows)
     system = system_columns(decoded)
     strange = [name for name in rows.column_names if name not in schema.names]
     check(not strange, f"the rows have columns that the table does not know: {', '.join(strange)}", stream=decoded.chunk.stream)

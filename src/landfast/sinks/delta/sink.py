@@ -13,8 +13,9 @@ from landfast.errors import check
 from landfast.model import Batch, Guarantee, Halt, Level, Position, Receipt, Staged, Stream
 from landfast.sinks.delta.commit import Committer, Landing, moves_of
 from landfast.sinks.delta.errors import mapped
+from landfast.sinks.delta.evolve import evolved
 from landfast.sinks.delta.parquet import DataFile, write
-from landfast.sinks.delta.rows import aligned, parts_of
+from landfast.sinks.delta.rows import aligned, as_table, parts_of
 from landfast.sinks.delta.table import TableHome
 
 
@@ -67,8 +68,13 @@ class DeltaSink:
     def stage(self, batch: Batch) -> Staged:
         """See `ports.Sink.stage`: Parquet files that no commit names yet."""
         files: list[DataFile] = []
-        shape, settings = self._home.shape, self._home.settings
-        tables = [aligned(decoded, shape.schema) for decoded in batch.decoded if decoded.rows.num_rows]
+        settings = self._home.settings
+        filled = [decoded for decoded in batch.decoded if decoded.rows.num_rows]
+        decoded_rows = [as_table(decoded.rows) for decoded in filled]
+        if settings.unknown_fields == "evolve":
+            decoded_rows = evolved(self._home, decoded_rows)
+        shape = self._home.shape
+        tables = [aligned(decoded, table, shape.schema) for decoded, table in zip(filled, decoded_rows, strict=True)]
         rows = sum(table.num_rows for table in tables)
         written = sum(span.written for span in batch.spans)
         check(rows == written, f"a batch has {rows} rows, and its spans count {written}")

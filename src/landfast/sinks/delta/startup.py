@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.schema import Schema
 
-from landfast.errors import Misconfigured
+from landfast.errors import Misconfigured, Unavailable
 from landfast.model import Run
 from landfast.ports import Clock, Observer
 from landfast.sinks.delta.errors import Fate, fate_of, mapped
-from landfast.sinks.delta.files import LOG, Disk, Files, files_of
+from landfast.sinks.delta.evolve import add_columns
+from landfast.sinks.delta.files import LOG, Disk
+from landfast.sinks.delta.lineage import former_pipeline_id, newest_break
+from landfast.sinks.delta.probe import check_atomic
 from landfast.sinks.delta.rows import RESCUED, SYSTEM_SCHEMA
 from landfast.sinks.delta.settings import DeltaSettings
-from landfast.sinks.delta.table import HOOKS_OFF, PROPERTY, TableHome, commit_properties, open_handle
+from landfast.sinks.delta.suitability import creation_problems, missing_columns, problems
+from landfast.sinks.delta.table import (
+    HOOKS_OFF,
+    PROPERTY,
+    Place,
+    TableHome,
+    commit_properties,
+    lineage_halt,
+    open_handle,
+    place_of,
+    shape_of,
+)
+from landfast.sinks.delta.tail import empty_tail, fill, has_table
 
 CREATE_ATTEMPTS_MAX = 10
 OWN_PREFIX = "_landfast"
+SYNC_ENTRIES = 200
+"""How many of the newest log entries are made durable at the start: more than come between two checkpoints."""
 
 
 def open_table(
@@ -30,21 +48,58 @@ def open_table(
     observer: Observer,
     *,
     disk: Disk | None = None,
+    opener: Callable[[DeltaSettings], DeltaTable] = open_handle,
 ) -> TableHome:
-    """The pipeline's table, created where it is missing.
+    """The pipeline's table, created where it is missing, marked as this pipeline's where it is not yet.
 
-    `data_schema` holds the columns the decoder will make; None takes them from the existing table.
+    `data_schema` holds the columns the decoder will make; None takes them from the existing table. `disk` and `opener` are for tests.
 
     Raises:
         Misconfigured: the table cannot be used as it is, or not by this pipeline; code and next step say why and how.
+        Broken: the end of the table's log is damaged.
         Unavailable: the store does not answer.
     """
-    disk = disk or Disk()
-    files = files_of(settings.path, settings.storage_options, disk)
-    schema = None if data_schema is None else full_schema(settings, data_schema)
-    handle = create_or_open(settings, schema, {PROPERTY + run.pipeline: str(uuid.uuid4())}, files)
-    pipeline_id, handle = _pipeline_id(settings, run, handle)
-    return TableHome(settings, files, run, clock, observer, pipeline_id=pipeline_id, opened=handle, disk=disk)
+    with _at_start():
+        with mapped("writing to the table's place"):
+            place = place_of(settings, disk, opener)
+            place.files.probe()
+        with mapped("reading the end of the table's log"):
+            fill(settings.path, empty_tail(place.files), place.disk, observer)
+        schema = None if data_schema is None else full_schema(settings, data_schema)
+        handle = create_or_open(place, schema, {PROPERTY + run.pipeline: str(uuid.uuid4())})
+        for problem in problems(handle, settings, data_schema):
+            raise problem
+        with mapped("racing commits in a throw-away table"):
+            check_atomic(settings, place.files)
+        pipeline_id = _pipeline_id(place, run)
+        add_columns(place, missing_columns(shape_of(handle), settings, data_schema))
+        with mapped("opening the table"):
+            handle = _opened_in_line(place, pipeline_id)
+    return TableHome(place, run, clock, observer, pipeline_id=pipeline_id, opened=handle)
+
+
+def _opened_in_line(place: Place, pipeline_id: str) -> DeltaTable:
+    """A handle on a table whose rows are those that the positions speak of, with the end of its log made durable."""
+    handle = place.handle()
+    tip = handle.version()
+    broken = newest_break(place.files, tip, pipeline_id, place.settings.accept_lineage_version)
+    if broken is not None:
+        halt = lineage_halt(broken)
+        raise Misconfigured(halt.code, halt.message, next_step=halt.next_step)
+    place.files.sync_log(range(max(0, tip - SYNC_ENTRIES), tip + 1))
+    return handle
+
+
+@contextmanager
+def _at_start() -> Iterator[None]:
+    """Before the first read, what an operator has to change is a setting or its surroundings; only an outage is waited for."""
+    try:
+        yield
+    except Unavailable as error:
+        if error.kind not in ("auth", "disk", "unknown") and error.code != "TABLE_MISSING":
+            raise
+        next_step = "Give this process a path, an endpoint and credentials that can be read and written."
+        raise Misconfigured("PREFLIGHT_FAILED", error.message, next_step=next_step) from error
 
 
 def full_schema(settings: DeltaSettings, data_schema: pa.Schema) -> pa.Schema:
@@ -55,25 +110,28 @@ def full_schema(settings: DeltaSettings, data_schema: pa.Schema) -> pa.Schema:
     return pa.schema([*fields, *SYSTEM_SCHEMA])
 
 
-def create_or_open(settings: DeltaSettings, schema: pa.Schema | None, configuration: Mapping[str, str], files: Files) -> DeltaTable:
+def create_or_open(place: Place, schema: pa.Schema | None, configuration: Mapping[str, str]) -> DeltaTable:
     """Open the table, or create it, with as many attempts as a race of several starters may need.
 
     Raises:
         Misconfigured: there is no table and no schema to create it with, or the path holds something else.
     """
+    files = place.files
     with mapped("opening the table"):
         for _ in range(CREATE_ATTEMPTS_MAX):
-            if files.names(LOG):
-                return open_handle(settings)
+            if has_table(files):
+                return place.handle()
             if schema is None:
                 message = "there is no table at the path, and no columns are set to create it with"
                 raise Misconfigured("TABLE_MISSING", message, next_step="Set [decode.columns], or run `landfast init`.")
-            strange = [name for name in files.names("") if not name.startswith(OWN_PREFIX)]
-            if strange and not files.names(LOG):
+            strange = [name for name in files.names("") if not name.startswith(OWN_PREFIX) and name != LOG]
+            if strange and not has_table(files):
                 message = f"the path holds {len(strange)} files or folders, and no Delta table"
                 raise Misconfigured("NOT_A_TABLE", message, next_step="Choose an empty path, or one that holds a Delta table.")
+            for said in creation_problems(schema, place.settings.partition_by):
+                raise Misconfigured("SCHEMA_CONFLICT", said, next_step="Correct the columns or partition_by in the settings.")
             try:
-                _create(settings, schema, configuration, files)
+                _create(place, schema, configuration)
             except Exception as error:
                 if fate_of(error) is Fate.INTERFERENCE:
                     continue
@@ -82,7 +140,8 @@ def create_or_open(settings: DeltaSettings, schema: pa.Schema | None, configurat
     raise Misconfigured("PREFLIGHT_FAILED", message, next_step="Start one pipeline first, then the others.")
 
 
-def _create(settings: DeltaSettings, schema: pa.Schema, configuration: Mapping[str, str], files: Files) -> None:
+def _create(place: Place, schema: pa.Schema, configuration: Mapping[str, str]) -> None:
+    settings = place.settings
     DeltaTable.create(
         settings.path,
         Schema.from_arrow(schema),
@@ -94,34 +153,54 @@ def _create(settings: DeltaSettings, schema: pa.Schema, configuration: Mapping[s
         commit_properties=commit_properties(settings),
         post_commithook_properties=HOOKS_OFF,
     )
-    files.sync_log([0])
+    place.files.sync_log([0])
 
 
-def _pipeline_id(settings: DeltaSettings, run: Run, handle: DeltaTable) -> tuple[str, DeltaTable]:
+def _pipeline_id(place: Place, run: Run) -> str:
     """The id under which this pipeline keeps its positions: born with the table, or given to it now."""
     own = PROPERTY + run.pipeline
     for _ in range(CREATE_ATTEMPTS_MAX):
-        owners = {key: value for key, value in handle.metadata().configuration.items() if key.startswith(PROPERTY)}
-        if own in owners:
-            return owners[own], handle
-        adopted = None if settings.adopt is None else owners.get(PROPERTY + settings.adopt)
-        foreign = sorted(key.removeprefix(PROPERTY) for key in owners)
-        if foreign and adopted is None:
-            message = f"the table belongs to the pipeline {', '.join(foreign)}, not to {run.pipeline}"
-            next_step = f'Choose another path; or, if the pipeline was renamed, set adopt = "{foreign[0]}".'
-            raise Misconfigured("FOREIGN_PIPELINE", message, next_step=next_step)
-        with mapped("marking the table as this pipeline's"):
-            try:
-                handle.alter.set_table_properties(
-                    {own: adopted or str(uuid.uuid4())},
-                    raise_if_not_exists=False,
-                    commit_properties=commit_properties(settings),
-                    post_commithook_properties=HOOKS_OFF,
-                )
-            except Exception as error:
-                if fate_of(error) is not Fate.INTERFERENCE:
-                    raise
-            # Whoever else started at the same moment may have won: what the table says now is what holds.
-            handle = open_handle(settings)
+        with mapped("reading whose the table is"):
+            # Opened anew each time: whoever else starts at this moment may win, and what the table says then is what holds.
+            handle = place.handle()
+            owners = {key: value for key, value in handle.metadata().configuration.items() if key.startswith(PROPERTY)}
+            if own in owners:
+                return owners[own]
+            given = _id_to_give(place, run, handle, owners)
+        _mark(place.settings, handle, {own: given})
     message = "the table's properties changed at each attempt to mark it as this pipeline's"
     raise Misconfigured("FOREIGN_PIPELINE", message, next_step="Start one pipeline at a time.")
+
+
+def _id_to_give(place: Place, run: Run, handle: DeltaTable, owners: Mapping[str, str]) -> str:
+    settings = place.settings
+    if owners:
+        adopted = None if settings.adopt is None else owners.get(PROPERTY + settings.adopt)
+        if adopted is not None:
+            return adopted
+        names = sorted(key.removeprefix(PROPERTY) for key in owners)
+        message = f"the table belongs to the pipeline {', '.join(names)}, not to {run.pipeline}"
+        next_step = f'Choose another path; or, if the pipeline was renamed, set adopt = "{names[0]}".'
+        raise Misconfigured("FOREIGN_PIPELINE", message, next_step=next_step)
+    former = former_pipeline_id(place.files, handle.version(), run.pipeline)
+    if former is not None and settings.accept_lineage_version < 0:
+        # A restore to before the mark. A new id would know no position, and everything would land again.
+        message = "the table has commits of this pipeline and has lost the property that marks it, as after a restore"
+        next_step = f"Restore the version before; to go on as it is, set accept_lineage_version = {handle.version()}."
+        raise Misconfigured("LINEAGE_BROKEN", message, next_step=next_step)
+    return former or str(uuid.uuid4())
+
+
+def _mark(settings: DeltaSettings, handle: DeltaTable, properties: Mapping[str, str]) -> None:
+    with mapped("marking the table as this pipeline's"):
+        try:
+            handle.alter.set_table_properties(
+                dict(properties),
+                raise_if_not_exists=False,
+                commit_properties=commit_properties(settings),
+                post_commithook_properties=HOOKS_OFF,
+            )
+        except Exception as error:
+            if fate_of(error) is Fate.INTERFERENCE:
+                return
+            raise

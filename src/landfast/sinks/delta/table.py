@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ from landfast.errors import Broken
 from landfast.model import Halt, Position, Run, Stream
 from landfast.ports import Clock, Observer
 from landfast.sinks.delta.errors import mapped
-from landfast.sinks.delta.files import Disk, Files
+from landfast.sinks.delta.files import Disk, Files, files_of
 from landfast.sinks.delta.log import Entry, entry
 from landfast.sinks.delta.metadata import app_id
 from landfast.sinks.delta.rows import SYSTEM_COLUMNS
@@ -53,26 +53,41 @@ def shape_of(handle: DeltaTable) -> Shape:
     return Shape(pa.schema(cast("Any", handle.schema().to_arrow())), tuple(handle.metadata().partition_columns))
 
 
-class TableHome:
-    """Where a pipeline's table lives, and what this process knows of it. Safe to share between threads.
+def open_handle(settings: DeltaSettings) -> DeltaTable:
+    """A handle on the newest snapshot of the table."""
+    return DeltaTable(settings.path, storage_options=dict(settings.storage_options) or None)
 
-    `seen` is the newest version whose log entries have been looked at and made durable.
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a table lies and how to reach it. `opener` gives a handle on the newest snapshot."""
+
+    settings: DeltaSettings
+    files: Files
+    disk: Disk
+    opener: Callable[[DeltaSettings], DeltaTable] = open_handle
+
+    def handle(self) -> DeltaTable:
+        """A fresh handle. Raises what deltalake raises."""
+        return self.opener(self.settings)
+
+
+def place_of(settings: DeltaSettings, disk: Disk | None = None, opener: Callable[[DeltaSettings], DeltaTable] = open_handle) -> Place:
+    """The place that the settings name."""
+    disk = disk or Disk()
+    return Place(settings, files_of(settings.path, settings.storage_options, disk), disk, opener)
+
+
+class TableHome:
+    """A pipeline's table, and what this process knows of it. Safe to share between threads.
+
+    What is known is the newest version whose log entries have been looked at and made durable, and the shape the table has there.
     """
 
-    def __init__(
-        self,
-        settings: DeltaSettings,
-        files: Files,
-        run: Run,
-        clock: Clock,
-        observer: Observer,
-        *,
-        pipeline_id: str,
-        opened: DeltaTable,
-        disk: Disk,
-    ) -> None:
-        self.settings = settings
-        self.files = files
+    def __init__(self, place: Place, run: Run, clock: Clock, observer: Observer, *, pipeline_id: str, opened: DeltaTable) -> None:
+        self.place = place
+        self.settings = place.settings
+        self.files = place.files
         self.run = run
         self.clock = clock
         self.observer = observer
@@ -81,12 +96,11 @@ class TableHome:
         self._lock = threading.Lock()
         self._shape = shape_of(opened)
         self._seen = opened.version()
-        self.disk = disk
         self._break: Entry | None = None
 
-    def beside(self, settings: DeltaSettings, files: Files, opened: DeltaTable) -> TableHome:
+    def beside(self, place: Place, opened: DeltaTable) -> TableHome:
         """Another table of the same pipeline and run."""
-        return TableHome(settings, files, self.run, self.clock, self.observer, pipeline_id=self.pipeline_id, opened=opened, disk=self.disk)
+        return TableHome(place, self.run, self.clock, self.observer, pipeline_id=self.pipeline_id, opened=opened)
 
     @property
     def shape(self) -> Shape:
@@ -108,7 +122,7 @@ class TableHome:
             Broken: the table is damaged, or another table lies in its place.
         """
         with mapped("opening the table"):
-            handle = open_handle(self.settings)
+            handle = self.place.handle()
             if handle.metadata().id != self._table_id:
                 message = "another table lies at the path: its id is not the one this run began with"
                 raise Broken("TABLE_REPLACED", message, next_step="Find out who replaced the table, then start again.")
@@ -156,11 +170,6 @@ def lineage_halt(broken: Entry) -> Halt:
         f"to go on as it is, set accept_lineage_version = {broken.version}."
     )
     return Halt("LINEAGE_BROKEN", message, next_step)
-
-
-def open_handle(settings: DeltaSettings, path: str | None = None) -> DeltaTable:
-    """A handle on the newest snapshot of the table, or of another table under the same options."""
-    return DeltaTable(path or settings.path, storage_options=dict(settings.storage_options) or None)
 
 
 def commit_properties(settings: DeltaSettings, **parts: object) -> CommitProperties:

@@ -1,0 +1,110 @@
+"""A look at a table that changes nothing: for `check` and `status`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from landfast.errors import LandfastError, Misconfigured
+from landfast.model import Position, Stream
+from landfast.sinks.delta.errors import mapped
+from landfast.sinks.delta.files import Files, files_of, local_path
+from landfast.sinks.delta.lineage import newest_break
+from landfast.sinks.delta.metadata import app_id
+from landfast.sinks.delta.probe import check_atomic
+from landfast.sinks.delta.settings import DeltaSettings
+from landfast.sinks.delta.startup import full_schema
+from landfast.sinks.delta.suitability import creation_problems, problems
+from landfast.sinks.delta.table import PROPERTY, Shape, lineage_halt, open_handle, shape_of
+from landfast.sinks.delta.tail import empty_tail, has_table
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What is at a table's path.
+
+    `version` and `shape` are None where there is no table yet. `pipelines` maps the name of each pipeline that the table is marked
+    with to its id. `problems` holds what would keep a run from starting.
+    """
+
+    version: int | None = None
+    shape: Shape | None = None
+    pipelines: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[LandfastError, ...] = ()
+
+
+def inspect(settings: DeltaSettings, pipeline: str, data_schema: pa.Schema | None = None) -> Inspection:
+    """Look, and write nothing.
+
+    Raises:
+        Unavailable: the store does not answer.
+    """
+    with mapped("looking at the table"):
+        folder = local_path(settings.path)
+        if folder is not None and not folder.exists():
+            return Inspection(problems=tuple(_problems_of_creation(settings, data_schema)))
+        files = files_of(settings.path, settings.storage_options)
+        if not has_table(files):
+            return Inspection(problems=tuple(_problems_of_creation(settings, data_schema)))
+        try:
+            empty_tail(files)
+            handle = open_handle(settings)
+        except LandfastError as error:
+            return Inspection(problems=(error,))
+        pipelines = {
+            key.removeprefix(PROPERTY): value for key, value in handle.metadata().configuration.items() if key.startswith(PROPERTY)
+        }
+        found = tuple(_problems(settings, pipeline, data_schema, files, handle, pipelines))
+        return Inspection(handle.version(), shape_of(handle), pipelines, found)
+
+
+def probe_place(settings: DeltaSettings) -> None:
+    """Write and remove what is needed to know that the place can be written and creates atomically. Leaves nothing.
+
+    Raises:
+        Misconfigured: the store is unsafe.
+        Unavailable: the place cannot be written.
+    """
+    with mapped("writing to the table's place"):
+        files = files_of(settings.path, settings.storage_options)
+        files.probe()
+        check_atomic(settings, files)
+
+
+def positions_of(settings: DeltaSettings, pipeline_id: str, streams: Collection[Stream]) -> Mapping[Stream, Position | None]:
+    """The durable positions of a pipeline, without opening its table for writing."""
+    with mapped("reading positions"):
+        handle = open_handle(settings)
+        return {stream: handle.transaction_version(app_id(pipeline_id, stream)) for stream in streams}
+
+
+def _problems_of_creation(settings: DeltaSettings, data_schema: pa.Schema | None) -> Iterator[LandfastError]:
+    if data_schema is None:
+        message = "there is no table at the path, and no columns are set to create it with"
+        yield Misconfigured("TABLE_MISSING", message, next_step="Set [decode.columns], or run `landfast init`.")
+        return
+    for said in creation_problems(full_schema(settings, data_schema), settings.partition_by):
+        yield Misconfigured("SCHEMA_CONFLICT", said, next_step="Correct the columns or partition_by in the settings.")
+
+
+def _problems(
+    settings: DeltaSettings,
+    pipeline: str,
+    data_schema: pa.Schema | None,
+    files: Files,
+    handle: DeltaTable,
+    pipelines: Mapping[str, str],
+) -> Iterator[LandfastError]:
+    yield from problems(handle, settings, data_schema)
+    pipeline_id = pipelines.get(pipeline) or pipelines.get(settings.adopt or "")
+    if pipelines and pipeline_id is None:
+        message = f"the table belongs to the pipeline {', '.join(sorted(pipelines))}, not to {pipeline}"
+        yield Misconfigured("FOREIGN_PIPELINE", message, next_step="Choose another path; or, after a rename, set adopt to the former name.")
+    if pipeline_id is not None:
+        broken = newest_break(files, handle.version(), pipeline_id, settings.accept_lineage_version)
+        if broken is not None:
+            halt = lineage_halt(broken)
+            yield Misconfigured(halt.code, halt.message, next_step=halt.next_step)
