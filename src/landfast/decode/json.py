@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from landfast.decode.json_fast import FastReader, Piece, is_readable
 from landfast.decode.json_rules import REASONS, JsonLimits, Refused
 from landfast.decode.json_slow import Reference
-from landfast.decode.schema import NESTING_MAX, RESCUED
-from landfast.errors import Misconfigured, check
+from landfast.decode.schema import RESCUED
+from landfast.errors import check
 from landfast.model import Chunk, Decoded, Reject
 
 UnknownFields = Literal["rescue", "dead", "evolve"]
@@ -44,8 +44,6 @@ class JsonDecoder:
         limits: JsonLimits | None = None,
     ) -> None:
         self._limits = limits or JsonLimits()
-        if self._limits.depth <= NESTING_MAX:
-            raise Misconfigured("SCHEMA_INVALID", f"The depth limit must be above {NESTING_MAX}, which a schema may use up itself.")
         self._schema = schema if callable(schema) else lambda: schema
         self._unknown_fields = unknown_fields
         self._tombstones = tombstones
@@ -96,7 +94,11 @@ def _planned(schema: pa.Schema, unknown_fields: UnknownFields, limits: JsonLimit
     output = schema.append(pa.field(RESCUED, pa.string())) if rescues else schema
     reference = Reference(schema, refuse_unknown=not rescues, limits=limits)
     return _Plan(
-        schema, output, rescues, FastReader(schema, record_bytes_max=limits.record_bytes) if is_readable(schema) else None, reference
+        schema,
+        output,
+        rescues,
+        FastReader(schema, record_bytes_max=limits.record_bytes) if is_readable(schema, limits.depth) else None,
+        reference,
     )
 
 

@@ -103,15 +103,17 @@ class FastReader:
         return Piece(tuple(columns), suspects)
 
 
-def is_readable(schema: pa.Schema) -> bool:
-    """Whether Arrow's reader knows every type of the schema. It does not know maps."""
-    return not any(_has_map(field.type) for field in schema)
+def is_readable(schema: pa.Schema, depth_max: int) -> bool:
+    """Whether Arrow's reader knows every type of the schema (it does not know maps), and none is nested beyond the limit."""
+    return all(_is_readable(field.type, depth_max - 1) for field in schema)
 
 
-def _has_map(kind: pa.DataType) -> bool:
+def _is_readable(kind: Any, depth_max: int) -> bool:
     if pa.types.is_map(kind):
+        return False
+    if not pa.types.is_nested(kind):
         return True
-    return pa.types.is_nested(kind) and any(_has_map(kind.field(index).type) for index in range(kind.num_fields))
+    return depth_max > 0 and all(_is_readable(kind.field(index).type, depth_max - 1) for index in range(kind.num_fields))
 
 
 def _is_text(joined: bytes) -> bool:

@@ -221,20 +221,33 @@ def _shown(rescued: Rescued) -> str:
 
 
 def _object_text(rescued: Rescued) -> str:
-    return "{" + ",".join(f"{_string_text(path)}:{_json_text(value)}" for path, value in rescued.items()) + "}"
+    parts: list[str] = []
+    _write(rescued, parts)
+    return "".join(parts)
 
 
-def _json_text(value: Any) -> str:
-    """JSON text without spaces, numbers as they were written."""
+def _write(value: Any, parts: list[str]) -> None:
+    """JSON text without spaces, numbers as they were written. One call per level: the depth limit may be half the interpreter's."""
     if isinstance(value, Number):
-        return str(value)
-    if isinstance(value, str):
-        return _string_text(value)
-    if isinstance(value, dict):
-        return _object_text(value)
-    if isinstance(value, list):
-        return "[" + ",".join(map(_json_text, value)) + "]"
-    return "null" if value is None else "true" if value else "false"
+        parts.append(str(value))
+    elif isinstance(value, str):
+        parts.append(_string_text(value))
+    elif isinstance(value, dict):
+        mark = "{"
+        for name, item in value.items():
+            parts.append(f"{mark}{_string_text(name)}:")
+            _write(item, parts)
+            mark = ","
+        parts.append("}" if value else "{}")
+    elif isinstance(value, list):
+        mark = "["
+        for item in value:
+            parts.append(mark)
+            _write(item, parts)
+            mark = ","
+        parts.append("]" if value else "[]")
+    else:
+        parts.append("null" if value is None else "true" if value else "false")
 
 
 _string_text = json.JSONEncoder(ensure_ascii=False).encode

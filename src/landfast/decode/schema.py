@@ -210,9 +210,9 @@ def _simple(name: str) -> pa.DataType:
 def _twins(names: list[str]) -> str:
     seen: dict[str, str] = {}
     for name in names:
-        other = seen.setdefault(name.lower(), name)
-        if other is not name:
-            return f"{other!r} and {name!r}"
+        if name.lower() in seen:
+            return f"{seen[name.lower()]!r} and {name!r}"
+        seen[name.lower()] = name
     return ""
 
 

@@ -1,0 +1,71 @@
+"""Columns proposed from samples take those samples: strictly, with nothing lost."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from landfast.decode.proposal import propose, survey
+from landfast.decode.schema import to_columns
+from tests.decode.decode_cases import decode_all
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=3)
+    | st.just("2024-01-02"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "b", "A", "", "x.y"]), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.dictionaries(st.sampled_from(["a", "b", "A", "_offset", "c d"]), JSON, max_size=4), min_size=1, max_size=5))
+def test_every_sample_decodes_under_the_proposal(samples: list[dict[str, object]]) -> None:
+    """Whatever objects were sampled, the proposed columns refuse none of them."""
+    documents = [json.dumps(sample).encode() for sample in samples]
+    proposal = survey(documents)
+    assert proposal.read == len(documents)
+    if proposal.schema.names:
+        decoded = decode_all(proposal.schema, documents)
+        assert not decoded.rejects
+
+
+def test_types_are_the_narrowest_that_take_all_samples() -> None:
+    """Integers, floats, times, days, text, objects and arrays are told apart; what differs is left out with a reason."""
+    samples = [
+        b'{"i":1,"f":1,"t":"2024-01-02T03:04:05Z","n":"2024-01-02T03:04:05","d":"2024-01-02","s":"x","o":{"x":1},"l":[1],"m":1,"b":true}',
+        b'{"i":-2,"f":1.5,"t":"2024-01-02T03:04:05+01:00","s":"2024-01-02","o":{"y":"q"},"l":[],"m":"1","z":null,"I":1,"_offset":1,"e":[]}',
+        b"nope",
+        b"[]",
+    ]
+    proposal = survey(samples)
+    assert to_columns(proposal.schema) == {
+        "i": "int64",
+        "f": "float64",
+        "t": "timestamp",
+        "n": "timestamp_ntz",
+        "d": "date",
+        "s": "string",
+        "o": "struct<x: int64, y: string>",
+        "l": "array<int64>",
+        "b": "boolean",
+    }
+    assert set(proposal.left_out) == {"m", "z", "I", "_offset", "e"}
+    assert (proposal.read, proposal.refused) == (2, {"not_json": 1, "not_an_object": 1})
+    assert propose(samples) == proposal.schema
+
+
+def test_numbers_that_no_type_takes_exactly_are_left_out() -> None:
+    """Integers beyond int64 would be rounded as floats, so no column is proposed for them."""
+    assert survey([b'{"a":123456789012345678901}']).left_out.keys() == {"a"}
+
+
+def test_objects_with_data_in_their_names_are_left_out() -> None:
+    """An object with hundreds of names is no struct."""
+    wide = json.dumps({"a": {f"user{number}": 1 for number in range(500)}}).encode()
+    assert survey([wide]).left_out.keys() == {"a"}
