@@ -1,0 +1,171 @@
+"""The proof from the table alone: every offset that the commits account for is in exactly one place, and every byte is as written.
+
+What it cannot see: a record that was never read (`verify_source` can), and an edit by somebody who also computes the digests again.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
+
+from landfast.audit import Finding, Kind, Range, StreamAccount, Verdict, account, tiling
+from landfast.model import Position, Span, Stream
+from landfast.sinks.delta.close_up import look_closely
+from landfast.sinks.delta.dead_letters import letters_path
+from landfast.sinks.delta.errors import mapped
+from landfast.sinks.delta.metadata import app_id
+from landfast.sinks.delta.scan import Depth, Scan
+from landfast.sinks.delta.spans import NO_OPTIONS, Lineage, read_lineage
+from landfast.sinks.delta.tally import COORDINATES, Offsets, Place, Tally, ascending, grouped, ranges_of, regions_of, within
+
+MIB = 1024 * 1024
+HELD_BYTES_MAX = 256 * MIB
+LETTER_KEYS = ("topic", "topic_id", "partition", "offset")
+
+
+def verify_table(
+    path: str,
+    storage_options: Mapping[str, str] = NO_OPTIONS,
+    *,
+    depth: Depth = Depth.EVERY_PAGE,
+    held_bytes_max: int = HELD_BYTES_MAX,
+    progress: Callable[[int], None] = lambda _rows: None,
+) -> Verdict:
+    """Prove the table at `path` from itself, at the version it has now. Safe beside running writers; changes nothing.
+
+    `progress` hears how many rows each file held. Memory is bounded by `held_bytes_max` plus one file, whatever the table's size.
+
+    Raises:
+        Unavailable: the store does not answer, or there is no table.
+        Broken: the table's log cannot be read.
+    """
+    with mapped("opening the table"):
+        table = DeltaTable(path, storage_options=dict(storage_options))
+        lineage = read_lineage(table, path, storage_options)
+    findings = [
+        Finding(Kind.METADATA_CHANGED, f"the record of version {version} {words}") for version, words in sorted(lineage.damaged.items())
+    ]
+    accounts = _accounts(table, lineage, findings)
+    spans = [record.span for record in lineage.records]
+    letters = _read_letters(path, storage_options, depth, findings)
+    pending = _check_letters(letters, accounts, spans, findings)
+    scan = Scan(path, storage_options, table, keys=COORDINATES, depth=depth)
+    tally = _check_rows(scan, spans, letters, held_bytes_max, progress, findings)
+    findings.extend(scan.findings)
+    return Verdict(
+        findings=tuple(findings),
+        accounts=tuple(accounts),
+        version=table.version(),
+        rows=tally.rows,
+        foreign_rows=tally.foreign_rows,
+        letters=sum(len(offsets) for offsets in letters.values()),
+        pending=pending,
+        files=len(scan.active),
+        nbytes=scan.nbytes,
+        checked_spans=len(spans),
+    )
+
+
+def _accounts(table: DeltaTable, lineage: Lineage, findings: list[Finding]) -> list[StreamAccount]:
+    by_owner: defaultdict[tuple[str, Stream], list[Span]] = defaultdict(list)
+    for record in lineage.records:
+        by_owner[record.pipeline_id, record.span.stream].append(record.span)
+    accounts: list[StreamAccount] = []
+    for (pipeline_id, stream), spans in sorted(by_owner.items()):
+        with mapped("reading a position"):
+            position = table.transaction_version(app_id(pipeline_id, stream))
+        accounts.append(account(stream, spans, position))
+        findings.extend(tiling(stream, spans, position))
+    return accounts
+
+
+def _read_letters(path: str, storage_options: Mapping[str, str], depth: Depth, findings: list[Finding]) -> dict[Stream, Offsets]:
+    """The buried offsets of each stream, ascending."""
+    pieces: defaultdict[Stream, list[Offsets]] = defaultdict(list)
+    target = letters_path(path)
+    with mapped("opening the dead letters"):
+        table = _table_or_none(target, storage_options)
+    if table is None:
+        return {}
+    scan = Scan(target, storage_options, table, keys=LETTER_KEYS, depth=depth)
+    for keys in scan.keys(lambda _rows: None):
+        for (topic, topic_id, partition), offsets in grouped(keys, LETTER_KEYS[:3], LETTER_KEYS[3]):
+            pieces[Stream(topic, topic_id, partition)].append(offsets)
+    findings.extend(scan.findings)
+    return {stream: ascending(pa.concat_arrays(parts)) for stream, parts in pieces.items()}
+
+
+def _table_or_none(path: str, storage_options: Mapping[str, str]) -> DeltaTable | None:
+    try:
+        return DeltaTable(path, storage_options=dict(storage_options))
+    except TableNotFoundError:
+        return None
+
+
+def _check_letters(
+    letters: Mapping[Stream, Offsets], accounts: Sequence[StreamAccount], spans: Iterable[Span], findings: list[Finding]
+) -> int:
+    """Letters that come twice, and letters that no commit accounts for; returns how many are still to be passed by a commit."""
+    positions: dict[Stream, Position | None] = {one.stream: one.position for one in accounts}
+    covered: defaultdict[Stream, list[Range]] = defaultdict(list)
+    for span in spans:
+        covered[span.stream].append((span.start, span.end))
+    pending = 0
+    for stream, offsets in sorted(letters.items()):
+        repeated = offsets[1:].filter(pc.equal(offsets[1:], offsets[:-1]))
+        if len(repeated):
+            words = "these offsets are buried more often than once"
+            findings.append(Finding(Kind.LETTER_DOUBLED, words, stream, tuple(ranges_of(repeated)), len(repeated)))
+        position = positions.get(stream)
+        passed = within(offsets, 0, position) if position is not None else offsets[:0]
+        pending += len(offsets) - len(passed)
+        outside = _outside(passed, covered[stream])
+        if len(outside):
+            words = "letters at offsets that no commit accounts for"
+            findings.append(Finding(Kind.LETTER_PHANTOM, words, stream, tuple(ranges_of(outside)), len(outside)))
+    return pending
+
+
+def _outside(offsets: Offsets, ranges: Iterable[Range]) -> Offsets:
+    """The ascending offsets that lie in none of the ranges."""
+    parts = [offsets[:0]]
+    reached = 0
+    for start, end in sorted(ranges):
+        if start > reached:
+            parts.append(within(offsets, reached, start))
+        reached = max(reached, end)
+    if len(offsets):
+        parts.append(within(offsets, reached, offsets[-1].as_py() + 1))
+    return pa.concat_arrays(parts)
+
+
+def _check_rows(
+    scan: Scan,
+    spans: Iterable[Span],
+    letters: Mapping[Stream, Offsets],
+    held_bytes_max: int,
+    progress: Callable[[int], None],
+    findings: list[Finding],
+) -> Tally:
+    regions = regions_of(spans)
+    for region in regions:
+        buried = sum(len(pc.unique(within(letters.get(stream), region.start, region.end))) for stream in region.streams)
+        region.suspect = buried != region.dead
+    by_topic: defaultdict[Place, list[Offsets]] = defaultdict(list)
+    for stream, offsets in letters.items():
+        by_topic[stream.topic, stream.partition].append(offsets)
+    tally = Tally(regions, {place: ascending(pa.concat_arrays(parts)) for place, parts in by_topic.items()}, held_bytes_max)
+    for coordinates in scan.keys(progress):
+        tally.add(coordinates)
+    for (topic, partition), count in sorted(tally.outside_rows.items()):
+        words = f"rows of {topic}[{partition}] at offsets that no commit accounts for"
+        findings.append(Finding(Kind.PHANTOM_ROW, words, None, tuple(tally.outside[topic, partition]), count))
+    suspects = tally.close()
+    if suspects:
+        findings.extend(look_closely(scan, suspects, letters))
+    return tally
