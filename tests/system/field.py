@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -156,6 +156,7 @@ class Worker:
         """SIGKILL, at once."""
         self.signal(signal.SIGKILL)
         self.process.wait(30)
+        self._out.close()
 
     def end(self, seconds: float = END_SECONDS) -> int:
         """Wait for the process and return its exit code."""
@@ -169,6 +170,12 @@ def rows(table: Path) -> int:
     return int(DeltaTable(table).count()) if DeltaTable.is_deltatable(str(table)) else 0
 
 
-def until(condition: Callable[[], bool], seconds: float = END_SECONDS) -> None:
-    """Wait for a condition."""
-    wait_until(condition, seconds)
+def until(condition: Callable[[], bool], workers: Sequence[Worker] = (), seconds: float = END_SECONDS) -> None:
+    """Wait for a condition, and no longer once a worker it depends on has ended by itself."""
+
+    def met() -> bool:
+        for worker in workers:
+            assert worker.process.poll() is None, worker.output[-3000:]
+        return condition()
+
+    wait_until(met, seconds)

@@ -79,5 +79,10 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "What landed of the former topic stays, nothing of the new one was mixed with it.",
             "Confirm that the new topic is wanted; it then starts as a stream of its own, from its first record.",
         ),
+        "TOPIC_UNROUTED": Code(
+            "A topic that the pattern matches is taken by no route: it appeared after the start.",
+            "Nothing of it was read; its records stay in the log.",
+            "Name it in a route, or narrow the pattern, and start again.",
+        ),
     }
 )

@@ -64,9 +64,10 @@ class Flow:
 
     def gain(self, streams: Collection[Stream]) -> dict[Stream, Assignment]:
         """Take these streams over and place them; what the sink cannot answer for now is left out and placed by a later turn."""
+        self.release([stream for stream in streams if stream in self.lanes])
         for stream in streams:
             self.lanes[stream] = Lane(stream, Breaker(self._limits.breaker))
-        return self.place(self._around.clock.monotonic())
+        return self.place(self._around.clock.monotonic(), streams)
 
     def release(self, streams: Collection[Stream]) -> int:
         """Let these streams go. What is in flight with them is forgotten, and the other lanes of those batches are placed anew.
@@ -86,12 +87,14 @@ class Flow:
             self._dissolve()
         return all_abandoned
 
-    def place(self, now: float) -> dict[Stream, Assignment]:
-        """Ask the sink where the unplaced lanes stand, and start them there under a new epoch.
+    def place(self, now: float, streams: Collection[Stream] | None = None) -> dict[Stream, Assignment]:
+        """Ask the sink where the unplaced lanes (of `streams`) stand, and start them there under a new epoch.
 
+        The source must be told before it is polled again: what it says of a lane belongs to the epoch it was told last.
         The claim comes first: after it no former owner can bury a letter, so the positions and burials read next stay true.
         """
-        waiting = [stream for stream, lane in self.lanes.items() if lane.state is LaneState.UNPLACED]
+        asked = self.lanes if streams is None else streams
+        waiting = [stream for stream in asked if self.lanes[stream].state is LaneState.UNPLACED]
         # A landing still under way may move the very positions that we would ask for.
         if not waiting or self._flight.landing or self._placing.waiting(now):
             return {}
@@ -188,6 +191,8 @@ class Flow:
         except Conflict as error:
             if current:
                 self._conflict(error, landing.group)
+            else:
+                self._notice(events.ConflictMet(self.route.name, error.code, error.message))
         except Rejected as error:
             if current:
                 self._refuse(error, landing.group)
@@ -344,6 +349,12 @@ class Flow:
         asked = self.lanes.keys() if streams is None else streams
         uncut = any(self.lanes[stream].uncut for stream in asked if stream in self.lanes)
         return uncut or bool(self._flight.streams.intersection(asked)) or (streams is None and self._flight.landing)
+
+    @property
+    def blocked(self) -> bool:
+        """Whether what is in flight waits for nothing but the source's word that it belongs to its incarnation."""
+        oldest = next(iter(self._flight), None)
+        return not self._flight.landing and oldest is not None and oldest.prepared is not None and not self._landable(oldest)
 
     @property
     def finished(self) -> bool:

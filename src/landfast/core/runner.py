@@ -116,7 +116,6 @@ class Runner:
         self._crowded = False
         self._abandoned = 0
         self._halts: dict[Stream, Halt] = {}
-        self._rewinds: dict[Stream, Assignment] = {}
         self._acknowledged: dict[Stream, Position] = {}
         self._ends: Mapping[Stream, Bounds] = {}
         self._outlook = Outlook(extent, workplace.pool, workplace.observer, limits.extent_seconds)
@@ -148,13 +147,14 @@ class Runner:
     def gained(self, streams: Collection[Stream]) -> Mapping[Stream, Assignment]:
         """See `ports.Membership`."""
         placed: dict[Stream, Assignment] = {}
+        for stream in streams:
+            if not any(flow.route.takes(stream.topic) for flow in self.flows):
+                self._notice(events.Notice("", "TOPIC_UNROUTED", f"{stream} is taken by no route: it is not read"))
         for flow in self.flows:
             ours = [stream for stream in streams if flow.route.takes(stream.topic)]
             if ours and flow.broken is None:
                 placed |= self._guarded(flow, flow.gain, ours) or {}
-        # Placing asks for every unplaced lane, so lanes that were ours before may come along: those are rewound, not assigned.
-        self._rewinds |= {stream: assignment for stream, assignment in placed.items() if stream not in streams}
-        return {stream: assignment for stream, assignment in placed.items() if stream in streams}
+        return placed
 
     def lost(self, streams: Collection[Stream], deadline_seconds: float, confirmed: Mapping[Stream, Position]) -> None:
         """See `ports.Membership`. What still can land does so within the deadline, while the main thread waits here."""
@@ -164,14 +164,13 @@ class Runner:
             for flow in self.flows:
                 flow.confirm(stream, position)
         flows = [flow for flow in self.flows if flow.broken is None]
-        while not self._closing and clock.monotonic() < deadline and any(flow.busy(streams) for flow in flows):
+        while not self._closing and clock.monotonic() < deadline and any(flow.busy(streams) and not flow.blocked for flow in flows):
             for flow in flows:
                 self._guarded(flow, flow.turn, clock.monotonic(), drain=True)
             clock.sleep(_DRAIN_TICK_SECONDS)
         for flow in self.flows:
             self._abandoned += flow.release(streams)
         for stream in streams:
-            self._rewinds.pop(stream, None)
             self._acknowledged.pop(stream, None)
 
     # ---- the loop ----
@@ -254,10 +253,9 @@ class Runner:
             if flow.broken is None:
                 self._guarded(flow, flow.turn, now, drain=drain)
             if flow.broken is None and not drain:
-                self._rewinds |= self._guarded(flow, flow.place, now) or {}
-        if self._rewinds:
-            rewinds, self._rewinds = self._rewinds, {}
-            self._source.rewind(rewinds)
+                placed = self._guarded(flow, flow.place, now)
+                if placed:
+                    self._source.rewind(placed)
         self._acknowledge()
 
     def _acknowledge(self) -> None:
