@@ -1,5 +1,8 @@
-"""`python -m landfast` is `landfast`."""
+"""`python -m landfast` is the command `landfast`."""
+
+from __future__ import annotations
 
 from landfast.cli import main
 
-main()
+if __name__ == "__main__":
+    main()

@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from landfast.cli import check, init, run
-from landfast.cli.exits import of_error
+from landfast.cli.exits import FORCED, WELL, of_error
 from landfast.cli.screen import Screen
 from landfast.errors import LandfastError
 
@@ -58,4 +58,6 @@ def main() -> NoReturn:
     except LandfastError as error:
         Screen(as_json="--json" in sys.argv).show_error(error)
         sys.exit(of_error(error))
-    sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(FORCED)
+    sys.exit(WELL)

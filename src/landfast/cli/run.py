@@ -35,14 +35,14 @@ def run(
     port = settings.metrics.port if metrics is None else metrics
     shown = ObserveSettings(as_json=as_json, metrics_port=port, metrics_host=settings.metrics.host, secrets=texts)
     pipeline = Pipeline.from_settings(settings)
-    observation = Observation(shown, clock, sys.stderr)
-    try:
-        with stop_on_signals(pipeline.stop):
+    with stop_on_signals(pipeline.stop):
+        observation = Observation(shown, clock, sys.stderr)
+        try:
             report = pipeline.run(until_end=until_end, observer=observation, clock=clock)
-    except LandfastError as error:
+        except LandfastError as error:
+            observation.close()
+            screen.show_error(error)
+            raise typer.Exit(exits.of_error(error)) from None
         observation.close()
-        screen.show_error(error)
-        raise typer.Exit(exits.of_error(error)) from None
-    observation.close()
-    screen.show_report(report)
+        screen.show_report(report)
     raise typer.Exit(exits.of_report(report))

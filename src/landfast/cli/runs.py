@@ -1,0 +1,59 @@
+"""`landfast runs`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from landfast.cli.columns import aligned, moment
+from landfast.cli.run import AsJson, SettingsFile
+from landfast.cli.screen import Screen
+
+if TYPE_CHECKING:
+    from landfast.sinks.delta.spans import RunSummary
+
+
+def runs(file: SettingsFile, as_json: AsJson = False) -> None:
+    """List the runs that landed something, oldest first, with gaps and repeats in their commit sequence."""
+    from landfast import config, wiring
+    from landfast.sinks.delta import spans
+
+    settings = config.load(file)
+    screen = Screen(as_json=as_json, secrets=wiring.secrets(settings))
+    for route in settings.routes:
+        sink = wiring.delta_settings(route)
+        found = spans.runs(spans.read_spans(sink.path, sink.storage_options))
+        screen.say({"route": route.name, "runs": [_as_object(one) for one in found]} if as_json else "\n".join(as_lines(route.name, found)))
+
+
+def as_lines(route: str, found: list[RunSummary]) -> list[str]:
+    """The runs of a route for a person."""
+    headings = ("run", "first commit", "last commit", "commits", "read", "written", "dead", "skipped", "sequence")
+    rows = [
+        [
+            one.run_id,
+            moment(one.first_committed_at),
+            moment(one.last_committed_at),
+            one.commits,
+            one.read,
+            one.written,
+            one.dead,
+            one.skipped,
+            _sequence(one),
+        ]
+        for one in found
+    ]
+    return [f"{route}: {len(found):,} runs", *(f"  {line}" for line in aligned(headings, rows) if rows)]
+
+
+def _sequence(one: RunSummary) -> str:
+    faults = [f"{name} {_some(numbers)}" for name, numbers in (("missing", one.missing), ("repeated", one.repeated)) if numbers]
+    return "; ".join(faults) or "whole"
+
+
+def _some(numbers: tuple[int, ...], shown_max: int = 10) -> str:
+    return ", ".join(map(str, numbers[:shown_max])) + (f" and {len(numbers) - shown_max} more" if len(numbers) > shown_max else "")
+
+
+def _as_object(one: RunSummary) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(one).items()}

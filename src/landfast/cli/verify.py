@@ -1,0 +1,119 @@
+"""`landfast verify`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from landfast.cli import exits
+from landfast.cli.columns import aligned
+from landfast.cli.run import AsJson, SettingsFile
+from landfast.cli.screen import Screen
+from landfast.observe import report as equations
+from landfast.observe.logs import escaped
+
+if TYPE_CHECKING:
+    from landfast.audit import Finding, Range, Unchecked, Verdict
+    from landfast.config import RouteSettings, Settings
+
+WithSource = Annotated[bool, typer.Option("--source", help="Also read the log again and compare counts and bytes.")]
+
+
+def verify(file: SettingsFile, source: WithSource = False, as_json: AsJson = False) -> None:
+    """Prove that each record is in exactly one place, once. Changes nothing; exits 1 where something is wrong, with the exact offsets."""
+    from landfast import config, wiring
+
+    settings = config.load(file)
+    screen = Screen(as_json=as_json, secrets=wiring.secrets(settings))
+    proved = True
+    for route in settings.routes:
+        verdict = verdict_of(settings, route, with_source=source)
+        proved = proved and verdict.proved
+        screen.say({"route": route.name, **as_object(verdict)} if as_json else "\n".join(as_lines(route.name, verdict)))
+    raise typer.Exit(exits.WELL if proved else exits.FOUND)
+
+
+def verdict_of(settings: Settings, route: RouteSettings, *, with_source: bool) -> Verdict:
+    """The verdict over one route's table, and over the log where it is asked for."""
+    from landfast import audit, wiring
+    from landfast.core.verify import digest
+    from landfast.sinks.delta.spans import read_spans
+    from landfast.sinks.delta.verify import verify_table
+
+    sink = wiring.delta_settings(route)
+    verdict = verify_table(sink.path, sink.storage_options)
+    if not with_source:
+        return verdict
+    spans = [record.span for record in read_spans(sink.path, sink.storage_options) if record.version <= verdict.version]
+    return audit.merged(verdict, audit.verify_source(spans, wiring.rereader(settings), digest))
+
+
+def as_object(verdict: Verdict) -> dict[str, Any]:
+    """The verdict as JSON: `proved`, counts, `streams` with their equations, `findings` and `unchecked`."""
+    counts = ("version", "rows", "foreign_rows", "letters", "pending", "files", "nbytes", "checked_spans")
+    return {
+        "proved": verdict.proved,
+        **{name: getattr(verdict, name) for name in counts},
+        **equations.to_json({one.stream: one.totals for one in verdict.accounts}),
+        "ranges": [
+            {**_place(one.stream), "start": one.start, "end": one.end, "position": one.position, "spans": one.spans}
+            for one in verdict.accounts
+        ],
+        "findings": [
+            {
+                "kind": str(one.kind),
+                **_place(one.stream),
+                "ranges": [list(part) for part in one.ranges],
+                "count": one.count,
+                "file": one.file,
+                "sentence": one.sentence,
+            }
+            for one in verdict.findings
+        ],
+        "unchecked": [{**_place(one.stream), "start": one.start, "end": one.end, "reason": one.reason} for one in verdict.unchecked],
+    }
+
+
+def as_lines(route: str, verdict: Verdict) -> list[str]:
+    """The verdict for a person: what was looked at, the equation of each stream, what is wrong, and the outcome in one line."""
+    looked = f"{verdict.files:,} files, {verdict.rows:,} rows, {verdict.letters:,} dead letters, {verdict.checked_spans:,} spans"
+    rows = [[str(one.stream), f"[{one.start:,}, {one.end:,})", one.spans, equations.equation(one.totals)] for one in verdict.accounts]
+    lines = [f"{route}: table version {verdict.version}: {looked}"]
+    if rows:
+        lines += [f"  {line}" for line in aligned(("stream", "offsets", "spans", "equation"), rows)]
+        lines.append(f"  in all: {equations.equation(verdict.totals)}")
+    if verdict.foreign_rows:
+        lines.append(f"  {verdict.foreign_rows:,} rows come from another writer; nothing is claimed about them")
+    if verdict.pending:
+        lines.append(f"  {verdict.pending:,} dead letters wait for the commit that passes them")
+    lines += [_unchecked_line(one) for one in verdict.unchecked]
+    lines += [_finding_line(one) for one in verdict.findings]
+    return [*lines, _outcome(verdict)]
+
+
+def _outcome(verdict: Verdict) -> str:
+    if not verdict.proved:
+        return f"NOT PROVED: {len(verdict.findings):,} findings. Stop writers and keep the table as it is: landfast explain VERIFY_FAILED"
+    partly = ", as far as the log still goes" if verdict.unchecked else ""
+    return f"PROVED: every offset that was read is in exactly one place, once{partly}"
+
+
+def _finding_line(one: Finding) -> str:
+    place = "" if one.stream is None else f" {one.stream}"
+    offsets = f" offsets {_ranges(one.ranges)}" if one.ranges else ""
+    file = "" if one.file is None else f" in {one.file}"
+    return escaped(f"  FOUND {one.kind}{place}{offsets}{file} ({one.count:,}): {one.sentence}")
+
+
+def _unchecked_line(one: Unchecked) -> str:
+    return escaped(f"  not compared: {one.stream} [{one.start:,}, {one.end:,}): {one.reason}")
+
+
+def _ranges(ranges: tuple[Range, ...], shown_max: int = 10) -> str:
+    shown = ", ".join(f"[{start}, {end})" for start, end in ranges[:shown_max])
+    return shown + (f" and {len(ranges) - shown_max} more ranges (--json lists them)" if len(ranges) > shown_max else "")
+
+
+def _place(stream: Any) -> dict[str, Any]:
+    return {} if stream is None else {"topic": stream.topic, "topic_id": stream.incarnation, "partition": stream.partition}
