@@ -93,12 +93,12 @@ class MemorySourceHarness:
 
     patience_seconds = 60.0
 
-    def __init__(self, checks_apart: int) -> None:
+    def __init__(self, settings: MemorySourceSettings) -> None:
         self.clock = ManualClock()
         self._log = MemoryLog()
         self._log.create("suite", 2)
         self._group = MemoryGroup(self._log, ["suite"])
-        self._settings = MemorySourceSettings(chunk_records_max=7, checks_apart=checks_apart)
+        self._settings = settings
         self._members = 0
 
     def open_source(self) -> SourceUnderTest:
@@ -152,8 +152,9 @@ def test_memory_dead_letters_keep_their_promise(promise: Callable[[LettersHarnes
     promise(MemoryLettersHarness())
 
 
+@pytest.mark.parametrize("checks", ["before", "after"])
 @pytest.mark.parametrize("checks_apart", [1, 3])
 @pytest.mark.parametrize("promise", SOURCE_CHECKS + LOG_CHANGE_CHECKS, ids=lambda promise: promise.__name__)
-def test_memory_source_keeps_its_promise(promise: Callable[[SourceHarness], None], checks_apart: int) -> None:
-    """A source over a log in memory does what every source must do, however rarely it checks the topic's identity."""
-    promise(MemorySourceHarness(checks_apart))
+def test_memory_source_keeps_its_promise(promise: Callable[[SourceHarness], None], checks_apart: int, checks: str) -> None:
+    """A source over a log in memory does what every source must do, whenever it checks the topic's identity."""
+    promise(MemorySourceHarness(MemorySourceSettings(chunk_records_max=7, checks_apart=checks_apart, checks=checks)))

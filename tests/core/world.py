@@ -71,6 +71,7 @@ class Sizes:
     poll_records: int = 5
     chunk_records: int = 2
     checks_apart: int = 1
+    checks: str = "before"
     maintain_landings: int = 2
 
 
@@ -194,7 +195,7 @@ class Process:
 
     def _build(self) -> Runner:
         world, sizes, plan = self._world, self._world.sizes, self.plan
-        settings = MemorySourceSettings(chunk_records_max=sizes.chunk_records, checks_apart=sizes.checks_apart)
+        settings = MemorySourceSettings(chunk_records_max=sizes.chunk_records, checks_apart=sizes.checks_apart, checks=sizes.checks)
         reader = MemorySource(world.group, self.member, self._clock, settings)
         source = FaultySource(reader, reader, plan)
         sink = MemorySink(FaultyTable(world.table, plan), self.member, MemorySinkSettings(refuse_at_commit=refuse_poison))

@@ -103,6 +103,9 @@ class Call:
 class FaultPlan:
     """What befalls one process, call by call.
 
+    calls     every call so far
+    fired     the faults that happened, and where
+    raised    what the ports themselves raised
     between   called before each call of a port with the call's number: here a test lets other processes, the group or the log act
     after     called after each call that had an effect: here a test checks what must hold at every moment
     """
@@ -116,6 +119,7 @@ class FaultPlan:
     ) -> None:
         self.calls: list[Call] = []
         self.fired: list[tuple[Fault, Call]] = []
+        self.raised: list[tuple[Call, Exception]] = []
         self.dead = False
         self._waiting = sorted(faults, key=lambda fault: fault.number)
         self._left = {fault: fault.lasting for fault in faults}
@@ -138,7 +142,11 @@ class FaultPlan:
         fault = self._due(number, made)
         if fault is not None and fault.when is When.BEFORE:
             self._fire(fault, made)
-        result = call()
+        try:
+            result = call()
+        except Exception as error:
+            self.raised.append((made, error))
+            raise
         if self._after is not None:
             self._after()
         if fault is not None and fault.when is When.AFTER:

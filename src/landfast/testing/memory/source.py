@@ -21,13 +21,15 @@ class MemorySourceSettings:
     start                   earliest or latest: where a stream begins that the sink has never seen
     chunk_records_max       at most this many records in a chunk
     drain_seconds           the deadline given with `lost` when streams are revoked or the source is closed
-    checks_apart            a topic-id check happens on every so many polls: confirmation lags behind reading, as with a real broker
+    checks_apart            a check of the incarnation happens on every so many polls: confirmation lags behind reading
+    checks                  before or after the reads of a poll: after them, what was just read is confirmed too
     """
 
     start: str = "earliest"
     chunk_records_max: int = 100
     drain_seconds: float = 10.0
     checks_apart: int = 1
+    checks: str = "before"
 
 
 @dataclass(slots=True)
@@ -68,16 +70,13 @@ class MemorySource:
         check(self._membership is not None, "a source is opened before it is polled")
         check(limit > 0, "a poll asks for at least one record")
         self._reconcile()
-        halted: dict[Stream, Halt] = {}
-        if self.polls % self._settings.checks_apart == 0:
-            halted.update(self._check_incarnations(self._readers))
-        self.polls += 1
-        confirmed = self._confirmed()
+        halted = self._check_when_due("before")
         chunks, reached, unreadable = self._read(limit, hold)
-        halted.update(unreadable)
+        halted |= unreadable | self._check_when_due("after")
+        self.polls += 1
         if not chunks and not halted:
             self._clock.sleep(timeout_seconds)
-        return Poll(chunks, reached, confirmed, halted)
+        return Poll(chunks, reached, self._confirmed(), halted)
 
     def rewind(self, assignments: Mapping[Stream, Assignment]) -> None:
         """Read these streams again from there; those that are not ours any more are left alone."""
@@ -137,6 +136,10 @@ class MemorySource:
 
     def _confirmed(self) -> dict[Stream, Position]:
         return {stream: reader.confirmed for stream, reader in self._readers.items() if reader is not None}
+
+    def _check_when_due(self, moment: str) -> dict[Stream, Halt]:
+        due = self._settings.checks == moment and self.polls % self._settings.checks_apart == 0
+        return self._check_incarnations(self._readers) if due else {}
 
     def _check_incarnations(self, streams: Iterable[Stream]) -> dict[Stream, Halt]:
         halted = {}
