@@ -25,6 +25,7 @@ COMMITS_COMPARED = 200
 COMMIT_ROWS = 100
 SMALL_MACHINE = ({"rows": 100_000, "bytes": "16 MiB"}, {"memory_bytes": "64 MiB", "staging_threads": 1})
 LATENCY_RECORDS_PER_SECOND = 10_000
+START_SECONDS_MAX = 60.0
 LATENCY_DRAIN_SECONDS = 10.0
 FLOORS = ("consume", "decode", "parquet")
 
@@ -82,10 +83,14 @@ class Bench:
         settings = pipeline.write_settings(self._folder / name, self._servers, name, batch)
         table = settings.parent / "table"
         with pipeline.running(settings), pipeline.Readable(table) as readable:
+            # Joining the group and making the table are a matter of the start, not of the steady rate.
+            workload.produce(self._servers, name, workload.PARTITIONS)
+            readable.wait_for_rows(workload.PARTITIONS, START_SECONDS_MAX)
+            steady_from = time.time()
             sent = workload.produce_steadily(self._servers, name, records_per_second=LATENCY_RECORDS_PER_SECOND, seconds=seconds)
             # The last records land by the same clock as the others, not because the run was stopped.
             time.sleep(LATENCY_DRAIN_SECONDS)
-        found = pipeline.latencies(table, readable.seen)
+        found = pipeline.latencies(table, readable.seen, steady_from)
         return {
             "name": name,
             "records_per_second": sent / seconds,
@@ -149,7 +154,9 @@ def flatness(bench: Bench, commits: int) -> Result:
     """Whether the thousandth commit takes as long as the first: many small batches, so that commits are what the run is made of."""
     records = commits * COMMIT_ROWS * 4
     bench.fill("bench-commits", records)
-    result = bench.landfast("landfast-commits", "bench-commits", records, {"rows": COMMIT_ROWS}, {"poll_records": COMMIT_ROWS})
+    result = bench.landfast(
+        "landfast-commits", "bench-commits", records, {"rows": COMMIT_ROWS}, {"poll_records": COMMIT_ROWS}, {"confirm_seconds": 0.001}
+    )
     seconds = result.pop("commit_seconds")
     size = min(COMMITS_COMPARED, len(seconds) // 2)
     first, last = seconds[:size], seconds[-size:]

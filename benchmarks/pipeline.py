@@ -31,12 +31,15 @@ class Commit:
     seconds: float
 
 
+Keys = dict[str, object]
+
+
 def write_settings(
-    folder: Path, servers: str, topic: str, batch: dict[str, object] | None = None, engine: dict[str, object] | None = None
+    folder: Path, servers: str, topic: str, batch: Keys | None = None, engine: Keys | None = None, source: Keys | None = None
 ) -> Path:
     """A settings file with its table beside it."""
-    sections: dict[str, dict[str, object]] = {
-        "source": {"kind": "kafka", "servers": servers, "topics": [topic], "group": f"landfast-{folder.name}"},
+    sections: dict[str, Keys] = {
+        "source": {"kind": "kafka", "servers": servers, "topics": [topic], "group": f"landfast-{folder.name}", **(source or {})},
         "decode": {"format": "json"},
         "decode.columns": dict(COLUMNS),
         "sink": {"kind": "delta", "path": "table"},
@@ -62,7 +65,7 @@ def land(settings: Path) -> tuple[measure.Cost, list[Commit]]:
 def commits(log: str) -> list[Commit]:
     """The commits in a run's JSON log, in order."""
     return [
-        Commit(version=line["version"], rows=line["rows"], files=line["files"], seconds=line["seconds"])
+        Commit(version=line["version"], rows=line["written"], files=line["files"], seconds=line["seconds"])
         for line in _json_lines(log)
         if "version" in line and "sequence" in line
     ]
@@ -90,6 +93,7 @@ class Readable:
     """Watches a table from outside and notes when each version became readable, in seconds since the epoch."""
 
     def __init__(self, table: Path) -> None:
+        self._table = table
         self._log = table / "_delta_log"
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -103,6 +107,19 @@ class Readable:
         self._done.set()
         self._thread.join()
 
+    def wait_for_rows(self, rows: int, seconds_max: float) -> None:
+        """Return when this many rows are readable.
+
+        Raises:
+            TimeoutError: they were not, in time.
+        """
+        start = time.monotonic()
+        while sum(count for version in list(self.seen) for _, count in _files(self._table, version)) < rows:
+            if time.monotonic() - start > seconds_max:
+                message = f"no {rows} rows became readable in {seconds_max} seconds"
+                raise TimeoutError(message)
+            time.sleep(POLL_SECONDS)
+
     def _watch(self) -> None:
         version = 0
         while not self._done.wait(POLL_SECONDS):
@@ -111,15 +128,21 @@ class Readable:
                 version += 1
 
 
-def latencies(table: Path, seen: dict[int, float]) -> list[float]:
-    """For every row the seconds from its record's own time until its version was readable."""
+def latencies(table: Path, seen: dict[int, float], steady_from: float) -> list[float]:
+    """For every row the seconds from its record's own time until its version was readable; records made earlier are left out."""
     import pyarrow.parquet as pq  # noqa: PLC0415 — only this part needs it, and the process that measures stays small
 
     found: list[float] = []
     for version, readable in sorted(seen.items()):
-        for line in (table / "_delta_log" / f"{version:020d}.json").read_text().splitlines():
-            action = json.loads(line)
-            if "add" in action:
-                column = pq.read_table(table / action["add"]["path"], columns=["_timestamp"]).column(0)
-                found += [readable - stamp.timestamp() for stamp in column.to_pylist() if stamp is not None]
+        for path, _ in _files(table, version):
+            made = (stamp.timestamp() for stamp in pq.read_table(table / path, columns=["_timestamp"]).column(0).to_pylist() if stamp)
+            found += [readable - moment for moment in made if moment >= steady_from]
     return found
+
+
+def _files(table: Path, version: int) -> Iterator[tuple[str, int]]:
+    """Path and rows of each file that a version adds."""
+    for line in (table / "_delta_log" / f"{version:020d}.json").read_text().splitlines():
+        action = json.loads(line)
+        if "add" in action:
+            yield action["add"]["path"], json.loads(action["add"]["stats"])["numRecords"]
