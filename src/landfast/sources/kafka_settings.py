@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from landfast.errors import Misconfigured
@@ -172,11 +172,9 @@ def consumer_configuration(settings: KafkaSettings) -> dict[str, Any]:
 
 def reader_configuration(settings: KafkaSettings) -> dict[str, Any]:
     """What a consumer is made with that reads again without joining the group."""
-    configuration = consumer_configuration(settings)
-    for name in ("group.instance.id", "group.protocol", "session.timeout.ms", "partition.assignment.strategy"):
-        configuration.pop(name, None)
+    alone = replace(settings, protocol="classic", instance_id=None)
     # librdkafka demands a name even where no group is ever joined.
-    return configuration | {"group.id": f"{settings.group}-reader"}
+    return consumer_configuration(alone) | {"group.id": f"{settings.group}-reader"}
 
 
 def admin_configuration(settings: KafkaSettings) -> dict[str, Any]:

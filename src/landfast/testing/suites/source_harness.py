@@ -120,7 +120,8 @@ class Reading:
     def lost(self, streams: Collection[Stream], deadline_seconds: float, confirmed: Mapping[Stream, Position]) -> None:
         """Forget that the streams are ours; what they delivered stays for the check."""
         demand(deadline_seconds >= 0, "a deadline lies ahead")
-        demand(set(confirmed) <= set(streams), "streams are confirmed that are not lost")
+        # A batch spans streams and lands whole: what stays may be confirmed along with what goes.
+        demand(set(confirmed) <= {*streams, *self.started}, "streams are confirmed that are not ours")
         for stream in streams:
             self.started.pop(stream, None)
             self.given_up.add(stream)

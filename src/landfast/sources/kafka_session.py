@@ -1,0 +1,253 @@
+"""One membership of a group, from joining to leaving."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from landfast.events import StaleDropped
+from landfast.model import Assignment, Chunk, Poll, Position, Stream
+from landfast.ports import Clock, Membership, Observer
+from landfast.sources import kafka_errors
+from landfast.sources.kafka_cluster import KafkaCluster
+from landfast.sources.kafka_columns import Key, chunk, gap, sort
+from landfast.sources.kafka_errors import Act, verdict
+from landfast.sources.kafka_identity import IdentityCheck
+from landfast.sources.kafka_notices import Notices
+from landfast.sources.kafka_ownership import Ownership
+from landfast.sources.kafka_readers import Reader, State
+from landfast.sources.kafka_settings import KafkaSettings, consumer_configuration
+from landfast.sources.kafka_stall import StallWatch
+from landfast.sources.kafka_subscription import Subscription
+
+_CONSUME_SECONDS_MAX = 0.1  # consume() waits this out unless it is full; longer waits only delay what is there.
+_HELD_SECONDS_MAX = 0.05
+_RECORD_BYTES_GUESS = 16_384.0
+_RECORD_BYTES_WEIGHT = 0.3
+
+
+class Session:
+    """A member at work. The driver's callbacks only take notes or give up streams; what they raise is raised by `poll`."""
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        cluster: KafkaCluster,
+        names: tuple[str, ...],
+        membership: Membership,
+        around: tuple[Clock, Observer, Notices],
+    ) -> None:
+        self._settings = settings
+        self._clock, self._observer, self._notices = around
+        self._failure: BaseException | None = None
+        self._record_bytes = _RECORD_BYTES_GUESS
+        self._confirm_at = 0.0
+        self._identity = IdentityCheck(cluster, self._notices, settings.gone_seconds)
+        self._stall = StallWatch(cluster, self._notices, settings.stall_seconds)
+        heard: dict[str, Any] = {
+            "log_level": 4,
+            "logger": self._notices.logger(),
+            "error_cb": self._on_error,
+            "on_commit": self._on_commit,
+        }
+        try:
+            self._driver = Consumer(consumer_configuration(settings) | heard)
+            self._streams = Ownership(settings, self._driver, cluster, self._identity, membership, self._notices)
+            self._subscription = Subscription(settings, cluster, self._notices, names)
+            self._subscribe(names)
+        except (KafkaException, ValueError) as error:
+            raise kafka_errors.raised_at_start(error, "joining the group") from error
+
+    # ---- the port's calls ----
+
+    def poll(self, limit: int, timeout_seconds: float, hold: AbstractSet[Stream]) -> Poll:
+        """See `ports.Source`."""
+        now = self._clock.monotonic()
+        self._streams.hold(hold)
+        self._streams.place(now)
+        changed = self._subscription.changed(now)
+        if changed is not None:
+            self._subscribe(changed)
+        messages = self._consume(limit, timeout_seconds)
+        self.raise_failure()
+        chunks, reached = self._take(messages)
+        # Message objects are many and large: they go before anything else is made.
+        del messages
+        now = self._clock.monotonic()
+        self._streams.place(now)
+        self._look_after_identity(now)
+        self._streams.halt_marked(self._stall.turn(now, self._streams.unheld(), self._streams.readers))
+        return Poll(chunks, reached, self._streams.newly_confirmed(), self._streams.newly_halted())
+
+    def rewind(self, assignments: Mapping[Stream, Assignment]) -> None:
+        """See `ports.Source`."""
+        self._streams.ask(assignments)
+
+    def acknowledge(self, positions: Mapping[Stream, Position]) -> None:
+        """See `ports.Source`."""
+        offsets = [
+            TopicPartition(stream.topic, stream.partition, position)
+            for stream, position in positions.items()
+            if self._streams.ours(stream) is not None
+        ]
+        if not offsets:
+            return
+        try:
+            self._driver.commit(offsets=offsets, asynchronous=True)
+        except KafkaException as error:
+            self._say_uncommitted(str(error))
+
+    def close(self) -> None:
+        """Give up what is ours and leave the group."""
+        try:
+            # The driver calls `on_revoke` from inside.
+            self._driver.close()
+        finally:
+            self._subscription.close()
+            self._streams.abandon(self._clock.monotonic())
+        self.raise_failure()
+
+    def raise_failure(self) -> None:
+        """Raise what a callback could not."""
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    # ---- the driver's callbacks ----
+
+    def _subscribe(self, names: tuple[str, ...]) -> None:
+        self._driver.subscribe(
+            list(names),
+            on_assign=self._guarded(self._on_assign),
+            on_revoke=self._guarded(self._on_revoke),
+            on_lost=self._guarded(self._on_lost),
+        )
+
+    def _guarded(self, act: Callable[[list[Key]], None]) -> Callable[[Any, list[TopicPartition]], None]:
+        """An exception that left a callback would be followed by the driver's default: everything assigned, from anywhere."""
+
+        def callback(_: Any, places: list[TopicPartition]) -> None:
+            try:
+                act([(place.topic, place.partition) for place in places])
+            except BaseException as error:  # noqa: BLE001 — raised again by the `poll` that the callback runs in
+                self._failure = self._failure or error
+
+        return callback
+
+    def _on_assign(self, keys: list[Key]) -> None:
+        # An empty answer is an answer: without one the driver would assign everything by itself.
+        self._driver.incremental_assign([])
+        self._streams.claim(keys)
+
+    def _on_revoke(self, keys: list[Key]) -> None:
+        self._streams.part(keys, self._settings.revoke_seconds, self._clock.monotonic())
+
+    def _on_lost(self, keys: list[Key]) -> None:
+        self._streams.part(keys, 0.0, self._clock.monotonic())
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.fatal():
+            self._failure = self._failure or kafka_errors.fatal(error)
+            return
+        judged = verdict(error)
+        code = "BROKER_UNREACHABLE" if judged.act is Act.STOP else judged.code
+        self._notices.say(code, f"{error.name()}: {error.str()}", about=str(error.code()))
+
+    def _on_commit(self, error: KafkaError | None, _: list[TopicPartition]) -> None:
+        if error is not None:
+            self._say_uncommitted(error.str())
+
+    def _say_uncommitted(self, why: str) -> None:
+        self._notices.say("GROUP_COMMIT_FAILED", f"the group's offsets, which are a hint only, could not be written: {why}")
+
+    # ---- reading ----
+
+    def _consume(self, limit: int, timeout_seconds: float) -> list[Message]:
+        # consume() knows no bound in bytes, and asked for no record at all it serves nothing, not even the group.
+        count = max(1, min(limit, int(self._settings.poll_bytes_max / self._record_bytes)))
+        wait = min(timeout_seconds, _CONSUME_SECONDS_MAX)
+        if self._streams.at_rest():
+            count, wait = 1, min(wait, _HELD_SECONDS_MAX)
+        try:
+            return self._driver.consume(count, wait)
+        except KafkaException as error:
+            inside = kafka_errors.kafka_error(error)
+            if inside is None or verdict(inside).act is Act.STOP:
+                raise kafka_errors.raised_at_start(error, "reading") from error
+            self._notices.say(verdict(inside).code, f"{inside.name()}: {inside.str()}", about=str(inside.code()))
+            return []
+
+    def _take(self, messages: list[Message]) -> tuple[list[Chunk], dict[Stream, Position]]:
+        found = sort(messages)
+        taken = [self._taken(key, records) for key, records in found.records.items()]
+        chunks = [part for part in taken if part is not None]
+        reached: dict[Stream, Position] = {}
+        for key, end in found.ends.items():
+            reader = self._streams.reading(key)
+            if reader is None or end < reader.position:
+                continue
+            if end > reader.position:
+                chunks.append(gap(reader.stream, reader.epoch, reader.position, end))
+                reader.position = end
+            reached[reader.stream] = end
+        for message in found.errors:
+            self._meet(message)
+        return chunks, reached
+
+    def _taken(self, key: Key, records: list[Message]) -> Chunk | None:
+        reader = self._streams.reading(key)
+        first = records[0].offset()
+        if reader is None or first is None or first < reader.position:
+            stream = Stream(key[0], "", key[1]) if reader is None else reader.stream
+            self._observer.notice(StaleDropped("", stream, len(records)))
+            return None
+        taken = chunk(reader.stream, reader.epoch, reader.position, records)
+        reader.position = taken.end
+        size = taken.nbytes / len(records)
+        # Quick to believe in larger records, slow to believe in smaller ones.
+        self._record_bytes = max(1.0, size, self._record_bytes + _RECORD_BYTES_WEIGHT * (size - self._record_bytes))
+        return taken
+
+    def _meet(self, message: Message) -> None:
+        """An error in place of a record: told, halts its streams, or ends the run."""
+        error = message.error()
+        if error is None:
+            return
+        judged = verdict(error)
+        if judged.act is Act.STOP:
+            raise kafka_errors.fatal(error)
+        concerned = self._concerned(message)
+        if judged.act is Act.RETRY:
+            self._notices.say(judged.code, f"{error.name()}: {error.str()}", about=str(error.code()))
+        elif judged.code == "DATA_EXPIRED":
+            # Out of range on which side? Starting again compares the position with what the log holds, and halts.
+            self._streams.again(concerned)
+        elif concerned:
+            for reader in concerned:
+                self._streams.halt(reader, kafka_errors.refused(reader.stream, reader.position, error))
+        else:
+            raise kafka_errors.raised_at_start(KafkaException(error), "reading")
+
+    def _concerned(self, message: Message) -> list[Reader]:
+        """The readers that an error speaks of: one, those of a topic, or all."""
+        topic, partition = message.topic(), message.partition()
+        return [
+            reader
+            for (name, number), reader in self._streams.readers.items()
+            if reader.state is State.READING
+            and (not topic or name == topic)
+            and (partition is None or partition < 0 or number == partition)
+        ]
+
+    def _look_after_identity(self, now: float) -> None:
+        self._streams.apply(self._identity.answered(now))
+        marks = self._streams.standing()
+        if self._identity.asking or not marks:
+            return
+        pause = self._settings.confirm_seconds if self._streams.behind() else self._settings.topic_check_seconds
+        if now >= self._confirm_at + pause:
+            self._confirm_at = now
+            self._identity.ask(marks)
