@@ -107,9 +107,7 @@ class Scan:
         """Columns of a file that its table does not have; or, where the file is ours, has otherwise."""
         known = {field.name: field for field in self._schema}
         return sorted(
-            repr(field.name)
-            for field in stored
-            if field.name not in known or (is_own(file.path) and not field.equals(known[field.name]))
+            repr(field.name) for field in stored if field.name not in known or (is_own(file.path) and not field.equals(known[field.name]))
         )
 
     def _content(self, path: str) -> pa.Buffer | None:

@@ -321,4 +321,3 @@ def _append(target: DeltaTable, settings: DeltaSettings, rows: pa.Table, version
     before = target.version()
     target.update_incremental()
     files.sync_log(range(before, target.version() + 1))
-

@@ -1,0 +1,221 @@
+"""What keeps a table fast and small: checkpoints, compaction, the sweep of what nobody names, the clean-up of the log.
+
+Runs on the committer's thread, between commits, within a budget of time. None of it moves a position, and no failure of it touches what
+was promised: it is told as an event, and tried again later.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import takewhile
+
+from deltalake import DeltaTable
+from deltalake._internal import DeltaFileSystemHandler  # its public subclass cannot write under pyarrow 26
+
+from landfast.errors import LandfastError
+from landfast.events import Maintained, Notice
+from landfast.ports import Clock, Observer
+from landfast.sinks.delta.active import is_own
+from landfast.sinks.delta.compaction import Limits, compact, due
+from landfast.sinks.delta.errors import is_foreign, translated
+from landfast.sinks.delta.files import LOG, Disk, Files, files_of, local_path
+from landfast.sinks.delta.settings import MIB, DeltaSettings
+from landfast.sinks.delta.spans import roll_up
+from landfast.sinks.delta.table import open_handle
+
+LAST_CHECKPOINT = "_last_checkpoint"
+DAY_SECONDS = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceSettings:
+    """What is done, and how often.
+
+    budget_seconds               time that one call may take; an act that has begun is finished
+    checkpoint_commits           commits of the table between two checkpoints
+    cleanup_interval_seconds     time between two clean-ups of the log; the table's own retention says what may go
+    compaction_interval_seconds  time between two looks for small files
+    file_bytes_small             files below this are compacted
+    compaction_files_min         where there are so many of them in one partition
+    compaction_bytes_max         stored bytes that one commit of a compaction replaces
+    row_group_bytes_max          decoded rows that a compaction holds in memory
+    sweep_interval_seconds       time between two sweeps
+    sweep_grace_seconds          a file is swept only when it has been unnamed, or replaced, for longer than this
+    """
+
+    budget_seconds: float = 5.0
+    checkpoint_commits: int = 50
+    cleanup_interval_seconds: float = DAY_SECONDS
+    compaction_interval_seconds: float = 60.0
+    file_bytes_small: int = 32 * MIB
+    compaction_files_min: int = 8
+    compaction_bytes_max: int = 128 * MIB
+    row_group_bytes_max: int = 64 * MIB
+    sweep_interval_seconds: float = DAY_SECONDS
+    sweep_grace_seconds: float = 7 * DAY_SECONDS
+
+
+class Maintenance:
+    """Upkeep of one table: an `Upkeep` of the sink. One per table and process; called from one thread.
+
+    Several processes may maintain one table: each act is idempotent or refused to all but one.
+    """
+
+    def __init__(
+        self,
+        settings: MaintenanceSettings,
+        table: DeltaSettings,
+        clock: Clock,
+        observer: Observer,
+        *,
+        flow: str = "",
+        disk: Disk | None = None,
+    ) -> None:
+        self._settings = settings
+        self._table = table
+        self._clock = clock
+        self._observer = observer
+        self._flow = flow
+        self._disk = disk or Disk()
+        self._files: Files = files_of(table.path, table.storage_options, self._disk)
+        self._checkpoint_version: int | None = None
+        now = clock.monotonic()
+        self._cleanup_due = now + settings.cleanup_interval_seconds
+        self._compaction_due = now + settings.compaction_interval_seconds
+        self._sweep_due = now
+        self._refused: set[frozenset[str]] = set()
+
+    def after_commits(self, handle: DeltaTable, commits: int) -> bool:
+        """Do what is due, as far as the budget goes. True: the handle should be opened anew.
+
+        Moves the given handle nowhere. A fault of the table or its store is a `Notice` with the code MAINTENANCE_FAILED.
+
+        Raises:
+            Broken: an fsync failed.
+        """
+        began = self._clock.monotonic()
+        acts: tuple[tuple[str, Callable[[DeltaTable, float], bool]], ...] = (
+            ("writing a checkpoint", self._checkpoint),
+            ("compacting small files", self._compact),
+            ("sweeping files that nobody names", self._sweep),
+            ("cleaning up the log", self._clean_log),
+        )
+        stop_at = began + self._settings.budget_seconds
+        worn = False
+        for name, act in acts:
+            if self._clock.monotonic() > stop_at:
+                break
+            try:
+                worn = act(handle, stop_at) or worn
+            except BaseException as error:
+                if _harmless(error):
+                    self._tell_failure(name, error)
+                    worn = True
+                    continue
+                raise
+        return worn
+
+    def _checkpoint(self, handle: DeltaTable, _stop_at: float) -> bool:
+        version = handle.version()
+        if self._checkpoint_version is None or version - self._checkpoint_version >= self._settings.checkpoint_commits:
+            # Another process may have written one meanwhile.
+            self._checkpoint_version = self._last_checkpoint()
+        if version - self._checkpoint_version < self._settings.checkpoint_commits:
+            return False
+        began = self._clock.monotonic()
+        handle.create_checkpoint()
+        self._make_durable(version)
+        self._checkpoint_version = version
+        self._tell("checkpoint", 1, 0, began)
+        return True
+
+    def _make_durable(self, version: int) -> None:
+        """A checkpoint that a power cut leaves torn would make the table unreadable: readers do not fall back to the log."""
+        root = local_path(self._table.path)
+        if root is None:
+            return
+        for name in self._files.names(LOG):
+            if name.startswith(f"{version:020d}.checkpoint") or name == LAST_CHECKPOINT:
+                self._disk.sync_file(root / LOG / name)
+        self._disk.sync_folder(root / LOG)
+
+    def _last_checkpoint(self) -> int:
+        content = self._files.read(f"{LOG}/{LAST_CHECKPOINT}")
+        try:
+            return -1 if content is None else int(json.loads(content)["version"])
+        except (ValueError, KeyError, TypeError):
+            return -1  # readers tolerate a damaged hint; the next checkpoint writes it anew
+
+    def _compact(self, _handle: DeltaTable, stop_at: float) -> bool:
+        if self._clock.monotonic() < self._compaction_due:
+            return False
+        done = False
+        fresh = open_handle(self._table)
+        settings = self._settings
+        limits = Limits(
+            settings.file_bytes_small, settings.compaction_files_min, settings.compaction_bytes_max, settings.row_group_bytes_max
+        )
+        for group in takewhile(lambda _: self._clock.monotonic() <= stop_at, due(fresh, limits)):
+            names = frozenset(file.path for file in group)
+            if names in self._refused:
+                continue  # it would fail again, and cost as much
+            began = self._clock.monotonic()
+            try:
+                written = compact(fresh, self._files, group, self._table, limits, self._clock.now())
+            except BaseException as error:
+                if _harmless(error):
+                    self._refused.add(names)
+                    self._tell_failure("compacting small files", error)
+                    continue
+                raise
+            if written is not None:
+                done = True
+                self._tell("compaction", len(group), sum(file.nbytes for file in group), began)
+        self._compaction_due = self._clock.monotonic() + settings.compaction_interval_seconds
+        return done
+
+    def _sweep(self, _handle: DeltaTable, _stop_at: float) -> bool:
+        """Remove files of ours that no version within the grace period names, judged by the newest snapshot."""
+        began = self._clock.monotonic()
+        if began < self._sweep_due:
+            return False
+        self._sweep_due = began + self._settings.sweep_interval_seconds
+        hours = int(-(-self._settings.sweep_grace_seconds // 3600))
+        candidates = open_handle(self._table).vacuum(retention_hours=hours, dry_run=True, full=True, enforce_retention_duration=False)
+        store = DeltaFileSystemHandler(self._table.path, dict(self._table.storage_options))
+        removed = nbytes = 0
+        for path in candidates:
+            if is_own(path):
+                nbytes += self._files.size(path) or 0
+                store.delete_file(path)
+                removed += 1
+        if removed:
+            self._tell("sweep", removed, nbytes, began)
+        return False
+
+    def _clean_log(self, _handle: DeltaTable, _stop_at: float) -> bool:
+        """Let deltalake remove log entries beyond the table's retention, after their spans are safe elsewhere."""
+        began = self._clock.monotonic()
+        if began < self._cleanup_due:
+            return False
+        self._cleanup_due = began + self._settings.cleanup_interval_seconds
+        fresh = open_handle(self._table)
+        roll_up(fresh, self._table.path, self._table.storage_options, self._clock.now())
+        before = len(self._files.names(LOG))
+        fresh.cleanup_metadata()
+        self._tell("clean-up", before - len(self._files.names(LOG)), 0, began)
+        return True
+
+    def _tell(self, act: str, files: int, nbytes: int, began: float) -> None:
+        self._observer.notice(Maintained(self._flow, act, files, nbytes, self._clock.monotonic() - began))
+
+    def _tell_failure(self, name: str, error: BaseException) -> None:
+        told: LandfastError = translated(error, name)
+        self._observer.notice(Notice(self._flow, "MAINTENANCE_FAILED", f"{told.code}: {told.message}"))
+
+
+def _harmless(error: BaseException) -> bool:
+    """Whether the run may go on: not after a failed fsync, since then nothing on this disk can be trusted any more."""
+    return is_foreign(error) and not (isinstance(error, LandfastError) and error.code == "FSYNC_FAILED")
