@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from landfast.cli import check, init, run
+from landfast.cli import check, dead_letters, demo, explain, init, run, runs, status, verify
 from landfast.cli.exits import FORCED, WELL, of_error
 from landfast.cli.screen import Screen
 from landfast.errors import LandfastError
@@ -18,8 +18,13 @@ _COMMANDS = (
     ("init", init.init),
     ("check", check.check),
     ("run", run.run),
+    ("verify", verify.verify),
+    ("status", status.status),
+    ("runs", runs.runs),
+    ("explain", explain.explain),
+    ("demo", demo.demo),
 )
-_GROUPS: tuple[tuple[str, typer.Typer], ...] = ()
+_GROUPS: tuple[tuple[str, typer.Typer], ...] = (("dead-letters", dead_letters.app),)
 
 
 def _version(asked: bool) -> None:

@@ -15,7 +15,7 @@ CodeName = Annotated[str | None, typer.Argument(metavar="CODE", help="A code fro
 
 
 def explain(code: CodeName = None, as_json: AsJson = False) -> None:
-    """Say what a code means, what is safe, and what to do next; without a code, list all of them."""
+    """Say what a code means, what is safe, what to do next. Without a code, list them."""
     screen = Screen(as_json=as_json)
     if code is None:
         screen.say({name: _as_object(one) for name, one in CODES.items()} if as_json else _listed())

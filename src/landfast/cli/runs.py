@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def runs(file: SettingsFile, as_json: AsJson = False) -> None:
-    """List the runs that landed something, oldest first, with gaps and repeats in their commit sequence."""
+    """List the runs, oldest first. Those that landed something, with gaps and repeats in their commit sequence."""
     from landfast import config, wiring
     from landfast.sinks.delta import spans
 
@@ -43,7 +43,7 @@ def as_lines(route: str, found: list[RunSummary]) -> list[str]:
         ]
         for one in found
     ]
-    return [f"{route}: {len(found):,} runs", *(f"  {line}" for line in aligned(headings, rows) if rows)]
+    return [f"{route}: {len(found):,} run{'' if len(found) == 1 else 's'}", *(f"  {line}" for line in aligned(headings, rows) if rows)]
 
 
 def _sequence(one: RunSummary) -> str:

@@ -9,6 +9,11 @@ from landfast.codes.entry import NOTHING_LOST, OTHERS_GO_ON, Code
 
 TABLE: Mapping[str, Code] = MappingProxyType(
     {
+        "DEMO_FAILED": Code(
+            "The demo could not be told to its end.",
+            "It works on an embedded broker and a temporary folder only.",
+            "Read the worker's last words in the message, and run it again.",
+        ),
         "DLQ_DOWN": Code(
             "The dead letters cannot be written.",
             "No position passes a record whose letter is not durable.",

@@ -1,0 +1,184 @@
+"""`landfast status`."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from landfast.cli.columns import aligned, moment
+from landfast.cli.run import AsJson, SettingsFile
+from landfast.cli.screen import Screen
+from landfast.codes import CODES
+from landfast.model import Bounds, Position, Stream
+
+if TYPE_CHECKING:
+    from landfast.config import MetricsSettings, RouteSettings, Settings
+    from landfast.errors import LandfastError
+
+_WORKER_SECONDS_MAX = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """Where one stream stands: the table's position beside what the log has. `lag` is a distance in offsets, not a count of records."""
+
+    topic: str
+    topic_id: str
+    partition: int
+    position: Position | None
+    first: Position | None
+    end: Position | None
+    lag: int | None
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class RouteStatus:
+    """Where one route stands. `problems` are codes that would keep a run from starting; `commit` is the last one of this pipeline."""
+
+    route: str
+    table_version: int | None
+    streams: tuple[StreamStatus, ...]
+    commit: Mapping[str, Any] | None
+    dead_letters: Mapping[str, int]
+    problems: tuple[str, ...]
+
+
+def status(file: SettingsFile, as_json: AsJson = False) -> None:
+    """Show positions, lag, lanes, the last commit, dead letters, and the next step. Changes nothing."""
+    from landfast import config, wiring
+
+    settings = config.load(file)
+    screen = Screen(as_json=as_json, secrets=wiring.secrets(settings))
+    bounds, source_problem = _bounds(settings)
+    routes = [status_of(settings, route, bounds) for route in settings.routes]
+    worker = _worker(settings.metrics)
+    steps = next_steps(routes, worker, source_problem, str(file))
+    if as_json:
+        source = None if source_problem is None else {"code": source_problem.code, "message": source_problem.message}
+        shown = [asdict(one) for one in routes]
+        screen.say({"pipeline": settings.name, "source": source, "worker": worker, "routes": shown, "next": steps})
+    else:
+        screen.say("\n".join(as_lines(settings.name, routes, worker, source_problem, steps)))
+
+
+def status_of(settings: Settings, route: RouteSettings, bounds: Mapping[Stream, Bounds]) -> RouteStatus:
+    """The status of one route, from its table and from what the source was found to have."""
+    from landfast import wiring
+    from landfast.sinks.delta import inspection, lookup
+    from landfast.sinks.delta.spans import read_spans
+
+    sink = wiring.delta_settings(route)
+    looked = inspection.inspect(sink, settings.name, wiring.configured_columns(route.decode))
+    problems = tuple(problem.code for problem in looked.problems)
+    pipeline_id = looked.pipelines.get(settings.name) or looked.pipelines.get(sink.adopt or "")
+    wanted = {stream: extent for stream, extent in bounds.items() if route.takes(stream.topic)}
+    found = None if pipeline_id is None else lookup.last_commit(sink, pipeline_id)
+    commit = None
+    positions: dict[Stream, Position | None] = dict.fromkeys(wanted)
+    if pipeline_id is not None:
+        # Without the source, the spans of all commits say which streams there are.
+        known = wanted or {record.span.stream for record in read_spans(sink.path, sink.storage_options)}
+        positions = dict(inspection.positions_of(sink, pipeline_id, sorted(known)))
+    if found is not None:
+        version, record = found
+        at = moment(record.committed_at)
+        commit = {"version": version, "run": record.run_id, "sequence": record.sequence, "at": at, "rows": record.rows}
+    streams = tuple(stream_status(stream, position, wanted.get(stream)) for stream, position in sorted(positions.items()))
+    return RouteStatus(route.name, looked.version, streams, commit, lookup.letters(sink, limit=1).reasons, problems)
+
+
+def stream_status(stream: Stream, position: Position | None, extent: Bounds | None) -> StreamStatus:
+    """What position and bounds say of a stream."""
+    first, end = (None, None) if extent is None else (extent.first, extent.end)
+    lag = None if extent is None else max(0, extent.end - max(extent.first, position or 0))
+    return StreamStatus(stream.topic, stream.incarnation, stream.partition, position, first, end, lag, _state(position, extent))
+
+
+def _state(position: Position | None, extent: Bounds | None) -> str:
+    if extent is None:
+        return "source unknown"
+    if position is None:
+        return "not started"
+    if position < extent.first:
+        return "DATA_EXPIRED"
+    if position > extent.end:
+        return "LOG_TRUNCATED"
+    return "at the end" if position == extent.end else "behind"
+
+
+def next_steps(routes: list[RouteStatus], worker: Mapping[str, Any] | None, source: LandfastError | None, file: str) -> list[str]:
+    """What to do next, the most urgent first. Never empty."""
+    codes = [code for one in routes for code in one.problems]
+    codes += [one.state for route in routes for one in route.streams if one.state in CODES]
+    codes += [concern["code"] for concern in (worker or {}).get("concerns", ())]
+    steps = [f"{code}: {CODES[code].next_step}" for code in dict.fromkeys(codes) if code in CODES]
+    if source is not None:
+        steps.append(f"{source.code}: {source.next_step or (CODES[source.code].next_step if source.code in CODES else source.message)}")
+    if any(route.dead_letters for route in routes):
+        steps.append(f"Look at the dead letters: landfast dead-letters list {file}")
+    if worker is None and any(one.lag for route in routes for one in route.streams):
+        steps.append(f"There is something to land: landfast run {file}")
+    return steps or ["Nothing: all that the log holds has landed."]
+
+
+def _bounds(settings: Settings) -> tuple[Mapping[Stream, Bounds], LandfastError | None]:
+    """What the source has; without it, why it could not be asked."""
+    from landfast import wiring
+    from landfast.errors import LandfastError
+    from landfast.observe.fanout import Fanout
+    from landfast.system import SystemClock
+
+    source = wiring.kafka_source(settings, wiring.Site(SystemClock(), Fanout([])))
+    try:
+        return source.bounds(), None
+    except LandfastError as error:
+        return {}, error
+    finally:
+        source.close()
+
+
+def _worker(metrics: MetricsSettings) -> Mapping[str, Any] | None:
+    """The health of a worker on this machine, where the settings say on which port it serves; None where nobody answers."""
+    if not metrics.port:
+        return None
+    request = urllib.request.Request(f"http://{metrics.host}:{metrics.port}/health")
+    try:
+        with urllib.request.urlopen(request, timeout=_WORKER_SECONDS_MAX) as answer:  # noqa: S310 — an http address of the settings
+            body: Mapping[str, Any] = json.loads(answer.read(1_000_000))
+            return body
+    except (urllib.error.URLError, OSError, ValueError):
+        return None
+
+
+def as_lines(
+    pipeline: str, routes: list[RouteStatus], worker: Mapping[str, Any] | None, source: LandfastError | None, steps: list[str]
+) -> list[str]:
+    """The status for a person."""
+    lines = [f"pipeline {pipeline}"]
+    if source is not None:
+        lines.append(f"  source: {source.code}: {source.message}")
+    if worker is not None:
+        lines.append(f"  worker: {worker.get('status')}, {'ready' if worker.get('ready') else 'not ready'}")
+    for one in routes:
+        lines += _route_lines(one)
+    return [*lines, *(f"next: {step}" for step in steps)]
+
+
+def _route_lines(one: RouteStatus) -> list[str]:
+    table = "no table yet" if one.table_version is None else f"table version {one.table_version}"
+    lines = [f"route {one.route}: {table}"]
+    if one.commit is not None:
+        commit = one.commit
+        words = f"version {commit['version']}, {commit['rows']:,} rows, run {commit['run']}, number {commit['sequence']}"
+        lines.append(f"  last commit: {commit['at']}, {words}")
+    total = sum(one.dead_letters.values())
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in one.dead_letters.items())
+    lines.append(f"  dead letters: {total:,}" + (f" ({reasons})" if reasons else ""))
+    lines += [f"  problem: {code}: {CODES[code].meaning if code in CODES else ''}" for code in one.problems]
+    rows = [[f"{stream.topic}[{stream.partition}]", stream.position, stream.end, stream.lag, stream.state] for stream in one.streams]
+    return lines + [f"  {line}" for line in aligned(("stream", "position", "end", "lag", "state"), rows) if rows]
