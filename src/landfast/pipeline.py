@@ -12,7 +12,6 @@ from landfast.config import BatchSettings, DeadLetterSettings, EngineSettings, S
 from landfast.core.route import Route
 from landfast.core.runner import Runner, RunReport
 from landfast.errors import Misconfigured
-from landfast.events import Event
 from landfast.ports import Clock, DeadLetters, Decoder, Extent, Observer, Sink, Source
 from landfast.system import SystemClock
 
@@ -90,7 +89,7 @@ class Pipeline:
             Misconfigured: what the settings point to cannot be used. Nothing was read.
             Unavailable: the store did not answer within `engine.open_wait_seconds`. Nothing was read.
         """
-        site = wiring.Site(clock or SystemClock(), observer or _Silence(), lambda: self._stopping)
+        site = wiring.Site(clock or SystemClock(), observer or wiring.Silence(), lambda: self._stopping)
         self._runner = self._plan.build(site)
         if self._stopping:
             self._runner.stop()
@@ -127,13 +126,6 @@ class _FromObjects:
     def build(self, site: wiring.Site) -> Runner:
         run = wiring.new_run(self.name, "", site.clock)
         return wiring.assembled(self.source, self.source, [self.route], run, self.engine, site)
-
-
-class _Silence:
-    """An observer that takes note of nothing."""
-
-    def notice(self, event: Event) -> None:
-        """See `ports.Observer`."""
 
 
 def _any_topic(_topic: str) -> bool:

@@ -1,9 +1,87 @@
-"""`landfast check`."""
+"""`landfast check`: everything that can be known before the first read."""
 
 from __future__ import annotations
 
-from landfast.cli.run import SettingsFile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from landfast.cli import exits
+from landfast.cli.run import AsJson, SettingsFile
+from landfast.cli.screen import Screen
+from landfast.errors import LandfastError
+
+if TYPE_CHECKING:
+    from landfast.config import RouteSettings, Settings
+    from landfast.wiring import Site
 
 
-def check(file: SettingsFile) -> None:
-    """Not there yet."""
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """One thing that was looked at: what is well with it, in words, or what is not."""
+
+    subject: str
+    words: str = ""
+    findings: tuple[LandfastError, ...] = field(default=())
+
+
+def check(file: SettingsFile, as_json: AsJson = False) -> None:
+    """Look at settings, brokers, topics and tables, and write nothing that stays. Exits 1 when something is found."""
+    from landfast import config, wiring
+    from landfast.system import SystemClock
+
+    settings = config.load(file)
+    screen = Screen(as_json=as_json, secrets=wiring.secrets(settings))
+    site = wiring.Site(SystemClock(), wiring.Silence())
+    found: list[LandfastError] = []
+    for looked in _look(settings, site):
+        found += looked.findings
+        if not as_json and not looked.findings:
+            screen.say(f"well   {looked.subject}: {looked.words}")
+        for finding in looked.findings:
+            screen.show_error(finding)
+    guarantee = wiring.guarantee()
+    if as_json:
+        screen.say(_as_object(settings, guarantee, found))
+    else:
+        screen.say(f"\n{guarantee.level}: {guarantee.reason}.")
+        screen.say(f"{len(found)} {'finding' if len(found) == 1 else 'findings'}" if found else "Nothing found: `landfast run` may start.")
+    raise typer.Exit(exits.FOUND if found else exits.WELL)
+
+
+def _look(settings: Settings, site: Site) -> Iterator[Looked]:
+    from landfast import wiring
+
+    yield Looked("settings", f"pipeline {settings.name}, group {settings.group}, digest {settings.digest()[:12]}")
+    yield _tried(f"source {settings.source.servers}", lambda: wiring.look_at_source(settings, site))
+    for route in settings.routes:
+        yield _route(settings, route)
+
+
+def _route(settings: Settings, route: RouteSettings) -> Looked:
+    from landfast import wiring
+
+    subject = f"route {route.name} → {wiring.shown_path(route)}"
+    try:
+        words, problems = wiring.look_at_sink(settings, route)
+    except LandfastError as error:
+        return Looked(subject, findings=(error,))
+    return Looked(subject, words, problems)
+
+
+def _tried(subject: str, look: Callable[[], str]) -> Looked:
+    try:
+        return Looked(subject, look())
+    except LandfastError as error:
+        return Looked(subject, findings=(error,))
+
+
+def _as_object(settings: Settings, guarantee: Any, found: list[LandfastError]) -> dict[str, Any]:
+    return {
+        "pipeline": settings.name,
+        "settings": settings.effective(),
+        "guarantee": {"level": str(guarantee.level), "reason": guarantee.reason},
+        "findings": [{"code": error.code, "message": error.message, "next": error.next_step} for error in found],
+    }

@@ -98,7 +98,7 @@ def sections(model: type[BaseModel] = Settings, before: Place = ()) -> Iterator[
     yield before, model
     if model is Settings:
         for name in SHARED:
-            yield (name,), section(RouteSettings, name)
+            yield from sections(section(RouteSettings, name), (name,))
     for name in model.model_fields:
         if _is_section(model.model_fields[name].annotation):
             yield from sections(section(model, name), (*before, name))

@@ -145,6 +145,25 @@ class DecodeSettings(Section):
     depth_max: int = Field(default=64, ge=33, le=512, description="A record nested deeper is a dead letter.")
 
 
+class MaintenanceSettings(Section):
+    """What keeps the table fast and small: checkpoints, compaction, sweeps. It never moves a position."""
+
+    checkpoint_commits: int = Field(default=50, ge=1, le=10_000, description="Commits between two checkpoints of the table's log.")
+    cleanup_seconds: float = Field(
+        default=86_400.0, ge=60, le=90 * 86_400, description="Between two clean-ups of the log; the table's own retention says what may go."
+    )
+    compaction_seconds: float = Field(default=60.0, ge=1, le=90 * 86_400, description="Between two looks for small files.")
+    compaction_files_min: int = Field(
+        default=8, ge=2, le=100_000, description="Small files in one partition from which on they are joined."
+    )
+    compaction_bytes_max: ByteSize = Field(default=128 * MIB, ge=MIB, le=16 * GIB, description="Stored bytes that one compaction replaces.")
+    file_bytes_small: ByteSize = Field(default=32 * MIB, ge=KIB, le=4 * GIB, description="Files below this are small.")
+    sweep_seconds: float = Field(default=86_400.0, ge=60, le=90 * 86_400, description="Between two sweeps of files that no commit names.")
+    sweep_grace_seconds: float = Field(
+        default=7 * 86_400.0, ge=3600, le=365 * 86_400, description="A file is swept when no commit has named it for longer than this."
+    )
+
+
 class SinkSettings(Section):
     """Where events land."""
 
@@ -178,12 +197,15 @@ class SinkSettings(Section):
         le=2**62,
         description="Restores and overwrites by others up to this table version were looked at and are accepted. -1: none.",
     )
-    checkpoint_commits: int = Field(default=50, ge=1, le=10_000, description="Commits between two checkpoints of the table's log.")
+    columns_max: int = Field(
+        default=1000, ge=1, le=10_000, description="How many columns `evolve` lets the table have; further fields stay in `_rescued`."
+    )
     compression_level: int = Field(default=1, ge=1, le=22, description="The level of ZSTD in the data files.")
     row_group_rows_max: int = Field(default=500_000, ge=1, le=50_000_000, description="Rows in one row group of a data file.")
     file_bytes_target: ByteSize = Field(
         default=512 * MIB, ge=MIB, le=16 * GIB, description="A batch that is larger in memory is split into several files."
     )
+    maintenance: MaintenanceSettings = Field(default=MaintenanceSettings(), description="Checkpoints, compaction, sweeps.")
 
 
 class BatchSettings(Section):
@@ -242,7 +264,7 @@ class EngineSettings(Section):
         default=60.0, ge=0, le=86_400, description="How long to wait at the start for a broker or store that does not answer."
     )
     maintain_seconds: float = Field(
-        default=1.0, ge=0.01, le=600, description="Time for one round of maintenance: checkpoints, clean-up, compaction."
+        default=5.0, ge=0.01, le=600, description="Time for one round of maintenance; what has begun is finished."
     )
     retry: RetrySettings = Field(default=RetrySettings(), description="Attempts and waits.")
 

@@ -1,0 +1,27 @@
+"""From settings to a runner: the one place that knows which adapter stands behind which setting."""
+
+from __future__ import annotations
+
+from landfast.wiring.build import assembled, build, new_run, patiently
+from landfast.wiring.look import guarantee, look_at_sink, look_at_source, samples, shown_path
+from landfast.wiring.parts import Silence, Site, configured_columns, delta_settings, flow_limits, kafka_source, rereader, secrets
+
+__all__ = [
+    "Silence",
+    "Site",
+    "assembled",
+    "build",
+    "configured_columns",
+    "delta_settings",
+    "flow_limits",
+    "guarantee",
+    "kafka_source",
+    "look_at_sink",
+    "look_at_source",
+    "new_run",
+    "patiently",
+    "rereader",
+    "samples",
+    "secrets",
+    "shown_path",
+]

@@ -1,0 +1,98 @@
+"""A runner from settings or from parts: opens tables, connects nothing else."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import TypeVar
+
+from landfast import events
+from landfast.config import EngineSettings, RouteSettings, Settings
+from landfast.core.retry import Backoff
+from landfast.core.route import Route
+from landfast.core.runner import Runner, Workplace
+from landfast.errors import Unavailable
+from landfast.model import Run
+from landfast.ports import Clock, Decoder, Extent, Source
+from landfast.system import Threads, committers, cores, jitter
+from landfast.wiring.look import bounds_of
+from landfast.wiring.parts import (
+    Site,
+    configured_columns,
+    decoder_of,
+    delta_settings,
+    flow_limits,
+    kafka_source,
+    maintenance_of,
+    open_policy,
+    runner_limits,
+)
+
+T = TypeVar("T")
+_WAIT_TICK_SECONDS = 0.1
+
+
+def new_run(pipeline: str, settings_digest: str, clock: Clock) -> Run:
+    """A run that begins now. Its id sorts by time."""
+    started_at = clock.now()
+    moment = datetime.fromtimestamp(started_at, UTC)
+    return Run(f"{moment:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}", pipeline, settings_digest, started_at)
+
+
+def build(settings: Settings, site: Site, decoders: Mapping[str, Decoder] | None = None) -> Runner:
+    """The runner of a pipeline: one source, one flow per route. `decoders` stand in for those of the settings, by route.
+
+    Tables are opened, and created where they are missing, so all that is wrong with them is found out here.
+
+    Raises:
+        Misconfigured: what the settings point to cannot be used.
+        Unavailable: brokers or a store did not answer in time.
+    """
+    run = new_run(settings.name, settings.digest(), site.clock)
+    source = kafka_source(settings, site)
+    # Before any table is made: settings that name a missing topic must leave nothing behind.
+    patiently(partial(bounds_of, settings, source), settings.engine, site)
+    routes = [route_of(settings, route, run, site, (decoders or {}).get(route.name)) for route in settings.routes]
+    return assembled(source, source, routes, run, settings.engine, site)
+
+
+def assembled(source: Source, extent: Extent, routes: Sequence[Route], run: Run, engine: EngineSettings, site: Site) -> Runner:
+    """The runner over these parts."""
+    pool = Threads("landfast-stage", threads=engine.staging_threads or cores())
+    workplace = Workplace(site.clock, pool, committers(), site.observer, jitter())
+    return Runner(source, extent, routes, run, runner_limits(engine), workplace)
+
+
+def route_of(settings: Settings, route: RouteSettings, run: Run, site: Site, decoder: Decoder | None) -> Route:
+    """A route with its table open."""
+    from landfast.sinks.delta.dead_letters import DeltaDeadLetters
+    from landfast.sinks.delta.sink import DeltaSink
+    from landfast.sinks.delta.startup import open_table
+
+    opening = partial(open_table, delta_settings(route), run, configured_columns(route.decode), site.clock, site.observer)
+    home = patiently(opening, settings.engine, site)
+    sink = DeltaSink(home, maintenance_of(settings, route, site))
+    limits = flow_limits(settings.engine, route.batch, route.dead_letters)
+    return Route(route.name, route.takes, decoder or decoder_of(route.decode, sink.schema), sink, DeltaDeadLetters(home), limits)
+
+
+def patiently(call: Callable[[], T], engine: EngineSettings, site: Site) -> T:
+    """The result of `call`, tried again while what it needs does not answer, until `engine.open_wait_seconds` have passed.
+
+    Raises:
+        Unavailable: the last failure, when the time is over or the pipeline was asked to stop.
+    """
+    backoff = Backoff(open_policy(engine))
+    draw = jitter()
+    while True:
+        try:
+            return call()
+        except Unavailable as error:
+            wait = backoff.failed(site.clock.monotonic(), draw())
+            if wait is None or site.stopping():
+                raise
+            site.observer.notice(events.RetryScheduled("", error.code, error.kind, backoff.attempt, wait, error.message))
+        while backoff.waiting(site.clock.monotonic()) and not site.stopping():
+            site.clock.sleep(_WAIT_TICK_SECONDS)

@@ -1,0 +1,91 @@
+"""A look at what settings point to, before anything is read or written: for `check` and `init`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from landfast.config import RouteSettings, Settings
+from landfast.config.options import mask_uri
+from landfast.errors import LandfastError, Misconfigured
+from landfast.model import Bounds, Guarantee, Stream
+from landfast.ports import Extent
+from landfast.wiring.parts import Site, configured_columns, delta_settings, kafka_source, rereader
+
+
+def guarantee() -> Guarantee:
+    """What the sinks of a pipeline promise."""
+    from landfast.sinks.delta.sink import DeltaSink
+
+    # The promise is the class's, whatever table it stands on.
+    return DeltaSink.__new__(DeltaSink).guarantee
+
+
+def shown_path(route: RouteSettings) -> str:
+    """The table's path without secrets."""
+    return mask_uri(route.sink.path)
+
+
+def look_at_source(settings: Settings, site: Site) -> str:
+    """What the brokers say of the topics, in words.
+
+    Raises:
+        Misconfigured: a topic is missing or may not be read.
+        Unavailable: nobody answers.
+    """
+    bounds = bounds_of(settings, kafka_source(settings, site))
+    found = {stream.topic for stream in bounds}
+    held = sum(extent.end - extent.first for extent in bounds.values())
+    return f"{counted(len(found), 'topic')}, {counted(len(bounds), 'partition')}, at most {counted(held, 'record')} in the log"
+
+
+def bounds_of(settings: Settings, extent: Extent) -> Mapping[Stream, Bounds]:
+    """What the log has of the topics, each of which is there and belongs to one route.
+
+    Raises:
+        Misconfigured: a topic is missing, may not be read, or has no route of its own.
+        Unavailable: nobody answers.
+    """
+    bounds = extent.bounds()
+    found = {stream.topic for stream in bounds}
+    missing = sorted(set(settings.source.topics) - found)
+    if missing or not found:
+        words = f"no such topic: {', '.join(missing)}" if missing else f"no topic matches {settings.source.topic_pattern}"
+        raise Misconfigured("TOPIC_MISSING", words, next_step="Create it, or correct source.topics or source.topic_pattern.")
+    for topic in sorted(found):
+        takers = [route.name for route in settings.routes if route.takes(topic)]
+        if len(takers) != 1:
+            words = f"taken by the routes {' and '.join(takers)}" if takers else "taken by no route: its records would land nowhere"
+            raise Misconfigured("CONFIG_INVALID", f"the topic {topic} is {words}", next_step="Give every topic exactly one route.")
+    return bounds
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def look_at_sink(settings: Settings, route: RouteSettings) -> tuple[str, tuple[LandfastError, ...]]:
+    """What lies at the table's path, in words, and what would keep a run from starting. Leaves nothing behind.
+
+    Raises:
+        Misconfigured: the columns or the store cannot be used.
+        Unavailable: the store does not answer, or cannot be written.
+    """
+    from landfast.sinks.delta.inspection import inspect, probe_place
+
+    columns = configured_columns(route.decode)
+    chosen = delta_settings(route)
+    inspection = inspect(chosen, settings.name, columns)
+    probe_place(chosen)
+    words = "will be created" if inspection.version is None else f"a table at version {inspection.version}"
+    return words, inspection.problems
+
+
+def samples(settings: Settings, site: Site, records: int) -> list[bytes]:
+    """About `records` values of the topics, the oldest and the newest. Joins no group.
+
+    Raises:
+        Misconfigured: a topic is missing or may not be read.
+        Unavailable: nobody answers.
+    """
+    return [value for values in rereader(settings, site).sample(records).values() for value in values]

@@ -1,0 +1,203 @@
+"""Each part of a pipeline from its settings: the one place that knows which adapter stands behind which setting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from landfast.config import BatchSettings, DeadLetterSettings, DecodeSettings, EngineSettings, RouteSettings, Settings, SourceSettings
+from landfast.core.batching import BatchLimits
+from landfast.core.breaker import BreakerLimits
+from landfast.core.retry import RetryPolicy
+from landfast.core.route import FlowLimits
+from landfast.core.runner import RunnerLimits
+from landfast.core.upkeep import UpkeepLimits
+from landfast.errors import Misconfigured
+from landfast.events import Event
+from landfast.ports import Clock, Decoder, Observer
+from landfast.system import SystemClock
+
+
+class Silence:
+    """An observer that takes note of nothing."""
+
+    def notice(self, event: Event) -> None:
+        """See `ports.Observer`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a pipeline is put up: time, ears, and whether somebody has asked it to stop meanwhile."""
+
+    clock: Clock
+    observer: Observer
+    stopping: Callable[[], bool] = bool
+
+
+def secrets(settings: Settings) -> tuple[str, ...]:
+    """Every text of the settings that no output may show."""
+    source = settings.source.options
+    found = set(source.secrets(source.resolve("source.options")))
+    for route in settings.routes:
+        options = route.sink.storage_options
+        found.update(options.secrets(options.resolve("sink.storage_options")))
+    return tuple(sorted(found))
+
+
+def kafka_source(settings: Settings, site: Site) -> Any:
+    """The Kafka source; it connects when the run begins."""
+    from landfast.sources.kafka import KafkaSource
+
+    return KafkaSource(kafka_settings(settings), site.clock, site.observer)
+
+
+def kafka_settings(settings: Settings) -> Any:
+    """The Kafka source's settings, secrets resolved."""
+    from landfast.sources.kafka_settings import KafkaSettings
+
+    source = settings.source
+    return KafkaSettings(
+        servers=source.servers,
+        group=settings.group,
+        topics=source.topics,
+        topic_pattern=source.topic_pattern,
+        start=_start(source),
+        protocol=source.protocol,
+        instance_id=source.instance_id,
+        options=source.options.resolve("source.options"),
+        poll_interval_seconds_max=source.poll_interval_seconds_max,
+        poll_bytes_max=source.poll_bytes_max,
+        request_seconds_max=source.request_seconds_max,
+        revoke_seconds=settings.revoke_seconds,
+        stall_seconds=settings.engine.stall_seconds,
+        topic_check_seconds=source.topic_check_seconds,
+        confirm_seconds=source.confirm_seconds,
+        topic_ids=source.topic_ids,
+    )
+
+
+def _start(source: SourceSettings) -> Literal["earliest", "latest"] | int:
+    if source.start != "timestamp":
+        return source.start
+    if source.start_at is None:
+        raise Misconfigured("CONFIG_MISSING", 'source.start_at: start = "timestamp" needs the time')
+    return int(source.start_at.timestamp() * 1000)
+
+
+def rereader(settings: Settings, site: Site | None = None) -> Any:
+    """What reads ranges of the log again, without joining the group: an `audit.Rereader`."""
+    from landfast.sources.kafka_reread import KafkaRereader
+
+    site = site or Site(SystemClock(), Silence())
+    return KafkaRereader(kafka_settings(settings), site.clock, site.observer)
+
+
+def decoder_of(decode: DecodeSettings, table_schema: Callable[[], Any]) -> Decoder:
+    """The decoder of a route; `table_schema` gives the table's data columns as they are now."""
+    from landfast.decode.json import JsonDecoder
+    from landfast.decode.json_rules import JsonLimits
+    from landfast.decode.raw import RawDecoder
+    from landfast.decode.schema import from_arrow
+
+    if decode.format == "raw":
+        return RawDecoder(tombstones=decode.tombstones)
+    columns = configured_columns(decode)
+    # With `evolve` the table's columns grow while we run, so they are asked each time; otherwise the settings have the last word.
+    schema = columns if columns is not None and decode.unknown_fields != "evolve" else _remembered(table_schema, from_arrow)
+    limits = JsonLimits(record_bytes=decode.record_bytes_max, depth=decode.depth_max)
+    return JsonDecoder(schema, unknown_fields=decode.unknown_fields, tombstones=decode.tombstones, limits=limits)
+
+
+def _remembered(schema: Callable[[], Any], translated: Callable[[Any], Any]) -> Callable[[], Any]:
+    """`translated(schema())`, worked out again only when the schema is another."""
+    last: list[tuple[Any, Any]] = []
+
+    def current() -> Any:
+        now = schema()
+        if not last or last[0][0] != now:
+            last[:] = [(now, translated(now))]
+        return last[0][1]
+
+    return current
+
+
+def configured_columns(decode: DecodeSettings) -> Any:
+    """The Arrow schema that the settings describe; None where they leave it to the table.
+
+    Raises:
+        Misconfigured: a column's type is not one.
+    """
+    from landfast.decode.raw import RAW_SCHEMA
+    from landfast.decode.schema import parse_columns
+
+    if decode.format == "raw":
+        return RAW_SCHEMA
+    return parse_columns(decode.columns) if decode.columns else None
+
+
+def delta_settings(route: RouteSettings) -> Any:
+    """The Delta sink's settings, secrets resolved."""
+    from landfast.sinks.delta.settings import DeltaSettings
+
+    sink = route.sink
+    return DeltaSettings(
+        path=sink.path,
+        storage_options=sink.storage_options.resolve("sink.storage_options"),
+        partition_by=sink.partition_by,
+        unknown_fields="dead" if route.decode.format == "raw" else route.decode.unknown_fields,
+        adopt=sink.adopt,
+        accept_topic_ids=frozenset(sink.accept_topic_ids),
+        accept_lineage_version=sink.accept_lineage_version,
+        compression_level=sink.compression_level,
+        row_group_rows_max=sink.row_group_rows_max,
+        file_bytes_target=sink.file_bytes_target,
+        columns_max=sink.columns_max,
+        checkpoint_commits=sink.maintenance.checkpoint_commits,
+    )
+
+
+def maintenance_of(settings: Settings, route: RouteSettings, site: Site) -> Any:
+    """What keeps the route's table fast and small."""
+    from landfast.sinks.delta.maintenance import Maintenance, MaintenanceSettings
+
+    wanted = route.sink.maintenance
+    chosen = MaintenanceSettings(
+        budget_seconds=settings.engine.maintain_seconds,
+        checkpoint_commits=wanted.checkpoint_commits,
+        cleanup_interval_seconds=wanted.cleanup_seconds,
+        compaction_interval_seconds=wanted.compaction_seconds,
+        file_bytes_small=wanted.file_bytes_small,
+        compaction_files_min=wanted.compaction_files_min,
+        compaction_bytes_max=wanted.compaction_bytes_max,
+        sweep_interval_seconds=wanted.sweep_seconds,
+        sweep_grace_seconds=wanted.sweep_grace_seconds,
+    )
+    return Maintenance(chosen, delta_settings(route), site.clock, site.observer, flow=route.name)
+
+
+def flow_limits(engine: EngineSettings, batch: BatchSettings, dead_letters: DeadLetterSettings) -> FlowLimits:
+    """What bounds a flow."""
+    retry = engine.retry
+    return FlowLimits(
+        batch=BatchLimits(batch.rows, batch.bytes, batch.seconds),
+        breaker=BreakerLimits(dead_letters.max_share, dead_letters.max_in_a_row),
+        retry=RetryPolicy(retry.attempts, retry.first_wait_seconds, retry.wait_seconds_max, retry.total_seconds),
+        upkeep=UpkeepLimits(seconds_max=engine.maintain_seconds),
+    )
+
+
+def runner_limits(engine: EngineSettings) -> RunnerLimits:
+    """What bounds a run."""
+    return RunnerLimits(
+        poll_records=engine.poll_records,
+        poll_seconds=engine.poll_seconds,
+        memory_bytes_max=engine.memory_bytes,
+        shutdown_seconds=engine.shutdown_seconds,
+        open=open_policy(engine),
+    )
+
+
+def open_policy(engine: EngineSettings) -> RetryPolicy:
+    """How patient to be at the start."""
+    return RetryPolicy(attempts_max=1_000_000, wait_seconds_max=5.0, total_seconds_max=engine.open_wait_seconds)
