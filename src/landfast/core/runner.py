@@ -44,6 +44,7 @@ class RunnerLimits:
     memory_bytes_max   records and staged rows of all flows; above it nothing is read, until it fell to half of it
     shutdown_seconds   how long a stop may take to land what was read
     extent_seconds     between two looks at the source's ends
+    short_seconds_max  how long a log may be shorter than a bounded run must read before its lane halts
     open               how patient to be with a source that does not answer at the start
     """
 
@@ -53,6 +54,7 @@ class RunnerLimits:
     memory_bytes_max: int = 512 * 1024 * 1024
     shutdown_seconds: float = 30.0
     extent_seconds: float = 5.0
+    short_seconds_max: float = 30.0
     open: RetryPolicy = field(default_factory=lambda: RetryPolicy(attempts_max=1_000, wait_seconds_max=5.0, total_seconds_max=60.0))
 
 
@@ -115,10 +117,17 @@ class Runner:
         self._closing = False
         self._crowded = False
         self._abandoned = 0
+        self._gone: dict[Stream, Halt] = {}
         self._halts: dict[Stream, Halt] = {}
         self._acknowledged: dict[Stream, Position] = {}
         self._ends: Mapping[Stream, Bounds] = {}
-        self._outlook = Outlook(extent, workplace.pool, workplace.observer, limits.extent_seconds)
+        self._outlook = Outlook(
+            extent,
+            workplace.pool,
+            workplace.observer,
+            every_seconds=limits.extent_seconds,
+            short_seconds_max=limits.short_seconds_max,
+        )
 
     def stop(self) -> None:
         """Ask for a graceful end: land what is read within the shutdown deadline, then return from `run`."""
@@ -212,7 +221,7 @@ class Runner:
                 return
             if self._stuck() or (until_end and self._finished(now)):
                 return
-            self._outlook.look(self.flows, now)
+            self._outlook.look(self.flows, self._ends, now)
 
     def _patience(self) -> float:
         busy = any(flow.busy() for flow in self.flows)
@@ -292,11 +301,14 @@ class Runner:
         if not all(flow.broken is not None or flow.finished for flow in self.flows):
             return False
         for flow in self.flows:
-            theirs = [
+            theirs = {
                 stream
                 for stream, bounds in self._ends.items()
                 if flow.broken is None and flow.route.takes(stream.topic) and stream not in flow.lanes and bounds.first < bounds.end
-            ]
+            }
+            gone = self._outlook.gone(theirs)
+            self._gone |= gone
+            theirs -= gone.keys()
             if theirs and not self._outlook.landed(flow.route.sink, theirs, self._ends, now):
                 return False
         return True
@@ -304,7 +316,7 @@ class Runner:
     def _close(self) -> LandfastError | None:
         """Let go of everything, whatever went before; the first error met on the way."""
         self._closing = True
-        self._halts = {stream: halt for flow in self.flows for stream, halt in flow.halts.items()}
+        self._halts = self._gone | {stream: halt for flow in self.flows for stream, halt in flow.halts.items()}
         met: LandfastError | None = None
         landing = {flow: flow.landing for flow in self.flows}
         closers = [self._source.close, self._workplace.pool.close, *(committer.close for committer in self._committers)]
