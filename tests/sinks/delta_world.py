@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from deltalake import DeltaTable
 from landfast.events import Event
 from landfast.model import Batch, Chunk, Decoded, Run, Span, Stream
 from landfast.sinks.delta import DeltaSettings, DeltaSink, TableHome, open_table
-from landfast.sinks.delta.files import Disk
+from landfast.sinks.delta.files import Disk, Files, files_of
+from landfast.sinks.delta.table import open_handle
 
 NUMBERS = pa.schema([pa.field("number", pa.int64(), nullable=False), pa.field("text", pa.string())])
 
@@ -93,16 +94,20 @@ class DeltaWorld:
     settings: DeltaSettings = field(default_factory=lambda: DeltaSettings(path=""))
     ears: Ears = field(default_factory=Ears)
     disk: Disk = field(default_factory=Disk)
+    opener: Callable[[DeltaSettings], DeltaTable] = open_handle
 
     def home(self, run_id: str = "run-1", name: str = "numbers", **changes: Any) -> TableHome:
         settings = replace(self.settings, path=self.path, **changes)
-        return open_table(settings, run(name, run_id), self.schema, QuickClock(), self.ears, disk=self.disk)
+        return open_table(settings, run(name, run_id), self.schema, QuickClock(), self.ears, disk=self.disk, opener=self.opener)
 
     def sink(self, run_id: str = "run-1", **changes: Any) -> DeltaSink:
         return DeltaSink(self.home(run_id, **changes))
 
     def batch(self, lane: Stream, start: int, end: int, *, first: bool = False) -> Batch:
         return batch_of(decoded_of(lane, start, end, self.schema), first=first)
+
+    def home_files(self) -> Files:
+        return files_of(self.path, {})
 
     def landed(self) -> list[tuple[str, int, int]]:
         rows = DeltaTable(self.path).to_pyarrow_table(columns=["_topic", "_partition", "_offset"]).to_pylist()

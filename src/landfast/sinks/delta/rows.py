@@ -6,11 +6,10 @@ Nothing is cast lossily. What does not fit the table is a refusal with the colum
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute
@@ -32,7 +31,9 @@ SYSTEM_SCHEMA = pa.schema(_SYSTEM_FIELDS)
 SYSTEM_COLUMNS: tuple[str, ...] = tuple(SYSTEM_SCHEMA.names)
 MICROSECONDS = 1000
 _MILLISECONDS_MAX = (2**63 - 1) // MICROSECONDS
-_SAFE_NAME = re.compile(r"[A-Za-z0-9=-][A-Za-z0-9=_-]{0,63}")
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+PATH_PIECE_BYTES_MAX = 240
+"""Of `column=value` in a path, encoded: a local disk takes 255 bytes for a name."""
 
 
 def system_columns(decoded: Decoded) -> dict[str, Any]:
@@ -153,11 +154,11 @@ def parts_of(table: pa.Table, partition_by: Sequence[str], decoded: Sequence[Dec
     """The rows split by partition, in the order of the rows within each.
 
     Raises:
-        Rejected: an empty string in a partition column, which every reader would take for a null.
+        Rejected: a partition value that some reader would take for another.
     """
     if not partition_by:
         return [Part("", {}, table)]
-    _refuse_empty(table, partition_by, decoded)
+    _refuse_unfit(table, partition_by, decoded)
     codes = _codes(table, partition_by)
     order = pc.sort_indices(codes)  # documented to be stable, so the order read stays the order landed
     ordered, runs = table.take(order), pc.run_end_encode(codes.take(order), run_end_type=pa.int64())
@@ -165,7 +166,7 @@ def parts_of(table: pa.Table, partition_by: Sequence[str], decoded: Sequence[Dec
     start = 0
     for end in runs.run_ends.to_pylist():
         values = {name: partition_text(ordered.column(name)[start].as_py()) for name in partition_by}
-        folder = "/".join(f"{_path_safe(name).lstrip('_')}={_path_safe(value)}" for name, value in values.items())
+        folder = "/".join(f"{_hive(name)}={_hive(value)}" for name, value in values.items())
         parts.append(Part(f"{folder}/", values, ordered.slice(start, end - start).drop_columns(list(partition_by))))
         start = end
     return parts
@@ -181,19 +182,34 @@ def _codes(table: pa.Table, partition_by: Sequence[str]) -> Any:
     return codes
 
 
-def _refuse_empty(table: pa.Table, partition_by: Sequence[str], decoded: Sequence[Decoded]) -> None:
+def _refuse_unfit(table: pa.Table, partition_by: Sequence[str], decoded: Sequence[Decoded]) -> None:
+    """Refuse rows whose partition values would read back as others."""
+    streams = {(one.chunk.stream.topic, one.chunk.stream.partition): one.chunk.stream for one in decoded}
+    refusals: list[Refusal] = []
     for name in partition_by:
         if not pa.types.is_string(table.schema.field(name).type):
             continue
-        empty = pc.fill_null(pc.equal(table.column(name), ""), fill_value=False)
-        if not pc.any(empty).as_py():
-            continue
-        streams = {(one.chunk.stream.topic, one.chunk.stream.partition): one.chunk.stream for one in decoded}
-        message = f"column {name} holds an empty string, which as a partition value would read back as null"
-        bad = table.select(["_topic", "_partition", "_offset"]).filter(empty).to_pylist()
-        raise _rejected(
-            [Refusal(streams[row["_topic"], row["_partition"]], row["_offset"], "partition_value_empty", message) for row in bad]
-        )
+        for value in pc.unique(table.column(name)).to_pylist():
+            unfit = None if value is None else _unfit(name, value)
+            if unfit is None:
+                continue
+            reason, said = unfit
+            rows = table.select(["_topic", "_partition", "_offset"]).filter(pc.equal(table.column(name), value))
+            for topic, partition, offset in zip(*(rows.column(index).to_pylist() for index in range(3)), strict=True):
+                refusals.append(Refusal(streams[topic, partition], offset, reason, f"column {name} {said}"))
+    if refusals:
+        raise _rejected(refusals)
+
+
+def _unfit(name: str, value: str) -> tuple[str, str] | None:
+    """Why a string cannot be a partition value: a reason and words. None where it can."""
+    if value == "":
+        return "partition_value_empty", "holds an empty string, which as a partition value reads back as null"
+    if value == HIVE_NULL:
+        return "partition_value_reserved", "holds the name that stands for null in paths"
+    if len(f"{_hive(name)}={_hive(value)}") > PATH_PIECE_BYTES_MAX:
+        return "partition_value_too_long", f"makes a path piece longer than {PATH_PIECE_BYTES_MAX} bytes"
+    return None
 
 
 def partition_text(value: object) -> str | None:
@@ -212,10 +228,6 @@ def partition_text(value: object) -> str | None:
             raise Broken("INVARIANT_BROKEN", message)
 
 
-def _path_safe(text: str | None) -> str:
-    """A piece of a path that no store and no escaping changes. The log holds the value itself, so a digest is as good a name."""
-    if text is None:
-        return "__HIVE_DEFAULT_PARTITION__"
-    if _SAFE_NAME.fullmatch(text):
-        return text
-    return "x-" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+def _hive(text: str | None) -> str:
+    """A piece of a path as Hive writes it. The log holds the value itself, but some readers take it from the path."""
+    return HIVE_NULL if text is None else quote(text, safe="")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import pyarrow as pa
-from deltalake import DeltaTable
+from deltalake import CommitProperties, DeltaTable
 from deltalake.schema import Schema
 
 from landfast.errors import Misconfigured, Unavailable
@@ -26,7 +26,6 @@ from landfast.sinks.delta.table import (
     PROPERTY,
     Place,
     TableHome,
-    commit_properties,
     lineage_halt,
     open_handle,
     place_of,
@@ -150,7 +149,8 @@ def _create(place: Place, schema: pa.Schema, configuration: Mapping[str, str]) -
         configuration=dict(configuration),
         storage_options=dict(settings.storage_options) or None,
         raise_if_key_not_exists=False,
-        commit_properties=commit_properties(settings),
+        # With retries, deltalake would land a lost race as a second creation on top of the first, and swap the pipeline's id under it.
+        commit_properties=CommitProperties(max_commit_retries=0),
         post_commithook_properties=HOOKS_OFF,
     )
     place.files.sync_log([0])
@@ -167,7 +167,7 @@ def _pipeline_id(place: Place, run: Run) -> str:
             if own in owners:
                 return owners[own]
             given = _id_to_give(place, run, handle, owners)
-        _mark(place.settings, handle, {own: given})
+        _mark(handle, {own: given})
     message = "the table's properties changed at each attempt to mark it as this pipeline's"
     raise Misconfigured("FOREIGN_PIPELINE", message, next_step="Start one pipeline at a time.")
 
@@ -191,13 +191,13 @@ def _id_to_give(place: Place, run: Run, handle: DeltaTable, owners: Mapping[str,
     return former or str(uuid.uuid4())
 
 
-def _mark(settings: DeltaSettings, handle: DeltaTable, properties: Mapping[str, str]) -> None:
+def _mark(handle: DeltaTable, properties: Mapping[str, str]) -> None:
     with mapped("marking the table as this pipeline's"):
         try:
             handle.alter.set_table_properties(
                 dict(properties),
                 raise_if_not_exists=False,
-                commit_properties=commit_properties(settings),
+                commit_properties=CommitProperties(max_commit_retries=0),
                 post_commithook_properties=HOOKS_OFF,
             )
         except Exception as error:

@@ -6,99 +6,136 @@ to a prefix that sorts below, or to one that sorts above.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import math
-from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
+
+# The stubs of pyarrow do not know all that its functions take.
+pc: Any = pyarrow.compute
 
 COLUMNS_MAX = 32
 STRING_CHARACTERS_MAX = 32
 _SURROGATES_FIRST, _SURROGATES_LAST, _CHARACTER_LAST = 0xD800, 0xDFFF, 0x10FFFF
 
 
-def stats_json(footer: pq.FileMetaData, schema: pa.Schema, always: Sequence[str]) -> str:
-    """The `stats` of an add action, from the footer's own statistics.
+def stats_json(footer: pq.FileMetaData, rows: pa.Table, always: Sequence[str]) -> str:
+    """The `stats` of an add action: bounds of flat columns among the first 32, and of those named in `always`.
 
-    Covers flat columns among the first 32, and those named in `always`.
+    Bounds are given for all of these or for none. deltalake's own reader takes a column that is left out, beside others that are
+    there, for one without any value, and finds nothing in it.
     """
+    bounds: dict[str, tuple[str, str]] | None = {}
+    nulls: dict[str, str] = {}
+    for field in [rows.schema.field(name) for name in _bounded_names(rows.schema, always)]:
+        column = rows.column(field.name)
+        nulls[field.name] = str(column.null_count)
+        if column.null_count == len(column):
+            continue
+        found = _bounds(_extremes(footer, field.name) or _searched(column))
+        if found is None or bounds is None:
+            bounds = None
+        else:
+            bounds[field.name] = found
+    body = {"numRecords": str(footer.num_rows), "nullCount": _object(nulls)}
+    if bounds is not None:
+        body["minValues"] = _object({name: low for name, (low, _) in bounds.items()})
+        body["maxValues"] = _object({name: high for name, (_, high) in bounds.items()})
+    return _object(body)
+
+
+def _bounded_names(schema: pa.Schema, always: Sequence[str]) -> list[str]:
     wanted = set(schema.names[:COLUMNS_MAX]) | set(always)
-    columns = (
-        {footer.row_group(0).column(index).path_in_schema: index for index in range(footer.num_columns)} if footer.num_row_groups else {}
-    )
-    lowest: dict[str, Any] = {}
-    highest: dict[str, Any] = {}
-    nulls: dict[str, int] = {}
-    for field in schema:
-        if field.name not in wanted or field.name not in columns or pa.types.is_nested(field.type):
+    flat = [field for field in schema if field.name in wanted and not pa.types.is_nested(field.type)]
+    return [field.name for field in flat if not (pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type))]
+
+
+def _extremes(footer: pq.FileMetaData, name: str) -> tuple[Any, Any] | None:
+    """The least and the greatest value, where the footer knows both."""
+    found: list[Any] = []
+    for group in range(footer.num_row_groups):
+        columns = (footer.row_group(group).column(index) for index in range(footer.num_columns))
+        statistics: Any = next((column.statistics for column in columns if column.path_in_schema == name), None)
+        if statistics is None:
+            return None
+        if statistics.null_count == footer.row_group(group).num_rows:
             continue
-        found: list[Any] = [footer.row_group(group).column(columns[field.name]).statistics for group in range(footer.num_row_groups)]
-        if any(statistics is None or not statistics.has_null_count for statistics in found):
-            continue
-        nulls[field.name] = sum(statistics.null_count for statistics in found)
-        filled = [
-            s for s, group in zip(found, range(footer.num_row_groups), strict=True) if s.null_count < footer.row_group(group).num_rows
-        ]
-        if not filled or not all(statistics.has_min_max for statistics in filled) or not _bounded(field.type):
-            continue
-        try:
-            low, high = _lower(min(s.min for s in filled)), _upper(max(s.max for s in filled))
-        except (ValueError, OverflowError):
-            continue  # a moment that Python cannot hold, such as the year 10000
-        if low is not None:
-            lowest[field.name] = low
-        if high is not None:
-            highest[field.name] = high
-    body = {"numRecords": footer.num_rows, "minValues": lowest, "maxValues": highest, "nullCount": nulls}
-    return json.dumps(body, separators=(",", ":"), allow_nan=False)
+        if not statistics.has_min_max:
+            return None
+        found.append(statistics)
+    try:
+        return min(one.min for one in found), max(one.max for one in found)
+    except (ValueError, OverflowError):
+        return None  # a moment that Python cannot hold, such as the year 10000
 
 
-def _bounded(kind: pa.DataType) -> bool:
-    return not (pa.types.is_boolean(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_decimal(kind))
+def _searched(column: Any) -> tuple[Any, Any] | None:
+    """The least and the greatest value, looked for in the column: the footer leaves long strings out."""
+    if not pa.types.is_string(column.type):
+        return None
+    least = pc.min_max(column)
+    return least["min"].as_py(), least["max"].as_py()
 
 
-def _lower(value: Any) -> Any:
+def _bounds(extremes: tuple[Any, Any] | None) -> tuple[str, str] | None:
+    if extremes is None:
+        return None
+    low, high = _lower(extremes[0]), _upper(extremes[1])
+    return None if low is None or high is None else (low, high)
+
+
+def _object(members: Mapping[str, str]) -> str:
+    """A JSON object of members that are JSON already: a decimal has more digits than a float."""
+    return "{" + ",".join(f"{json.dumps(name)}:{text}" for name, text in members.items()) + "}"
+
+
+def _lower(value: Any) -> str | None:
     """A bound at or below the value, as JSON; None where there is none."""
     match value:
-        case int():
-            return value
+        case bool() | int():
+            return json.dumps(value)
+        case Decimal():
+            return format(value, "f")
         case float():
-            return value if math.isfinite(value) else None
+            return json.dumps(value) if math.isfinite(value) else None
         case str():
-            return value[:STRING_CHARACTERS_MAX]
-        case datetime():
-            return _moment(value - timedelta(microseconds=value.microsecond % 1000), value)
-        case date():
-            return value.isoformat()
+            return json.dumps(value[:STRING_CHARACTERS_MAX])
+        case dt.datetime():
+            return _moment(value - dt.timedelta(microseconds=value.microsecond % 1000))
+        case dt.date():
+            return json.dumps(value.isoformat())
         case _:
             return None
 
 
-def _upper(value: Any) -> Any:
+def _upper(value: Any) -> str | None:
     """A bound at or above the value, as JSON; None where there is none."""
     match value:
-        case str():
-            return value if len(value) <= STRING_CHARACTERS_MAX else _above(value[:STRING_CHARACTERS_MAX])
-        case datetime():
+        case str() if len(value) > STRING_CHARACTERS_MAX:
+            return json.dumps(_above(value[:STRING_CHARACTERS_MAX]) or value)
+        case dt.datetime():
             try:
-                return _moment(value + timedelta(microseconds=-value.microsecond % 1000), value)
+                return _moment(value + dt.timedelta(microseconds=-value.microsecond % 1000))
             except OverflowError:
                 return None
         case _:
             return _lower(value)
 
 
-def _moment(rounded: datetime, value: datetime) -> str:
+def _moment(value: dt.datetime) -> str:
     if value.tzinfo is None:
-        return rounded.isoformat(timespec="milliseconds")
-    return rounded.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+        return json.dumps(value.isoformat(timespec="milliseconds"))
+    return json.dumps(value.astimezone(dt.UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z")
 
 
 def _above(prefix: str) -> str | None:
-    """The shortest simple string that sorts above every string with this prefix; None where there is none."""
+    """A string that sorts above every string with this prefix; None where there is none."""
     for index in range(len(prefix) - 1, -1, -1):
         code = ord(prefix[index])
         if code < _CHARACTER_LAST:

@@ -1,0 +1,206 @@
+"""What is found out at the start: each refusal has its code, names the way out, and leaves the table as it was."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, write_deltalake
+
+from landfast.errors import Broken, LandfastError, Misconfigured
+from landfast.events import Notice
+from landfast.sinks.delta import inspect, probe_place
+from landfast.sinks.delta.files import log_name
+from tests.sinks.delta_world import NUMBERS, DeltaWorld, stream
+
+LANE = stream(0)
+
+
+def refused(world: DeltaWorld, code: str, **changes: Any) -> LandfastError:
+    """The refusal to open the table; the look that changes nothing says the same."""
+    version = DeltaTable(world.path).version() if DeltaTable.is_deltatable(world.path) and code != "LOG_CORRUPT" else None
+    with pytest.raises(LandfastError) as caught:
+        world.home(**changes)
+    assert caught.value.code == code
+    assert caught.value.next_step
+    if version is not None:
+        assert DeltaTable(world.path).version() == version
+    settings = replace(world.settings, path=world.path, **{key: value for key, value in changes.items() if key != "name"})
+    seen = inspect(settings, changes.get("name", "numbers"), world.schema)
+    assert code == "NOT_A_TABLE" or code in [problem.code for problem in seen.problems]
+    return caught.value
+
+
+def test_a_missing_table_is_created_with_its_columns(world: DeltaWorld) -> None:
+    """Data columns, `_rescued`, system columns, and the pipeline's mark are born with the table."""
+    home = world.home()
+    table = DeltaTable(world.path)
+    assert pa.schema(table.schema().to_arrow()).names == ["number", "text", "_rescued", "_topic", "_partition", "_offset", "_timestamp"]
+    assert table.metadata().configuration == {"landfast.pipeline.numbers": home.pipeline_id}
+    assert world.home().pipeline_id == home.pipeline_id
+
+
+def test_without_columns_there_is_nothing_to_create(world: DeltaWorld) -> None:
+    """A missing table and no columns: refused, and no folder is left behind."""
+    world.schema = None  # type: ignore[assignment]
+    refused(world, "TABLE_MISSING")
+    assert not Path(world.path).exists()
+
+
+def test_looking_and_probing_leave_nothing(world: DeltaWorld) -> None:
+    """`check` may look at a path that does not exist yet without making it."""
+    settings = replace(world.settings, path=world.path)
+    assert inspect(settings, "numbers", NUMBERS).problems == ()
+    probe_place(settings)
+    assert list(Path(world.path).parent.iterdir()) == []
+
+
+def test_a_folder_with_other_files_is_not_a_table(world: DeltaWorld) -> None:
+    """Nothing is created among files of somebody else."""
+    Path(world.path).mkdir()
+    (Path(world.path) / "notes.txt").write_text("mine")
+    refused(world, "NOT_A_TABLE")
+    assert [path.name for path in Path(world.path).iterdir()] == ["notes.txt"]
+
+
+def test_a_table_of_another_pipeline_is_refused_unless_adopted(world: DeltaWorld) -> None:
+    """A second pipeline would land everything again under its own positions; after a rename the positions are taken over."""
+    sink = world.sink()
+    sink.commit([sink.stage(world.batch(LANE, 0, 10, first=True))])
+    refused(world, "FOREIGN_PIPELINE", name="renamed")
+    refused(world, "FOREIGN_PIPELINE", name="renamed", adopt="a third")
+    home = world.home(name="renamed", adopt="numbers")
+    assert home.positions(home.open(), [LANE]) == {LANE: 10}
+    assert world.home(name="renamed").pipeline_id == home.pipeline_id
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_starters_that_meet_agree_on_one_pipeline(world: DeltaWorld, existing: bool) -> None:
+    """Many starters at a missing or an unmarked table: one creates or marks it, and all of them know the same id."""
+    if existing:
+        DeltaTable.create(world.path, with_system_columns(*NUMBERS))
+    ids: list[str] = []
+    threads = [threading.Thread(target=lambda: ids.append(world.home().pipeline_id)) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(ids) == len(threads)
+    assert set(ids) == {world.home().pipeline_id}
+
+
+def test_an_empty_last_entry_is_filled_and_its_records_are_read_again(world: DeltaWorld) -> None:
+    """A power cut emptied the last entry: the position is the one before it, the operator is told, and landing goes on."""
+    sink = world.sink()
+    sink.commit([sink.stage(world.batch(LANE, 0, 10, first=True))])
+    version = sink.commit([sink.stage(world.batch(LANE, 10, 20))]).version
+    entry = Path(world.path) / log_name(version)
+    entry.write_bytes(b"")
+
+    later = world.sink("run-2")
+    assert [event.code for event in world.ears.heard if isinstance(event, Notice)] == ["TAIL_EMPTY"]
+    assert entry.stat().st_size > 0
+    assert later.positions([LANE]) == {LANE: 10}
+    later.commit([later.stage(world.batch(LANE, 10, 20))])
+    assert world.landed() == [("events", 0, offset) for offset in range(20)]
+    assert DeltaTable(world.path).version() == version + 1
+
+
+@pytest.mark.parametrize("damage", ["cut", "zeros", "hollow", "first"])
+def test_a_damaged_log_is_refused_and_left_alone(world: DeltaWorld, damage: str) -> None:
+    """A cut or zeroed last entry, an empty one that was built upon, an empty first one: all stop the run and name the file."""
+    sink = world.sink()
+    sink.commit([sink.stage(world.batch(LANE, 0, 10, first=True))])
+    version = sink.commit([sink.stage(world.batch(LANE, 10, 20))]).version
+    entry = Path(world.path) / log_name(version - 1 if damage == "hollow" else version)
+    content = entry.read_bytes()
+    if damage == "first":
+        for number in range(1, version + 1):
+            (Path(world.path) / log_name(number)).unlink()
+        entry = Path(world.path) / log_name(0)
+    left = {"cut": content[: len(content) // 2], "zeros": b"\x00" * len(content), "hollow": b"", "first": b""}[damage]
+    entry.write_bytes(left)
+    error = refused(world, "LOG_CORRUPT")
+    assert isinstance(error, Broken)
+    assert entry.name in error.message
+    assert entry.read_bytes() == left
+
+
+def with_system_columns(*fields: pa.Field[Any]) -> pa.Schema:
+    """A schema that has what every table needs, and these."""
+    system = [pa.field("_rescued", pa.string()), pa.field("_topic", pa.string()), pa.field("_partition", pa.int32())]
+    system += [pa.field("_offset", pa.int64()), pa.field("_timestamp", pa.timestamp("us", "UTC"))]
+    return pa.schema([*fields, *system])
+
+
+def test_expiring_positions_are_refused(world: DeltaWorld) -> None:
+    """A table that forgets transaction versions forgets positions."""
+    DeltaTable.create(world.path, with_system_columns(*NUMBERS), configuration={"delta.setTransactionRetentionDuration": "interval 7 days"})
+    refused(world, "TXN_RETENTION_UNSAFE")
+
+
+def test_features_that_an_append_would_break_are_refused(world: DeltaWorld) -> None:
+    """CHECK constraints are not enforced on files written by hand; deletion vectors read wrongly."""
+    DeltaTable.create(world.path, with_system_columns(*NUMBERS))
+    DeltaTable(world.path).alter.add_constraint({"positive": "number >= 0"})
+    assert "CHECK" in refused(world, "PROTOCOL_UNSUPPORTED").message
+
+
+@pytest.mark.parametrize(("number", "text"), [(pa.int32(), pa.string()), (pa.int64(), None)], ids=["another type", "a missing column"])
+def test_a_table_of_another_schema_is_refused(world: DeltaWorld, number: pa.DataType, text: pa.DataType | None) -> None:
+    """The message names the column."""
+    fields: list[pa.Field[Any]] = [pa.field("number", number)] + ([] if text is None else [pa.field("text", text)])
+    DeltaTable.create(world.path, with_system_columns(*fields))
+    assert ("text" if text is None else "number") in refused(world, "SCHEMA_CONFLICT").message
+
+
+def test_a_table_without_system_columns_gets_them_only_when_it_may_evolve(world: DeltaWorld) -> None:
+    """Somebody else's table is not changed unless the settings say so."""
+    write_deltalake(world.path, pa.table({"number": [1], "text": ["a"]}))
+    refused(world, "SCHEMA_CONFLICT")
+    sink = world.sink(unknown_fields="evolve")
+    sink.commit([sink.stage(world.batch(LANE, 0, 3, first=True))])
+    assert DeltaTable(world.path).to_pyarrow_table().num_rows == 4
+
+
+@pytest.mark.parametrize("partition_by", [("missing",), ("ratio",)])
+def test_partition_columns_that_cannot_be_are_refused(world: DeltaWorld, partition_by: tuple[str, ...]) -> None:
+    """A partition column exists, and has a type whose text is exact."""
+    world.schema = pa.schema([*NUMBERS, pa.field("ratio", pa.float64())])
+    refused(world, "SCHEMA_CONFLICT", partition_by=partition_by)
+    assert not Path(world.path).exists()
+
+
+def test_a_restore_before_the_start_is_refused_until_accepted(world: DeltaWorld) -> None:
+    """Rows went back while the positions stayed; the operator may accept the version, knowingly."""
+    sink = world.sink()
+    sink.commit([sink.stage(world.batch(LANE, 0, 10, first=True))])
+    sink.commit([sink.stage(world.batch(LANE, 10, 20))])
+    handle = DeltaTable(world.path)
+    handle.restore(handle.version() - 1)
+    refused(world, "LINEAGE_BROKEN")
+    assert world.sink("run-2", accept_lineage_version=DeltaTable(world.path).version()).positions([LANE]) == {LANE: 20}
+
+
+def test_a_restore_to_before_the_mark_does_not_make_a_new_pipeline(world: DeltaWorld) -> None:
+    """A new id would know no position, and everything would land again."""
+    DeltaTable.create(world.path, with_system_columns(*NUMBERS))
+    sink = world.sink()
+    sink.commit([sink.stage(world.batch(LANE, 0, 10, first=True))])
+    DeltaTable(world.path).restore(0)
+    with pytest.raises(Misconfigured) as caught:
+        world.home()
+    assert caught.value.code == "LINEAGE_BROKEN"
+    assert world.sink(accept_lineage_version=99).positions([LANE]) == {LANE: 10}
+
+
+def test_a_path_that_cannot_be_written_is_refused(world: DeltaWorld) -> None:
+    """The place is tried by writing, before anything is read."""
+    Path(world.path).write_text("a file where a folder should be")
+    with pytest.raises(LandfastError) as caught:
+        world.home()
+    assert caught.value.code == "PREFLIGHT_FAILED"
