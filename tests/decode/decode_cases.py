@@ -59,6 +59,27 @@ def decode_all(columns: dict[str, str] | pa.Schema, values: Sequence[bytes | Non
     return JsonDecoder(schema, unknown_fields=unknown_fields).decode(chunk_of(values))
 
 
+def neighbour(columns: dict[str, str]) -> bytes:
+    """A good document of these columns."""
+    return json.dumps({field.name: fitting(field.type) for field in parse_columns(columns)}).encode()
+
+
+def fitting(kind: pa.DataType) -> Any:
+    if pa.types.is_struct(kind):
+        return {field.name: fitting(field.type) for field in kind}
+    if pa.types.is_list(kind):
+        return [fitting(kind.value_type)]
+    if pa.types.is_map(kind):
+        return {"k": fitting(kind.item_type)}
+    if pa.types.is_timestamp(kind):
+        return "2020-01-01T00:00:00" + ("Z" if kind.tz else "")
+    if kind == pa.date32():
+        return "2020-01-01"
+    if kind == pa.bool_():
+        return True
+    return "YWJj" if kind in {pa.string(), pa.binary()} else 0
+
+
 def verdicts(decoded: Decoded) -> list[Any]:
     """Per record: the row as plain values, or the reason."""
     result: list[Any] = [None] * len(decoded.chunk)

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pytest
 
 from landfast.decode.json import PIECE_BYTES_MAX, PIECE_RECORDS_MAX, JsonDecoder
+from landfast.decode.json_doubt import Doubts
+from landfast.decode.json_fast import FastReader
 from landfast.decode.json_rules import REASONS, JsonLimits
 from landfast.decode.schema import RESCUED, parse_columns
 from tests.decode.decode_cases import chunk_of, decode_all, verdicts
@@ -165,3 +167,16 @@ def test_a_bomb_harms_only_itself(bomb: bytes) -> None:
     decoded = decode_all(COLUMNS, [good(1), bomb, good(3)])
     assert [row["n"] for row in decoded.rows.to_pylist() if row["t"] is not None] == [1, 3]
     assert decoded.rows.num_rows + len(decoded.rejects) == 3
+
+
+@pytest.mark.parametrize(
+    "spoiled", [b'{"n":%d,"n":1}', b'{"n":%d.5}', b'{"n":%d,"s":', b'{"n":%d,"s":1}', b'{"n":%d,"z":1}', b'{"n":99999999999999999999%d}']
+)
+def test_a_few_bad_records_leave_their_neighbours_on_the_fast_path(spoiled: bytes) -> None:
+    """Of a thousand records, exactly the few bad ones are doubted: a bad record costs itself, not its piece."""
+    bad_places = set(range(50, 1_000, 100))
+    values = [spoiled % number if number in bad_places else good(number) for number in range(1_000)]
+    odd = Doubts(SCHEMA).odd(values) or set()
+    others = [place for place in range(len(values)) if place not in odd]
+    blamed = FastReader(SCHEMA, record_bytes_max=1 << 20).blamed([values[place] for place in others]) or []
+    assert odd | {others[index] for index in blamed} == bad_places

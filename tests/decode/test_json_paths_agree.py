@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from landfast.decode.json import SINGLY_RECORDS_MAX
 from landfast.decode.json_fast import FastReader, is_readable
 from landfast.decode.json_rules import JsonLimits, Refused
 from landfast.decode.json_slow import Reference
 from landfast.decode.schema import RESCUED, parse_columns
-from tests.decode.decode_cases import decode_all, plain_rows, verdicts
+from tests.decode.decode_cases import decode_all, neighbour, plain_rows, verdicts
 from tests.decode.document_strategies import TOKENS, columns, object_texts
 
 SCHEMAS_AND_DOCUMENTS = columns().flatmap(
@@ -23,6 +24,9 @@ SCHEMAS_AND_DOCUMENTS = columns().flatmap(
         st.lists(object_texts(list(parse_columns(chosen))) | st.sampled_from(TOKENS), min_size=1, max_size=8),
     )
 )
+
+# Few records are decoded one by one, some are read at once, and among many a few doubtful ones are looked for.
+PADDING = st.sampled_from([0, SINGLY_RECORDS_MAX, 10 * SINGLY_RECORDS_MAX])
 
 
 def reference_verdict(schema: pa.Schema, document: bytes, *, refuse_unknown: bool = False) -> Any:
@@ -41,11 +45,11 @@ def encoded(text: str) -> bytes:
 
 
 @settings(max_examples=300, deadline=None)
-@given(SCHEMAS_AND_DOCUMENTS)
-def test_a_chunk_gets_the_verdicts_of_the_reference(drawn: tuple[dict[str, str], list[str]]) -> None:
+@given(SCHEMAS_AND_DOCUMENTS, PADDING)
+def test_a_chunk_gets_the_verdicts_of_the_reference(drawn: tuple[dict[str, str], list[str]], padding: int) -> None:
     """Whatever the schema and the documents, decoding a chunk equals asking the reference about each record."""
     chosen, texts = drawn
-    documents = [encoded(text) for text in texts]
+    documents = [encoded(text) for text in texts] + [neighbour(chosen)] * padding
     schema = parse_columns(chosen)
     expected = [reference_verdict(schema, document) for document in documents]
     decoded = decode_all(chosen, documents)
@@ -77,14 +81,17 @@ def test_what_the_fast_path_accepts_the_reference_accepts_alike(drawn: tuple[dic
     st.lists(
         st.binary(max_size=12) | st.sampled_from([b"}", b"{", b'}\n{"v":', b'{"a":1', b'{"a":1}', b'"', b"\x00", b"\xff", b"}}"]),
         max_size=6,
-    )
+    ),
+    PADDING,
 )
-def test_hostile_bytes_never_swallow_a_neighbour(hostile: list[bytes]) -> None:
+def test_hostile_bytes_never_swallow_a_neighbour(hostile: list[bytes], padding: int) -> None:
     """Between and around any bytes, good records keep their own rows, in order."""
     values: list[bytes] = []
     for number, bad in enumerate(hostile):
         values += [b'{"a":%d}' % number, bad]
-    found = verdicts(decode_all({"a": "int64"}, values))
+    found = verdicts(decode_all({"a": "int64"}, [*values, *[b'{"a":7}'] * padding]))
+    assert found[len(values) :] == [{"a": 7}] * padding
+    found = found[: len(values)]
     assert found[::2] == [{"a": number} for number in range(len(hostile))]
     assert found[1::2] == [reference_verdict(parse_columns({"a": "int64"}), bad) for bad in hostile]
 
@@ -99,5 +106,6 @@ def test_a_record_cut_anywhere_gets_the_verdicts_of_its_parts(parts: list[bytes]
     text = b"".join(parts)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=3)))
     values = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    values += [b"{}"] * data.draw(PADDING)
     schema = parse_columns({"a": "int64"})
     assert verdicts(decode_all({"a": "int64"}, values)) == [reference_verdict(schema, value) for value in values]

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
-from landfast.decode.json import PIECE_RECORDS_MIN
+from landfast.decode.json import PIECE_RECORDS_MIN, SINGLY_RECORDS_MAX
 from landfast.decode.json_fast import FastReader, is_readable
 from landfast.decode.json_rules import REASONS, JsonLimits, Refused
 from landfast.decode.json_slow import Reference
 from landfast.decode.schema import parse_columns
-from tests.decode.decode_cases import Case, decode_all, load_corpus, verdicts
+from tests.decode.decode_cases import Case, decode_all, load_corpus, neighbour, verdicts
 
 CASES = load_corpus()
 FILES = sorted({case.name.split("/")[0] for case in CASES})
@@ -23,27 +21,6 @@ EVERY_FILE = pytest.mark.parametrize("cases", [[case for case in CASES if case.n
 
 def wanted(case: Case) -> Any:
     return case.reason if case.row is None else case.row
-
-
-def neighbour(columns: dict[str, str]) -> bytes:
-    """A good document of these columns."""
-    return json.dumps({field.name: fitting(field.type) for field in parse_columns(columns)}).encode()
-
-
-def fitting(kind: pa.DataType) -> Any:
-    if pa.types.is_struct(kind):
-        return {field.name: fitting(field.type) for field in kind}
-    if pa.types.is_list(kind):
-        return [fitting(kind.value_type)]
-    if pa.types.is_map(kind):
-        return {"k": fitting(kind.item_type)}
-    if pa.types.is_timestamp(kind):
-        return "2020-01-01T00:00:00" + ("Z" if kind.tz else "")
-    if kind == pa.date32():
-        return "2020-01-01"
-    if kind == pa.bool_():
-        return True
-    return "YWJj" if kind in {pa.string(), pa.binary()} else 0
 
 
 def test_the_corpus_is_rich() -> None:
@@ -97,7 +74,7 @@ def test_the_fast_path_accepts_most_of_what_is_good() -> None:
 
 
 @EVERY_FILE
-@pytest.mark.parametrize(("before", "after"), [(0, 1), (1, 0), (1, 1), (PIECE_RECORDS_MIN, 40)])
+@pytest.mark.parametrize(("before", "after"), [(0, 1), (1, 1), (0, SINGLY_RECORDS_MAX), (SINGLY_RECORDS_MAX, 0), (PIECE_RECORDS_MIN, 40)])
 def test_neighbours_change_no_verdict(cases: list[Case], before: int, after: int) -> None:
     """A record gets the same verdict wherever it stands among good ones, and they stay good."""
     for case in cases:

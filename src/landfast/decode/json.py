@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Literal, cast
@@ -11,6 +12,7 @@ from typing import Any, Literal, cast
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from landfast.decode.json_doubt import Doubts
 from landfast.decode.json_fast import FastReader, Piece, is_readable
 from landfast.decode.json_rules import REASONS, JsonLimits, Refused
 from landfast.decode.json_slow import Reference
@@ -23,8 +25,10 @@ Tombstones = Literal["skip", "dead"]
 
 PIECE_RECORDS_MAX = 16_384
 """Records read at once: larger pieces leave the processor's cache."""
-PIECE_RECORDS_MIN = 256
-"""A piece of this size that does not read is decoded one record at a time: below it, a call costs more than its records."""
+PIECE_RECORDS_MIN = 1_024
+"""In a piece of this size that does not read, the doubtful records are looked for."""
+SINGLY_RECORDS_MAX = 16
+"""So few records are decoded one by one: the fixed cost of a vectorised piece is that of about twenty records."""
 PIECE_BYTES_MAX = 8 * 1024 * 1024
 
 
@@ -86,6 +90,7 @@ class _Plan:
     output: pa.Schema
     rescues: bool
     fast: FastReader | None
+    doubts: Doubts
     reference: Reference
 
 
@@ -93,13 +98,8 @@ def _planned(schema: pa.Schema, unknown_fields: UnknownFields, limits: JsonLimit
     rescues = unknown_fields != "dead"
     output = schema.append(pa.field(RESCUED, pa.string())) if rescues else schema
     reference = Reference(schema, refuse_unknown=not rescues, limits=limits)
-    return _Plan(
-        schema,
-        output,
-        rescues,
-        FastReader(schema, record_bytes_max=limits.record_bytes) if is_readable(schema, limits.depth) else None,
-        reference,
-    )
+    fast = FastReader(schema, record_bytes_max=limits.record_bytes) if is_readable(schema, limits.depth) else None
+    return _Plan(schema, output, rescues, fast, Doubts(schema), reference)
 
 
 def _split(values: Sequence[bytes | None]) -> tuple[Sequence[bytes], Sequence[int], list[int]]:
@@ -127,20 +127,22 @@ class _Rows:
         return pa.concat_tables(self._tables) if self._tables else self._plan.output.empty_table()
 
     def take_all(self) -> None:
-        """Pieces as large as go well: one that does not read is tried smaller, and a few bad records cost only their surroundings."""
+        """Pieces as large as go well: one that does not read is tried smaller, then without its doubtful records, then one by one."""
         start, size, count = 0, PIECE_RECORDS_MAX, len(self._values)
         fast = self._plan.fast
         while start < count:
             end = self._end(start, min(start + size, count))
-            piece = None if fast is None else fast.read(self._values[start:end])
-            if piece is not None:
-                self._take_piece(piece, start, end)
-            elif fast is None or end - start <= PIECE_RECORDS_MIN:
+            if fast is None or end - start <= SINGLY_RECORDS_MAX:
                 self._take_singly(range(start, end))
-            else:
+            elif (piece := fast.read(self._values[start:end])) is not None:
+                self._take_piece(piece, range(start, end), [])
+                size = min(size * 2, PIECE_RECORDS_MAX)
+            elif end - start > PIECE_RECORDS_MIN:
                 size = max((end - start) // 4, PIECE_RECORDS_MIN)
                 continue
-            start, size = end, min(size * 2, PIECE_RECORDS_MAX)
+            else:
+                self._take_doubtful(fast, start, end)
+            start = end
 
     def _end(self, start: int, end: int) -> int:
         """At most `end`, less where the records are large; always beyond `start`."""
@@ -149,30 +151,53 @@ class _Rows:
             return end
         return max(start + bisect(list(accumulate(lengths)), PIECE_BYTES_MAX), start + 1)
 
-    def _take_piece(self, piece: Piece, start: int, end: int) -> None:
-        count = end - start
-        columns = [*piece.columns, pa.nulls(count, pa.string())] if self._plan.rescues else list(piece.columns)
-        if piece.suspects is None:
-            self._tables.append(pa.Table.from_arrays(columns, schema=self._plan.output))
-            self.kept.extend(self._indices[start:end])
+    def _take_doubtful(self, fast: FastReader, start: int, end: int) -> None:
+        """A small piece that did not read: without its odd records, then without those that the parser blames, else one by one."""
+        rows = list(range(start, end))
+        odd = self._plan.doubts.odd(self._values[start:end])
+        if odd and self._take_without(fast, rows, odd):
             return
-        good = pc.invert(piece.suspects)
-        table = pa.Table.from_arrays(columns, schema=self._plan.output).filter(good)
-        rows = [start + index for index in pc.indices_nonzero(good).to_pylist()]
-        suspects = [start + index for index in pc.indices_nonzero(piece.suspects).to_pylist()]
-        cleared, cleared_rows = self._judged(suspects)
+        if odd is not None:
+            others = [index for index in range(len(rows)) if index not in odd]
+            blamed = fast.blamed([self._values[start + index] for index in others])
+            if blamed and self._take_without(fast, rows, odd | {others[index] for index in blamed}):
+                return
+        self._take_singly(rows)
+
+    def _take_without(self, fast: FastReader, rows: Sequence[int], doubtful: AbstractSet[int]) -> bool:
+        """Whether the rows could be taken with only the doubtful ones (by place in `rows`) judged singly."""
+        others = [row for place, row in enumerate(rows) if place not in doubtful]
+        piece = fast.read([self._values[row] for row in others]) if others else None
+        if piece is not None:
+            self._take_piece(piece, others, [rows[place] for place in sorted(doubtful)])
+        return piece is not None
+
+    def _take_piece(self, piece: Piece, rows: Sequence[int], doubtful: list[int]) -> None:
+        """The rows of a piece; its suspects and `doubtful` only as far as the reference accepts them, each in its place."""
+        columns = [*piece.columns, pa.nulls(len(rows), pa.string())] if self._plan.rescues else list(piece.columns)
+        table = pa.Table.from_arrays(columns, schema=self._plan.output)
+        kept = rows
+        if piece.suspects is not None:
+            good = pc.invert(piece.suspects)
+            table = table.filter(good)
+            kept = [rows[index] for index in pc.indices_nonzero(good).to_pylist()]
+            doubtful = sorted([*doubtful, *(rows[index] for index in pc.indices_nonzero(piece.suspects).to_pylist())])
+        cleared, cleared_rows = self._judged(doubtful)
         if cleared_rows:
-            rows += cleared_rows
-            order = sorted(range(len(rows)), key=rows.__getitem__)
+            kept = [*kept, *cleared_rows]
+            order = sorted(range(len(kept)), key=kept.__getitem__)
             table = pa.concat_tables([table, cleared]).take(order)
-            rows = [rows[index] for index in order]
+            kept = sorted(kept)
         self._tables.append(table)
-        self.kept.extend(self._indices[row] for row in rows)
+        self._keep(kept)
+
+    def _keep(self, rows: Sequence[int]) -> None:
+        self.kept.extend(self._indices[rows.start : rows.stop] if isinstance(rows, range) else map(self._indices.__getitem__, rows))
 
     def _take_singly(self, rows: Sequence[int]) -> None:
         table, taken = self._judged(rows)
         self._tables.append(table)
-        self.kept.extend(self._indices[row] for row in taken)
+        self._keep(taken)
 
     def _judged(self, rows: Sequence[int]) -> tuple[pa.Table, list[int]]:
         """The reference's verdict on these records: a table of the accepted ones, and which they are."""

@@ -21,12 +21,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import accumulate
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
+from landfast.decode.json_doubt import doubts_max, failing_row
 from landfast.decode.json_rules import (
     DATE,
     EXACT_INTEGERS,
@@ -40,6 +42,8 @@ from landfast.decode.json_rules import (
 from landfast.decode.schema import DECIMAL_PRECISION_MAX
 
 _BETWEEN = b'}\n{"v":'
+_LEAD = len(b"}\n")
+_TRAIL = len(b'\n{"v":')
 _BLOCK_BYTES_MAX = 2**31 - 1
 _REFUSALS = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowCapacityError)
 
@@ -74,19 +78,37 @@ class FastReader:
         joined = _BETWEEN.join([b"", *values, b""])
         if len(joined) > _BLOCK_BYTES_MAX or not _is_text(joined):
             return None
-        text = pa.py_buffer(joined).slice(2, len(joined) - len(_BETWEEN) - 1)
-        source: Any = pa.BufferReader(text)
         try:
-            table = pj.read_json(
-                source,
-                read_options=pj.ReadOptions(use_threads=False, block_size=text.size + 1),
-                parse_options=self._options,
-            )
-            if table.num_rows != len(values):
-                return None
-            return self._checked(table.column("v"))
+            table = self._parsed(pa.py_buffer(joined).slice(_LEAD, len(joined) - _LEAD - _TRAIL))
+            return self._checked(table.column("v")) if table.num_rows == len(values) else None
         except _REFUSALS:
             return None
+
+    def blamed(self, values: Sequence[bytes]) -> list[int] | None:
+        """The records that Arrow's parser objects to, as far as its messages tell; None where they are too many."""
+        joined = _BETWEEN.join([b"", *values, b""])
+        starts = [0, *accumulate(len(value) + len(_BETWEEN) for value in values)]
+        buffer = pa.py_buffer(joined)
+        blamed: list[int] = []
+        first = 0
+        while first < len(values) and len(blamed) <= doubts_max(values):
+            at = starts[first] + _LEAD
+            try:
+                self._parsed(buffer.slice(at, len(joined) - at - _TRAIL))
+                return blamed
+            except _REFUSALS as error:
+                row = failing_row(error)
+                if row is None or first + row >= len(values):
+                    return blamed
+                blamed.append(first + row)
+                first += row + 1
+        return blamed if first >= len(values) else None
+
+    def _parsed(self, text: Any) -> pa.Table:
+        source: Any = pa.BufferReader(text)
+        # One block, so that a record is never cut at a newline inside it.
+        read_options = pj.ReadOptions(use_threads=False, block_size=text.size + 1)
+        return pj.read_json(source, read_options=read_options, parse_options=self._options)
 
     def _checked(self, wrapped: Any) -> Piece | None:
         if wrapped.num_chunks != 1:
