@@ -167,6 +167,14 @@ def test_a_table_without_system_columns_gets_them_only_when_it_may_evolve(world:
     assert DeltaTable(world.path).to_pyarrow_table().num_rows == 4
 
 
+def test_system_columns_cannot_be_data(world: DeltaWorld) -> None:
+    """Coordinates are the sink's own; a data column of the same name would be lost."""
+    world.schema = pa.schema([*NUMBERS, pa.field("_offset", pa.int64())])
+    refused(world, "SCHEMA_CONFLICT")
+    DeltaTable.create(world.path, with_system_columns(*NUMBERS))
+    refused(world, "SCHEMA_CONFLICT")
+
+
 @pytest.mark.parametrize("partition_by", [("missing",), ("ratio",)])
 def test_partition_columns_that_cannot_be_are_refused(world: DeltaWorld, partition_by: tuple[str, ...]) -> None:
     """A partition column exists, and has a type whose text is exact."""

@@ -65,7 +65,9 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(r"(timed? ?out|[Cc]onnection|dns error|error sending request|reset by peer|broken pipe|50[0234]\b|409 Conflict)", Fate.TRANSIENT),
     Rule(r"(Too many open files|os error 24|Forked process|os error 11|os error 4\b)", Fate.TRANSIENT),
-    Rule(r"(Not a Delta table|[Nn]o files in log segment|does not exist|[Ff]ile not found|[Nn]ot found|No such file|404)", Fate.MISSING),
+    Rule(
+        r"(Not a Delta table|[Nn]o files in log segment|does not exist|[Ff]ile not found|[Nn]ot ?[Ff]ound|No such file|404)", Fate.MISSING
+    ),
 )
 
 

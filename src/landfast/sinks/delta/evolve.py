@@ -21,7 +21,7 @@ from deltalake.schema import Schema
 from landfast.errors import Unavailable
 from landfast.events import Notice
 from landfast.sinks.delta.errors import Fate, fate_of, mapped
-from landfast.sinks.delta.rows import RESCUED
+from landfast.sinks.delta.rows import RESCUED, SYSTEM_COLUMNS
 from landfast.sinks.delta.suitability import name_problem
 from landfast.sinks.delta.table import HOOKS_OFF, Place, TableHome, commit_properties, shape_of
 
@@ -89,7 +89,7 @@ def unfolded(rows: pa.Table, records: Mapping[int, Mapping[str, Rescued]], schem
         kept: dict[str, Rescued] = {}
         for name, field in record.items():
             # A field whose column the decoder knew already was rescued for a reason of its own.
-            known = name in schema.names and name not in rows.column_names and name != RESCUED
+            known = name in schema.names and name not in rows.column_names and name not in SYSTEM_COLUMNS
             fits, value = fitted(field.value, schema.field(name).type) if known else (False, None)
             if fits:
                 columns.setdefault(name, [None] * rows.num_rows)[index] = value

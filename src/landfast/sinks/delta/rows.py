@@ -70,8 +70,8 @@ def aligned(decoded: Decoded, rows: pa.Table, schema: pa.Schema) -> pa.Table:
         Broken: a column of the rows is unknown to the table, so its values would be lost.
     """
     system = system_columns(decoded)
-    strange = [name for name in rows.column_names if name not in schema.names]
-    check(not strange, f"the rows have columns that the table does not know: {', '.join(strange)}", stream=decoded.chunk.stream)
+    strange = [name for name in rows.column_names if name not in schema.names or name in system]
+    check(not strange, f"the rows have columns that have no place in the table: {', '.join(strange)}", stream=decoded.chunk.stream)
     columns: list[Any] = []
     column: Any
     refusals: list[Refusal] = []

@@ -103,7 +103,7 @@ def _at_start() -> Iterator[None]:
 
 def full_schema(settings: DeltaSettings, data_schema: pa.Schema) -> pa.Schema:
     """The table's schema for these data columns."""
-    fields = [field for field in data_schema if field.name not in SYSTEM_SCHEMA.names]
+    fields = list(data_schema)
     if settings.unknown_fields != "dead" and RESCUED not in data_schema.names:
         fields.append(pa.field(RESCUED, pa.string()))
     return pa.schema([*fields, *SYSTEM_SCHEMA])

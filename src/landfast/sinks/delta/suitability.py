@@ -99,6 +99,9 @@ def missing_columns(shape: Shape, settings: DeltaSettings, data_schema: pa.Schem
 
 def _column_problems(shape: Shape, settings: DeltaSettings, data_schema: pa.Schema | None) -> Iterator[str]:
     schema = shape.schema
+    reserved = [] if data_schema is None else sorted({*data_schema.names} & {*SYSTEM_SCHEMA.names})
+    if reserved:
+        yield f"the columns {', '.join(reserved)} belong to the system"
     missing = missing_columns(shape, settings, data_schema)
     if missing.names and settings.unknown_fields != "evolve":
         yield f"the table lacks the columns {', '.join(missing.names)}"

@@ -1,0 +1,85 @@
+"""The order in which things become durable on a local disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+
+from landfast.errors import Broken
+from landfast.sinks.delta.files import Disk, log_name
+from tests.sinks.delta_world import DeltaWorld, stream
+
+LANE = stream(0)
+
+
+class DiskDiary(Disk):
+    """A disk that notes what was made durable, with the table's version at that moment, and may fail."""
+
+    def __init__(self) -> None:
+        self.notes: list[tuple[str, str, int]] = []
+        self.failing: str | None = None
+
+    def sync_file(self, path: Path) -> None:
+        """See `Disk`."""
+        self._note("file", path)
+        super().sync_file(path)
+
+    def sync_folder(self, path: Path) -> None:
+        """See `Disk`."""
+        self._note("folder", path)
+        super().sync_folder(path)
+
+    def _note(self, kind: str, path: Path) -> None:
+        table = next((folder for folder in (path, *path.parents) if (folder / "_delta_log").is_dir()), None)
+        version = len(list((table / "_delta_log").glob("*.json"))) - 1 if table else -1
+        self.notes.append((kind, path.name, version))
+        if self.failing and path.name.endswith(self.failing):
+            raise Broken("FSYNC_FAILED", "fsync failed with errno 5")
+
+
+@pytest.fixture
+def diary(world: DeltaWorld) -> DiskDiary:
+    """What this world's disk was asked for."""
+    world.disk = made = DiskDiary()
+    return made
+
+
+def test_rows_are_durable_before_the_commit_and_the_commit_before_the_receipt(world: DeltaWorld, diary: DiskDiary) -> None:
+    """Data file, its folder, then the commit, then the log entry, then the log's folder: each before the next."""
+    sink = world.sink()
+    diary.notes.clear()
+    receipt = sink.commit([sink.stage(world.batch(LANE, 0, 10, first=True))])
+    before, after = receipt.version - 1, receipt.version
+    data = next(Path(path).name for path in DeltaTable(world.path).file_uris())
+    assert diary.notes == [
+        ("file", data, before),
+        ("folder", "table", before),
+        ("file", Path(log_name(after)).name, after),
+        ("folder", "_delta_log", after),
+    ]
+
+
+def test_entries_of_others_are_made_durable_before_anything_is_built_on_them(world: DeltaWorld, diary: DiskDiary) -> None:
+    """A process that was killed between its commit and its fsync must not pull our commit down with it."""
+    ours = world.sink("ours")
+    world.disk = Disk()
+    theirs = world.sink("theirs")
+    landed = theirs.commit([theirs.stage(world.batch(LANE, 0, 10, first=True))])
+    diary.notes.clear()
+    ours.positions([LANE])
+    assert ("file", Path(log_name(landed.version)).name, landed.version) in diary.notes
+
+
+@pytest.mark.parametrize("failing", [".parquet", ".json"])
+def test_a_failed_fsync_stops_the_run(world: DeltaWorld, diary: DiskDiary, failing: str) -> None:
+    """A second fsync would succeed and mean nothing; the next run finds in the table what is true."""
+    sink = world.sink()
+    diary.failing = failing
+    with pytest.raises(Broken) as caught:
+        sink.commit([sink.stage(world.batch(LANE, 0, 10, first=True))])
+    assert caught.value.code == "FSYNC_FAILED"
+    diary.failing = None
+    later = world.sink("later")
+    assert later.positions([LANE]) == {LANE: None if failing == ".parquet" else 10}

@@ -1,0 +1,80 @@
+"""Every text that deltalake, a store or the system is known to use has a meaning, and none of them leaks."""
+
+from __future__ import annotations
+
+import pytest
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from landfast.codes import CODES
+from landfast.errors import Broken, Conflict, LandfastError, Unavailable
+from landfast.sinks.delta.errors import RULES, Fate, fate_of, mapped, translated
+from tests.sinks.delta_trouble import PanicException
+
+KNOWN: list[tuple[BaseException, Fate]] = [
+    (CommitFailedError("Failed to commit transaction: Concurrent transaction failed."), Fate.RACE_LOST),
+    (CommitFailedError("Failed to commit transaction: 15"), Fate.INTERFERENCE),
+    (CommitFailedError("Failed to commit transaction: Metadata changed since last commit."), Fate.INTERFERENCE),
+    (CommitFailedError("Failed to commit transaction: Protocol changed since last commit: required read/write 1/3"), Fate.INTERFERENCE),
+    (CommitFailedError("a concurrent transaction deleted data this operation read"), Fate.INTERFERENCE),
+    (DeltaError("Invalid table version: 7"), Fate.INTERFERENCE),
+    (DeltaError("Generic error: A Delta Lake table already exists at that location."), Fate.INTERFERENCE),
+    (DeltaError("Schema error: Cannot merge types long and string"), Fate.INTERFERENCE),
+    (CommitFailedError("Unsupported table features required: [RowTracking]"), Fate.UNSUPPORTED),
+    (CommitFailedError("The transaction includes Remove action with data change but Delta table is append-only"), Fate.UNSUPPORTED),
+    (DeltaError("Kernel error: Expected contiguous commit files, but found gap"), Fate.DAMAGED),
+    (DeltaError("Kernel error: Json error: Truncated record"), Fate.DAMAGED),
+    (DeltaError("Kernel error: Parquet error: Invalid Parquet file. Corrupt footer"), Fate.DAMAGED),
+    (
+        OSError("Generic LocalFileSystem error \x1b[31m↳\x1b[0m Unable to copy data to file: No space left on device (os error 28)"),
+        Fate.DISK,
+    ),
+    (OSError(28, "No space left on device"), Fate.DISK),
+    (OSError("The operation lacked the necessary privileges to complete for path x: 403 Forbidden"), Fate.AUTH),
+    (PermissionError(13, "Permission denied"), Fate.AUTH),
+    (OSError("Read-only file system (os error 30)"), Fate.AUTH),
+    (OSError("Generic S3 error: after 10 retries: 503 Service Unavailable"), Fate.THROTTLED),
+    (OSError("Generic S3 error: 429 Too Many Requests"), Fate.THROTTLED),
+    (OSError("Generic S3 error: error sending request: operation timed out"), Fate.TRANSIENT),
+    (OSError("tcp connect error: Connection refused (os error 111)"), Fate.TRANSIENT),
+    (OSError("dns error: failed to lookup address"), Fate.TRANSIENT),
+    (OSError("Generic S3 error: 500 Internal Server Error"), Fate.TRANSIENT),
+    (OSError("Too many open files (os error 24)"), Fate.TRANSIENT),
+    (PanicException("Forked process detected"), Fate.TRANSIENT),
+    (TableNotFoundError("no log files"), Fate.MISSING),
+    (FileNotFoundError("Object at location x not found"), Fate.MISSING),
+    (PanicException("called `Option::unwrap()` on a `None` value"), Fate.UNKNOWN),
+    (RuntimeError("nobody has seen this before"), Fate.UNKNOWN),
+]
+
+
+@pytest.mark.parametrize(("error", "fate"), KNOWN, ids=lambda value: str(value)[:50])
+def test_every_known_text_has_its_meaning(error: BaseException, fate: Fate) -> None:
+    """The text decides, since the classes do not; whatever comes out has an explained code and a next step."""
+    assert fate_of(error) is fate
+    ours = translated(error, "committing")
+    assert isinstance(ours, Broken if fate in (Fate.DAMAGED, Fate.UNSUPPORTED) else Unavailable)
+    assert ours.code in CODES
+    assert ours.next_step
+
+
+def test_every_rule_is_met_by_a_known_text() -> None:
+    """A rule that no known text reaches is a guess."""
+    met = {fate_of(error) for error, _ in KNOWN}
+    assert {rule.fate for rule in RULES} <= met
+
+
+def test_nothing_of_the_original_text_is_passed_on() -> None:
+    """It may hold a URL with credentials, or a preview of rows."""
+    secret = "https://bucket.example?X-Amz-Signature=s3cr3t and row {'card': 4111}"
+    ours = translated(OSError(f"403 Forbidden {secret}"), "committing")
+    assert not any(part in f"{ours} {ours.message}" for part in ("s3cr3t", "4111", "example"))
+
+
+def test_a_panic_is_mapped_and_an_interrupt_is_not() -> None:
+    """Rust panics are no Exceptions and still ours to map; a keyboard interrupt belongs to whoever pressed the key."""
+    with pytest.raises(LandfastError), mapped("committing"):
+        raise PanicException("index out of bounds")
+    with pytest.raises(KeyboardInterrupt), mapped("committing"):
+        raise KeyboardInterrupt
+    with pytest.raises(Conflict), mapped("committing"):
+        raise Conflict("PIPELINE_CONFLICT", "passed through")
