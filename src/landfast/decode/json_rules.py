@@ -100,7 +100,6 @@ DATE = rf"(?:{_YEAR}-{_DAY_OF_YEAR}|{_LEAP_YEAR}-02-29)"
 TIMESTAMP = rf"{DATE}T{_TIME}{_FRACTION}{_ZONE}"
 TIMESTAMP_NTZ = rf"{DATE}T{_TIME}{_FRACTION}"
 ZEROS_BEYOND_MICROSECONDS = r"(\.[0-9]{6})0+"
-DECIMAL = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 
 MICROSECONDS_FIRST = -62_135_596_800_000_000
 MICROSECONDS_LAST = 253_402_300_799_999_999
@@ -109,8 +108,9 @@ MICROSECONDS_LAST = 253_402_300_799_999_999
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _INTEGER = re.compile(r"-?[0-9]+")
 _INTEGER_DIGITS_MAX = 20
+_EXPONENT_DIGITS_MAX = 18
 _DATE = re.compile(DATE)
-_DECIMAL = re.compile(DECIMAL)
+_DECIMAL = re.compile(r"([+-]?)(?=\.?[0-9])([0-9]*)\.?([0-9]*)(?:[eE]([+-]?[0-9]+))?")
 _ZEROS = re.compile(ZEROS_BEYOND_MICROSECONDS)
 _CLOCK = {True: re.compile(TIMESTAMP), False: re.compile(TIMESTAMP_NTZ)}
 _CLOCK_WORDS = {True: "a time YYYY-MM-DDThh:mm:ss with a zone", False: "a time YYYY-MM-DDThh:mm:ss without a zone"}
@@ -195,22 +195,30 @@ def _decimal(path: str, kind: Any) -> Convert:
     def convert(value: Any) -> Decimal:
         if not isinstance(value, str):
             raise _wrong_type(path, f"{kind}", value)
-        if _DECIMAL.fullmatch(value) is None:
+        match = _DECIMAL.fullmatch(value)
+        if match is None:
             raise Refused("bad_decimal", f"Column {path!r} takes {kind}; the record has a string that is no decimal number.")
-        sign, digits, exponent = Decimal(value).as_tuple()
-        kept = len(digits)
-        while kept > 1 and digits[kept - 1] == 0:
-            kept -= 1
-        if digits[kept - 1] == 0:
+        # By hand: `decimal` raises for exponents beyond its own limits, and its context could round.
+        sign, whole, fraction, power = match.groups(default="")
+        digits = (whole + fraction).lstrip("0")
+        if not digits:
             return Decimal(0)
-        exponent = int(exponent) + len(digits) - kept
-        if kept + exponent > kind.precision - kind.scale:
+        kept = digits.rstrip("0")
+        exponent = _exponent(power) - len(fraction) + len(digits) - len(kept)
+        if len(kept) + exponent > kind.precision - kind.scale:
             raise Refused("out_of_range", f"Column {path!r} takes {kind}; the record has a number beyond its range.")
         if exponent < -kind.scale:
             raise Refused("bad_decimal", f"Column {path!r} takes {kind}; the record has a number with more decimals.")
-        return Decimal((sign, digits[:kept], exponent))
+        return Decimal(f"{sign}{kept}e{exponent}")
 
     return convert
+
+
+def _exponent(power: str) -> int:
+    """The exponent, held to what no record is long enough to balance."""
+    digits = power.lstrip("+-").lstrip("0")
+    size = int(digits or "0") if len(digits) <= _EXPONENT_DIGITS_MAX else 10**_EXPONENT_DIGITS_MAX
+    return -size if power.startswith("-") else size
 
 
 def _binary(path: str) -> Convert:
