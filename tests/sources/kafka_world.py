@@ -100,6 +100,9 @@ class Member:
             for member in (self, *others):
                 member.poll()
 
+    def has_begun(self) -> bool:
+        return bool(self.engine.owned) and bool(self.chunks)
+
     def offsets(self, partition: int = 0) -> list[int]:
         return [offset for chunk in self.chunks if chunk.stream.partition == partition for offset in chunk.offsets]
 

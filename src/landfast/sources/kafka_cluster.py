@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined] # the stubs forget to export it
+from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec  # type: ignore[attr-defined] # the stubs forget to export it
 
-from landfast.errors import Unavailable
+from landfast.errors import LandfastError, Unavailable
 from landfast.model import Position
 from landfast.sources.kafka_columns import Key
-from landfast.sources.kafka_errors import kafka_error, raised_at_start, verdict
+from landfast.sources.kafka_errors import Act, kafka_error, raised_at_start, verdict
 from landfast.sources.kafka_notices import Notices
 from landfast.sources.kafka_settings import KafkaSettings, admin_configuration
 
@@ -44,12 +44,17 @@ class Extents:
     high: Position
 
 
+Failed = Callable[[BaseException, str], LandfastError]
+"""Makes our error of the driver's, given what was being done."""
+
+
 class Topics:
     """An answer about topics that may still be on its way."""
 
-    def __init__(self, futures: Mapping[str, Future[Any]], known: Mapping[str, Topic] | None = None) -> None:
+    def __init__(self, futures: Mapping[str, Future[Any]], known: Mapping[str, Topic], failed: Failed) -> None:
         self._futures = futures
-        self._known = known or {}
+        self._known = known
+        self._failed = failed
 
     @property
     def done(self) -> bool:
@@ -67,13 +72,11 @@ class Topics:
             return self._known[topic]
         try:
             found = self._futures[topic].result(wait_seconds_max)
-        except TimeoutError as error:
-            raise Unavailable("SOURCE_DOWN", f"no answer about topic {topic} within {wait_seconds_max:g} s") from error
-        except KafkaException as error:
+        except (KafkaException, TimeoutError) as error:
             inside = kafka_error(error)
             if inside is not None and verdict(inside).code == "TOPIC_GONE":
                 return None
-            raise raised_at_start(error, f"asking about topic {topic}") from error
+            raise self._failed(error, f"asking about topic {topic}") from error
         return Topic(incarnation(found.topic_id), tuple(sorted(partition.id for partition in found.partitions)))
 
 
@@ -87,9 +90,10 @@ class KafkaCluster:
 
     def __init__(self, settings: KafkaSettings, notices: Notices) -> None:
         self._settings = settings
+        self._heard: KafkaError | None = None
         # Kept referenced as long as answers are awaited: a collected client never answers.
         try:
-            logged: Any = {"log_level": 4, "logger": notices.logger(), "error_cb": lambda _: None}
+            logged: Any = {"log_level": 4, "logger": notices.logger(), "error_cb": self._hear}
             self._admin = AdminClient({**admin_configuration(settings), **logged})
         except (KafkaException, ValueError) as error:
             raise raised_at_start(error, "making a client") from error
@@ -97,11 +101,11 @@ class KafkaCluster:
     def topics(self, names: Collection[str], wait_seconds_max: float | None = None) -> Topics:
         """Ask about topics; returns at once. Where ids are ignored, every topic is what it was, and nobody is asked."""
         if self._settings.topic_ids == "ignored":
-            return Topics({}, dict.fromkeys(names, Topic(NO_TOPIC_ID, ())))
+            return Topics({}, dict.fromkeys(names, Topic(NO_TOPIC_ID, ())), self._failed)
         if not names:
-            return Topics({})
+            return Topics({}, {}, self._failed)
         wait = self._settings.request_seconds_max if wait_seconds_max is None else wait_seconds_max
-        return Topics(self._admin.describe_topics(TopicCollection(sorted(names)), request_timeout=wait))
+        return Topics(self._admin.describe_topics(TopicCollection(sorted(names)), request_timeout=wait), {}, self._failed)
 
     def describe(self, names: Collection[str], wait_seconds_max: float | None = None) -> dict[str, Topic | None]:
         """The topics, None for those that do not exist.
@@ -156,6 +160,22 @@ class KafkaCluster:
         found = self._offsets(self._ask(keys, OffsetSpec.for_timestamp(milliseconds), committed=True))
         return {key: offset if offset >= 0 else None for key, offset in found.items()}
 
+    def cleanup_policy(self, topic: str) -> str:
+        """The topic's `cleanup.policy`; every policy at once where it may not be asked.
+
+        Raises:
+            Unavailable: there is no answer.
+        """
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        future = next(iter(self._admin.describe_configs([resource], request_timeout=self._settings.request_seconds_max).values()))
+        try:
+            return str(future.result(self._settings.request_seconds_max)["cleanup.policy"].value)
+        except (KafkaException, TimeoutError) as error:
+            inside = kafka_error(error)
+            if inside is not None and verdict(inside).code == "SOURCE_AUTH":
+                return "compact,delete"
+            raise self._failed(error, f"asking for the settings of topic {topic}") from error
+
     def _ask(self, keys: Collection[Key], spec: Any, *, committed: bool) -> dict[Key, Future[Any]]:
         if not keys:
             return {}
@@ -169,17 +189,29 @@ class KafkaCluster:
         for (topic, partition), future in asked.items():
             try:
                 found[topic, partition] = future.result(self._settings.request_seconds_max).offset
-            except TimeoutError as error:
-                raise Unavailable("SOURCE_DOWN", f"no answer about {topic}[{partition}] in time") from error
-            except KafkaException as error:
+            except (KafkaException, TimeoutError) as error:
                 inside = kafka_error(error)
                 if inside is not None and (verdict(inside).code == "TOPIC_GONE" or inside.code() in _NO_LEADER):
                     continue
-                raise raised_at_start(error, f"asking for the offsets of {topic}[{partition}]") from error
+                raise self._failed(error, f"asking for the offsets of {topic}[{partition}]") from error
         return found
 
     def _listed(self) -> Mapping[str, Any]:
         try:
             return self._admin.list_topics(timeout=self._settings.request_seconds_max).topics
         except KafkaException as error:
-            raise raised_at_start(error, "listing topics") from error
+            raise self._failed(error, "listing topics") from error
+
+    def _hear(self, error: KafkaError) -> None:
+        """Called in the client's own thread. A refused login is said here only: questions just find no answer."""
+        if verdict(error).code == "SOURCE_AUTH" or self._heard is None:
+            self._heard = error
+
+    def _failed(self, error: BaseException, doing: str) -> LandfastError:
+        inside = kafka_error(error)
+        heard, self._heard = self._heard, None
+        if heard is not None and (inside is None or verdict(inside).act is Act.RETRY):
+            return raised_at_start(KafkaException(heard), doing)
+        if isinstance(error, TimeoutError):
+            return Unavailable("SOURCE_DOWN", f"{doing}: no answer in time", next_step="Start the brokers, or correct `servers`.")
+        return raised_at_start(error, doing)

@@ -121,8 +121,12 @@ class Ownership:
         self._place_at = now + _PLACE_AGAIN_SECONDS
         gained = self._introduced()
         if gained:
-            for stream, assignment in self._membership.gained(gained).items():
-                self.readers[stream.topic, stream.partition].ask(assignment)
+            assignments = self._membership.gained(gained)
+            for stream in gained:
+                reader = self.readers[stream.topic, stream.partition] = Reader(stream)
+                self._unplaced.discard(reader.key)
+                if stream in assignments:
+                    reader.ask(assignments[stream])
         self._start([reader for reader in self.readers.values() if reader.state is State.ASKED])
 
     def _introduced(self) -> list[Stream]:
@@ -139,9 +143,7 @@ class Ownership:
                 self._notices.say("TOPIC_GONE", f"{name}[{partition}] is ours, and the broker knows no such topic", about=name)
                 continue
             stream = Stream(name, topic.incarnation, partition)
-            self._unplaced.discard((name, partition))
             self._end_orphan(stream)
-            self.readers[name, partition] = Reader(stream)
             gained.append(stream)
         return gained
 

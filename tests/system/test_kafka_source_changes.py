@@ -1,0 +1,139 @@
+"""What happens to the log under a reader: retention, truncation, topics deleted, created again, grown, made anew."""
+
+from __future__ import annotations
+
+import pytest
+
+from landfast.model import Stream
+from landfast.testing.kafka import RealKafka
+from landfast.testing.kafka_records import Record, add_partitions, create_topic, delete_records, delete_topic, produce
+from tests.sources.kafka_world import Engine, Member, member, settings, unique
+
+pytestmark = [pytest.mark.system, pytest.mark.parametrize("protocol", ["classic", "consumer"])]
+
+
+def at_end(servers: str, records: int, **changes: object) -> tuple[str, Member]:
+    """A topic with records in its one partition, and a reader that has read and confirmed them."""
+    topic = unique()
+    create_topic(servers, topic)
+    produce(servers, (Record(topic, b"%d" % number, 0) for number in range(records)))
+    reader = member(settings(servers, topic, **changes))
+    reader.until(lambda: set(reader.confirmed.values()) == {records})
+    return topic, reader
+
+
+def test_retention_that_passes_a_held_stream_halts_it_with_the_range(protocol: str, kafka: RealKafka) -> None:
+    """Records that go while nobody reads them are named exactly, and nothing behind them is read."""
+    topic, reader = at_end(kafka.servers, 10, protocol=protocol)
+    stream = reader.stream()
+    reader.hold = {stream}
+    reader.poll()
+    produce(kafka.servers, (Record(topic, b"new", 0) for _ in range(20)))
+    delete_records(kafka.servers, topic, 0, 25)
+    reader.hold = set()
+    reader.until(lambda: reader.halted)
+    assert reader.halted[stream].code == "DATA_EXPIRED"
+    assert "offsets 10 to 24" in reader.halted[stream].message
+    assert "begins at 25" in reader.halted[stream].message
+    assert reader.offsets() == list(range(10))
+    reader.source.close()
+
+
+def test_a_position_below_the_first_offset_names_the_range_and_the_others_go_on(protocol: str, kafka: RealKafka) -> None:
+    """At an assignment, an expired stream halts alone."""
+    topic = unique()
+    incarnation = create_topic(kafka.servers, topic, 2)
+    produce(kafka.servers, (Record(topic, b"x", number % 2) for number in range(40)))
+    delete_records(kafka.servers, topic, 0, 15)
+    streams = [Stream(topic, incarnation, partition) for partition in (0, 1)]
+    reader = member(settings(kafka.servers, topic, protocol=protocol), Engine({streams[0]: 7, streams[1]: 5}))
+    reader.until(lambda: reader.halted and reader.end(1) == 20)
+    assert reader.halted[streams[0]].code == "DATA_EXPIRED"
+    assert "offsets 7 to 14" in reader.halted[streams[0]].message
+    assert reader.offsets(0) == []
+    assert reader.offsets(1) == list(range(5, 20))
+    reader.source.close()
+
+
+def test_a_position_above_the_end_is_a_truncated_log(protocol: str, kafka: RealKafka) -> None:
+    """Offsets that were given to other records are never read as new: the stream halts before the first record."""
+    topic = unique()
+    incarnation = create_topic(kafka.servers, topic)
+    produce(kafka.servers, (Record(topic, b"x", 0) for _ in range(10)))
+    stream = Stream(topic, incarnation, 0)
+    reader = member(settings(kafka.servers, topic, protocol=protocol), Engine({stream: 11}))
+    reader.until(lambda: reader.halted)
+    assert reader.halted[stream].code == "LOG_TRUNCATED"
+    assert "ends at 10" in reader.halted[stream].message
+    produce(kafka.servers, (Record(topic, b"x", 0) for _ in range(10)))
+    reader.poll()
+    assert reader.chunks == []
+    reader.source.close()
+
+
+def test_nothing_of_a_topic_created_again_is_confirmed(protocol: str, kafka: RealKafka) -> None:
+    """A new topic of the same name, longer than the position, would be read on silently: it halts the stream, unconfirmed."""
+    topic, reader = at_end(kafka.servers, 50, protocol=protocol)
+    old = reader.stream()
+    delete_topic(kafka.servers, topic)
+    incarnation = create_topic(kafka.servers, topic)
+    produce(kafka.servers, (Record(topic, b"other", 0) for _ in range(500)))
+    reader.until(lambda: old in reader.halted)
+    assert reader.halted[old].code in {"TOPIC_REPLACED", "TOPIC_GONE"}
+    assert reader.confirmed[old] == 50
+    new = Stream(topic, incarnation, 0)
+    reader.until(lambda: reader.confirmed.get(new) == 500 or new not in reader.engine.owned)
+    assert all(position <= 500 for position in reader.confirmed.values())
+    reader.source.close()
+
+
+def test_records_read_from_a_new_topic_under_the_old_name_stay_unconfirmed(protocol: str, kafka: RealKafka) -> None:
+    """The same with a reader that stands still while the topic is replaced, so that the driver itself notices nothing."""
+    topic, reader = at_end(kafka.servers, 50, protocol=protocol, options={"topic.metadata.refresh.interval.ms": "300000"})
+    old = reader.stream()
+    delete_topic(kafka.servers, topic)
+    create_topic(kafka.servers, topic)
+    produce(kafka.servers, (Record(topic, b"other", 0) for _ in range(500)))
+    reader.until(lambda: old in reader.halted)
+    assert reader.halted[old].code in {"TOPIC_REPLACED", "TOPIC_GONE"}
+    assert reader.confirmed[old] == 50
+    reader.source.close()
+
+
+def test_a_deleted_topic_halts_its_streams(protocol: str, kafka: RealKafka) -> None:
+    """The group takes the partitions of a deleted topic away without a word; the streams halt all the same, with a code."""
+    topic, reader = at_end(kafka.servers, 10, protocol=protocol)
+    stream = reader.stream()
+    delete_topic(kafka.servers, topic)
+    reader.until(lambda: reader.halted)
+    assert reader.halted[stream].code == "TOPIC_GONE"
+    assert reader.source.bounds([stream]) == {}
+    reader.source.close()
+
+
+def test_partitions_that_are_added_are_read_from_their_first_record(protocol: str, kafka: RealKafka) -> None:
+    """New partitions arrive by themselves and nothing in them is skipped; the old ones go on."""
+    topic, reader = at_end(kafka.servers, 10, protocol=protocol)
+    add_partitions(kafka.servers, topic, 3)
+    produce(kafka.servers, (Record(topic, b"new", number % 3) for number in range(30)))
+    reader.until(lambda: len(reader.engine.owned) == 3 and reader.end(0) == 20 and reader.end(1) == 10 and reader.end(2) == 10)
+    assert reader.offsets(0) == list(range(20))
+    assert reader.offsets(1) == reader.offsets(2) == list(range(10))
+    assert reader.tiles()
+    reader.source.close()
+
+
+def test_topics_that_come_to_match_the_pattern_are_read(protocol: str, kafka: RealKafka) -> None:
+    """A pattern is searched for in topic names, also in those that are made later; internal topics never match."""
+    prefix = unique("pattern")
+    create_topic(kafka.servers, f"{prefix}.one")
+    create_topic(kafka.servers, f"other.{prefix}.no")
+    produce(kafka.servers, [Record(f"{prefix}.one", b"1", 0)])
+    reader = member(settings(kafka.servers, protocol=protocol, topic_pattern=rf"^{prefix}\..*"))
+    reader.until(lambda: reader.offsets() == [0])
+    create_topic(kafka.servers, f"{prefix}.two")
+    produce(kafka.servers, [Record(f"{prefix}.two", b"2", 0)])
+    reader.until(lambda: {chunk.stream.topic for chunk in reader.chunks} == {f"{prefix}.one", f"{prefix}.two"})
+    assert {stream.topic for stream in reader.source.bounds()} == {f"{prefix}.one", f"{prefix}.two"}
+    assert reader.tiles()
+    reader.source.close()
