@@ -122,10 +122,12 @@ class Pipeline:
             worker.kill()
 
 
-def pipeline(folder: Path, servers: str, topic: str, extra: str = "", *, name: str = "field", source: str = "", sink: str = "") -> Pipeline:
+def pipeline(
+    folder: Path, servers: str, topic: str, extra: str = "", *, name: str = "field", source: str = "", sink: str = "", file_name: str = ""
+) -> Pipeline:
     """Write the settings of a pipeline over one topic."""
     columns = "\n".join(f'{column} = "{kind}"' for column, kind in COLUMNS.items())
-    file = folder / f"{name}.toml"
+    file = folder / f"{file_name or name}.toml"
     file.write_text(
         f'name = "{name}"\n[source]\nkind = "kafka"\nservers = "{servers}"\ntopics = ["{topic}"]\n{source}\n'
         f'[decode]\nformat = "json"\n[decode.columns]\n{columns}\n[sink]\nkind = "delta"\npath = "lake/{topic}"\n{sink}\n{extra}\n'

@@ -147,9 +147,9 @@ def test_two_pipelines_over_one_table(kafka: RealKafka, tmp_path: Path) -> None:
 def test_a_second_copy_of_a_pipeline_in_another_group(kafka: RealKafka, tmp_path: Path) -> None:
     """The same pipeline started twice with different groups reads everything twice and lands it once."""
     load, line = loaded(kafka, tmp_path, "copied", 2)
-    copy = pipeline(tmp_path / "lake" / "..", kafka.servers, "copied", BATCH, source='group = "another"')
+    copy = pipeline(tmp_path, kafka.servers, "copied", BATCH, source='group = "another"', file_name="copy")
     load.produce(50_000)
-    with line.worker("--until-end") as one, Pipeline(copy.file, line.table).worker("--until-end") as two:
+    with line.worker("--until-end") as one, copy.worker("--until-end") as two:
         assert {one.end(), two.end()} <= {0, 3}, one.output[-2000:] + two.output[-2000:]
     line.land()
     accountant.settle(load.truth, line.table)

@@ -1,0 +1,196 @@
+"""What happens to a log and a disk in the field, on real parts: each fault with its code, and nothing lost or doubled around it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from landfast.testing.kafka import RealKafka
+from landfast.testing.kafka_records import Record, Truth, create_topic, delete_records, delete_topic, produce, produce_transactions
+from tests.system import accountant
+from tests.system.field import Load, Pipeline, bad_line, line, pipeline, rows, until
+
+pytestmark = pytest.mark.system
+
+BATCH = "[batch]\nrows = 5000\nseconds = 0.5\n"
+HALTED = 3
+
+
+def test_aborted_transactions_never_land(kafka: RealKafka, tmp_path: Path) -> None:
+    """Committed transactions land once, aborted ones never, and a bounded run ends behind the markers at the tail."""
+    create_topic(kafka.servers, "transacted", 2)
+    made = pipeline(tmp_path, kafka.servers, "transacted", BATCH)
+    truth = Truth()
+    transactions = [
+        (
+            number % 3 != 0,
+            [Record("transacted", line("transacted", lane, number * 100 + n), partition=lane) for lane in (0, 1) for n in range(50)],
+        )
+        for number in range(30)
+    ]
+    produce_transactions(kafka.servers, [*transactions, (False, transactions[0][1])], truth=truth)
+    truth.write(tmp_path / "truth.jsonl")
+    made.land()
+    found = accountant.settle(tmp_path / "truth.jsonl", made.table)
+    assert found.rows == 20 * 100
+    made.verified("--source")
+
+
+def test_a_compacted_topic_lands_what_survives(kafka: RealKafka, tmp_path: Path) -> None:
+    """Offsets that compaction took are gaps, not losses; tombstones are skipped, with that reason, in the equation."""
+    config = {"cleanup.policy": "compact", "segment.bytes": "1048576", "min.cleanable.dirty.ratio": "0.01", "max.compaction.lag.ms": "100"}
+    create_topic(kafka.servers, "compacted", 1, config)
+    made = pipeline(tmp_path, kafka.servers, "compacted", BATCH)
+    records = [Record("compacted", line("compacted", 0, number), 0, key=b"%d" % (number % 50)) for number in range(30_000)]
+    produce(kafka.servers, [*records, *(Record("compacted", None, 0, key=b"%d" % number, fate="skip") for number in range(10))])
+    survivors = compacted(kafka.servers, below=20_000)
+    survivors.write(tmp_path / "truth.jsonl")
+    made.land()
+    accountant.settle(tmp_path / "truth.jsonl", made.table)
+    told = made.landfast("run", "--until-end")
+    assert told.returncode == 0
+    made.verified()
+
+
+def compacted(servers: str, below: int) -> Truth:
+    """Wait until compaction has taken most of the topic, and say what is left of it."""
+    found: list[Truth] = []
+
+    def thinned() -> bool:
+        # A new segment lets the cleaner work on the ones before it.
+        produce(servers, [Record("compacted", line("compacted", 0, 0), 0, key=b"0") for _ in range(3000)])
+        found[:] = [survivors_of(servers)]
+        return len(found[0].records) < below
+
+    until(thinned)
+    return found[0]
+
+
+def survivors_of(servers: str) -> Truth:
+    """Every record of the topic, read by a plain consumer."""
+    import hashlib
+
+    from confluent_kafka import Consumer, TopicPartition
+
+    from landfast.testing.kafka_records import Acknowledged
+
+    client = Consumer({"bootstrap.servers": servers, "group.id": "survivors", "enable.partition.eof": True, "log_level": 0})
+    client.assign([TopicPartition("compacted", 0, 0)])
+    truth = Truth()
+    while True:
+        for message in client.consume(10_000, 1.0):
+            if message.error() is not None:
+                client.close()
+                return truth
+            value = message.value()
+            sha = None if value is None else hashlib.sha256(value).hexdigest()
+            truth.add([Acknowledged("compacted", 0, message.offset() or 0, sha, "skip" if value is None else "row")])
+
+
+def test_records_that_retention_took_halt_their_lane_with_the_range(kafka: RealKafka, tmp_path: Path) -> None:
+    """The lane names exactly what is gone and halts; the other lane lands to its end."""
+    create_topic(kafka.servers, "expired", 2)
+    load, made = Load(kafka.servers, "expired", 2, tmp_path / "truth.jsonl"), pipeline(tmp_path, kafka.servers, "expired", BATCH)
+    load.produce(2000)
+    made.land()
+    load.produce(2000)
+    delete_records(kafka.servers, "expired", 0, 1500)
+    halted = made.landfast("run", "--until-end")
+    assert halted.returncode == HALTED, halted.stdout + halted.stderr
+    told = halted.stdout + halted.stderr
+    assert "DATA_EXPIRED" in told
+    assert "1000" in told
+    assert "1500" in told
+    assert rows(made.table) == 990 + 1980
+
+
+def test_a_topic_created_again_halts_until_the_operator_decides(kafka: RealKafka, tmp_path: Path) -> None:
+    """Nothing of the new topic lands under the old one's position, though its offsets reach further."""
+    create_topic(kafka.servers, "replaced", 1)
+    load, made = Load(kafka.servers, "replaced", 1, tmp_path / "truth.jsonl"), pipeline(tmp_path, kafka.servers, "replaced", BATCH)
+    load.produce(1000)
+    made.land()
+    delete_topic(kafka.servers, "replaced")
+    create_topic(kafka.servers, "replaced", 1)
+    other = Load(kafka.servers, "replaced", 1, tmp_path / "other.jsonl")
+    other.produce(5000)
+    halted = made.landfast("run", "--until-end")
+    assert halted.returncode == HALTED, halted.stdout + halted.stderr
+    assert "TOPIC_REPLACED" in halted.stdout + halted.stderr
+    accountant.settle(load.truth, made.table)
+
+
+def test_a_topic_created_again_while_a_worker_runs(kafka: RealKafka, tmp_path: Path) -> None:
+    """A worker that reads on from the new topic by name lands nothing of it."""
+    create_topic(kafka.servers, "swapped", 1)
+    load, made = Load(kafka.servers, "swapped", 1, tmp_path / "truth.jsonl"), pipeline(tmp_path, kafka.servers, "swapped", BATCH)
+    load.produce(1000)
+    with made.worker() as worker:
+        until(lambda: rows(made.table) == 990, [worker])
+        delete_topic(kafka.servers, "swapped")
+        create_topic(kafka.servers, "swapped", 1)
+        Load(kafka.servers, "swapped", 1, tmp_path / "other.jsonl").produce(5000)
+        until(lambda: worker.process.poll() is not None)
+        assert worker.end() == HALTED, worker.output[-3000:]
+        assert "TOPIC_REPLACED" in worker.output or "TOPIC_GONE" in worker.output
+    accountant.settle(load.truth, made.table)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own with a few megabytes. Mounting one takes root."""
+    if os.geteuid() != 0:
+        pytest.skip("a small file system is mounted for this test, which takes root")
+    place = tmp_path / "lake"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(place)], check=True)
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_disk_loses_nothing_and_goes_on_when_there_is_room(kafka: RealKafka, tmp_path: Path, small_disk: Path) -> None:
+    """While the disk is full the run waits and says so; when there is room again it goes on by itself."""
+    create_topic(kafka.servers, "filled", 2)
+    load, made = Load(kafka.servers, "filled", 2, tmp_path / "truth.jsonl"), pipeline(tmp_path, kafka.servers, "filled", BATCH)
+    load.produce(2000)
+    made.land()
+    ballast = small_disk / "ballast"
+    fill(ballast)
+    load.produce(20_000)
+    with made.worker() as worker:
+        until(lambda: "DISK_FULL" in worker.output, [worker])
+        before = rows(made.table)
+        ballast.unlink()
+        until(lambda: rows(made.table) > before, [worker])
+        until(lambda: rows(made.table) == 22_000 - 220, [worker])
+        worker.signal(signal.SIGTERM)
+        assert worker.end() == 0, worker.output[-3000:]
+    accountant.settle(load.truth, made.table)
+    made.verified("--source")
+
+
+def fill(ballast: Path) -> None:
+    """Write until nothing more fits."""
+    with ballast.open("wb", buffering=0) as out:
+        block = 65536
+        while block:
+            try:
+                out.write(bytes(block))
+            except OSError:
+                block //= 2
+
+
+def test_a_poisoned_topic_halts_before_it_is_drained_into_the_letters(kafka: RealKafka, tmp_path: Path) -> None:
+    """When everything is bad the breaker halts the lane, names the reasons, and buries nothing of the batch."""
+    create_topic(kafka.servers, "poisoned", 1)
+    made: Pipeline = pipeline(tmp_path, kafka.servers, "poisoned", BATCH)
+    produce(kafka.servers, [Record("poisoned", bad_line(number), 0) for number in range(3000)])
+    halted = made.landfast("run", "--until-end")
+    assert halted.returncode == HALTED, halted.stdout + halted.stderr
+    assert "DLQ_RATE" in halted.stdout + halted.stderr
+    assert rows(made.table) == 0
