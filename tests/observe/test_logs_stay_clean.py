@@ -170,3 +170,23 @@ def test_a_very_long_text_is_cut() -> None:
     notice = partial(events.Notice, "", "DISK_FULL")
     (text,) = written(notice("x" * 1_000_000))
     assert len(text) < 5_000
+
+
+def test_a_text_of_any_length_is_redacted_whole_and_in_linear_time() -> None:
+    """Long results pass through uncut, and a text made to slow the patterns down does not: a megabyte takes no minutes."""
+    redact = Redactor([CANARY])
+    for hostile in ("x" * 300_000, "password" * 40_000, "a://" * 75_000, "token='" * 40_000, "secret " * 40_000):
+        assert CANARY not in redact(hostile + CANARY)
+    assert redact("y z " * 100_000) == "y z " * 100_000
+
+
+def test_a_value_that_becomes_json_is_cleaned_before() -> None:
+    """Masking keeps JSON well formed: the texts inside are masked, names like secrets hide their texts, numbers stay."""
+    value = {"password": "hunter2", "token": None, "rows": [1, 2.5, f"with {CANARY}"], "ok": True}
+    assert Redactor([CANARY]).clean(value) == {"password": MASK, "token": None, "rows": [1, 2.5, f"with {MASK}"], "ok": True}
+
+
+def test_our_own_code_is_not_taken_for_a_secret() -> None:
+    """The code CONFIG_SECRET and its message stay readable."""
+    message = "CONFIG_SECRET: the variable NAME is not set"
+    assert Redactor()(message) == message

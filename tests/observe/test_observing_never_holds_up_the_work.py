@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import threading
-import time
-from collections.abc import Callable
 
 import pytest
 from rich.console import Console
@@ -19,6 +17,7 @@ from landfast.observe.observation import Observation, ObserveSettings
 from landfast.observe.progress import Lines, Mark, Progress, Rates, Terminal, figures, mark, panel
 from landfast.observe.state import State
 from landfast.testing.clock import ManualClock
+from landfast.testing.wait import wait_until
 
 STREAM = Stream("sensors", "id", 0)
 READ = events.RecordsRead("sensors", STREAM, 10, 100, 10)
@@ -27,12 +26,7 @@ SPAN = Span(STREAM, 0, 10, 10, 9, 1, {}, "d")
 LANDED = events.BatchLanded("sensors", Receipt((SPAN,), 9, 1, 100, 1, 1, already=False, seconds=0.01), 1)
 
 
-def wait_until(condition: Callable[[], bool], seconds_max: float = 20.0) -> None:
-    """Wait for a condition, at most so long."""
-    end = time.monotonic() + seconds_max
-    while not condition():
-        assert time.monotonic() < end, "it never happened"
-        threading.Event().wait(0.005)
+SECONDS_MAX = 20.0
 
 
 class Stuck:
@@ -84,7 +78,7 @@ def test_a_hanging_observer_blocks_nobody_and_what_it_missed_is_counted() -> Non
     queued.notice(HALTED)
     assert queued.dropped == 95
     stuck.let_go.set()
-    wait_until(lambda: any(isinstance(event, events.Notice) for event in stuck.heard))
+    wait_until(lambda: any(isinstance(event, events.Notice) for event in stuck.heard), SECONDS_MAX)
     queued.close()
     assert HALTED in stuck.heard
     told = [event for event in stuck.heard if isinstance(event, events.Notice)]
@@ -174,7 +168,7 @@ def test_without_a_terminal_progress_is_lines() -> None:
     """Pipes and files get structured lines instead of bars."""
     log = Logged()
     progress = Progress(progressed, Lines(log), ManualClock(), every_seconds=0.001)
-    wait_until(lambda: len(log.lines) > 0)
+    wait_until(lambda: len(log.lines) > 0, SECONDS_MAX)
     progress.close()
     assert log.lines[0]["landed"] == 10
     assert log.lines[0]["status"] == "halted"
@@ -184,7 +178,7 @@ def test_bars_are_put_away_at_the_end() -> None:
     """Closing leaves the terminal usable."""
     console = Console(file=io.StringIO(), force_terminal=True, width=120)
     progress = Progress(progressed, Terminal(console), ManualClock(), every_seconds=0.001)
-    wait_until(lambda: "sensors" in console.file.getvalue())  # type: ignore[attr-defined]
+    wait_until(lambda: "sensors" in console.file.getvalue(), SECONDS_MAX)  # type: ignore[attr-defined]
     progress.close(seconds_max=20)
     assert console.file.getvalue().endswith("\x1b[?25h") or "\x1b[?25h" in console.file.getvalue()  # type: ignore[attr-defined]
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from landfast.audit import Finding, Range, Unchecked, Verdict
     from landfast.config import RouteSettings, Settings
 
+_CODE = "VERIFY_FAILED"
 WithSource = Annotated[bool, typer.Option("--source", help="Also read the log again and compare counts and bytes.")]
 
 
@@ -54,6 +55,7 @@ def as_object(verdict: Verdict) -> dict[str, Any]:
     counts = ("version", "rows", "foreign_rows", "letters", "pending", "files", "nbytes", "checked_spans")
     return {
         "proved": verdict.proved,
+        "code": None if verdict.proved else _CODE,
         **{name: getattr(verdict, name) for name in counts},
         **equations.to_json({one.stream: one.totals for one in verdict.accounts}),
         "ranges": [
@@ -94,7 +96,7 @@ def as_lines(route: str, verdict: Verdict) -> list[str]:
 
 def _outcome(verdict: Verdict) -> str:
     if not verdict.proved:
-        return f"NOT PROVED: {len(verdict.findings):,} findings. Stop writers and keep the table as it is: landfast explain VERIFY_FAILED"
+        return f"NOT PROVED: {len(verdict.findings):,} findings. Stop writers and keep the table as it is: landfast explain {_CODE}"
     partly = ", as far as the log still goes" if verdict.unchecked else ""
     return f"PROVED: every offset that was read is in exactly one place, once{partly}"
 

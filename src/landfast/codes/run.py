@@ -29,11 +29,6 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "The run stopped before the commit concerned; what had landed before stays as it is.",
             "Run `landfast verify`, keep the table as it is, and report the message.",
         ),
-        "RETRIES_OVER": Code(
-            "An act failed more often, or for longer, than the retry settings allow.",
-            NOTHING_LOST,
-            "Remove the cause in the message, then start again.",
-        ),
         "SHUTDOWN_CLEAN": Code(
             "The run was asked to stop and landed all it had read.",
             "Nothing will be read twice.",

@@ -19,11 +19,6 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             NOTHING_LOST,
             "Nothing if it clears. If it stays, check the broker, the network and the `servers` setting.",
         ),
-        "CLUSTER_MISMATCH": Code(
-            "The cluster is not the one this table was filled from, or it was restored from an older copy.",
-            NOTHING_DONE,
-            "Check `servers`. If the cluster was replaced on purpose, land it in a new table.",
-        ),
         "DATA_EXPIRED": Code(
             "Retention removed records before they were read: the position lies below the log's first offset.",
             "What landed is untouched. The range in the message is gone from the log; other lanes go on.",

@@ -26,8 +26,9 @@ TEXT_LENGTH_MAX = 4_000
 """Characters of one field; what is longer is cut, and says so."""
 
 _SECRET_NAME = re.compile(r"(?i)password|passwd|passphrase|secret|token|api[_.\-]?key|access[_.\-]?key|credentials?")
+# Not after CONFIG_, which would take the words behind our own code for a secret. Every repetition is bounded or cannot backtrack far.
 _NAMED_SECRET = re.compile(
-    r"""(?ix) ( (?: password | passwd | passphrase | secret | token | api[_.\-]?key | access[_.\-]?key | credentials? )
+    r"""(?ix) (?<! CONFIG_ ) ( (?: password | passwd | passphrase | secret | token | api[_.\-]?key | access[_.\-]?key | credentials? )
         [\w.\-]{0,40} ["']? \s{0,4} [=:] \s{0,4} ) ( "[^"]*" | '[^']*' | [^\s,;&"'}]+ )"""
 )
 _URL_SECRET = re.compile(r"(?i)([a-z][a-z0-9+.\-]{0,20}://[^\s:/@]*):[^\s/@]+@")
@@ -43,13 +44,16 @@ class Redactor:
         self._known = re.compile("|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))) if forms else None
 
     def __call__(self, text: str) -> str:
-        """The text with every secret masked, cut to a length that costs nothing to search."""
+        """The text with every secret masked. Takes time in proportion to its length."""
         if self._known is not None:
             text = self._known.sub(MASK, text)
-        text = text[: 2 * TEXT_LENGTH_MAX]  # bounds what the patterns cost; twice, so that no half of a secret stays after the final cut
         text = _URL_SECRET.sub(rf"\1:{MASK}@", text)
         text = _BEARER_SECRET.sub(rf"\1 {MASK}", text)
         return _NAMED_SECRET.sub(rf"\1{MASK}", text)
+
+    def clean(self, value: object) -> object:
+        """The same for every text inside a value that is to become JSON: masking rendered JSON could break it."""
+        return _clean(value, self)
 
     def __repr__(self) -> str:
         return "Redactor(***)"
@@ -87,6 +91,8 @@ def line(event: events.Event) -> Line:
         fields |= _flat(item.name, getattr(event, item.name))
     if not fields["flow"]:
         del fields["flow"]
+    if isinstance(event, events.OutcomeResolved) and event.landed:
+        fields["code"] = "COMMIT_WAS_OURS"
     code = str(fields.get("code"))
     if code in CODES and "next_step" not in fields and _level(event) in {"warning", "error"}:
         fields["next_step"] = CODES[code].next_step
@@ -164,7 +170,7 @@ def processors(*, as_json: bool, redact: Redactor, clock: Clock) -> Sequence[Pro
         return {"at": at, "level": method, "event": fields.pop("event", ""), **fields}
 
     def cleaned(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        return {escaped(name): _named(name, value, redact) for name, value in fields.items()}
+        return {escaped(name): _bounded(_named(name, value, redact)) for name, value in fields.items()}
 
     return (stamped, cleaned, _render_json if as_json else _render_plain)
 
@@ -177,19 +183,19 @@ def _clean(value: object, redact: Redactor) -> object:
     match value:
         case None | bool() | int() | float():
             return value
-        case str():
-            return _bounded(value, redact)
         case Mapping():
-            return {escaped(_bounded(str(key), redact)): _named(str(key), item, redact) for key, item in value.items()}
+            return {redact(str(key)): _named(str(key), item, redact) for key, item in value.items()}
         case list() | tuple():
             return [_clean(item, redact) for item in value]
         case _:
-            return _bounded(str(value), redact)
+            return redact(str(value))
 
 
-def _bounded(text: str, redact: Redactor) -> str:
-    shown = redact(text)
-    return shown if len(shown) <= TEXT_LENGTH_MAX else f"{shown[:TEXT_LENGTH_MAX]}… ({len(text)} characters)"
+def _bounded(value: object) -> object:
+    """What is too long for a line, cut."""
+    if isinstance(value, str) and len(value) > TEXT_LENGTH_MAX:
+        return f"{value[:TEXT_LENGTH_MAX]}… ({len(value)} characters)"
+    return value
 
 
 def _render_json(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> str:
@@ -211,7 +217,7 @@ def _plain(value: object) -> str:
             text = escaped(value)
             return text if text and not re.search(r'[\s="]', text) else json.dumps(text, ensure_ascii=False)
         case dict():
-            return "{" + ",".join(f"{key}:{_plain(item)}" for key, item in value.items()) + "}"
+            return "{" + ",".join(f"{_plain(key)}:{_plain(item)}" for key, item in value.items()) + "}"
         case list():
             return "[" + ",".join(_plain(item) for item in value) + "]"
         case _:

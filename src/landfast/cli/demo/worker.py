@@ -21,7 +21,7 @@ class Worker:
     def __init__(self, file: Path, *arguments: str) -> None:
         command = [sys.executable, "-m", "landfast", "run", str(file), "--json", *arguments]
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, cwd=file.parent)  # noqa: S603 — our own command
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, cwd=file.parent)
         self._changed = threading.Condition()
         self._landed = 0
         self._over = False
