@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -37,7 +38,7 @@ def active_files(table: DeltaTable) -> list[ActiveFile]:
     wanted = adds.select(["path", "size_bytes", "num_records", "modification_time", *columns])
     files = [
         ActiveFile(
-            path=row["path"],
+            path=unquote(row["path"]),
             nbytes=row["size_bytes"],
             rows=row["num_records"],
             modified_at=row["modification_time"],

@@ -56,17 +56,20 @@ RULES: tuple[Rule, ...] = (
     Rule(r"(already exists|VersionAlreadyExists)", Fate.INTERFERENCE),
     Rule(r"(append-only|[Tt]able features|Unsupported|column mapping)", Fate.UNSUPPORTED),
     Rule(r"(found gap|Json error|Corrupt footer|Malformed JSON|unexpected '|Invalid Parquet|checkpoint.*corrupt)", Fate.DAMAGED),
-    Rule(r"(No space left on device|os error 28|[Qq]uota exceeded|os error 122)", Fate.DISK),
-    Rule(r"(429|Too Many Requests|SlowDown|503 Service Unavailable|503 Slow Down)", Fate.THROTTLED),
+    Rule(r"(No space left on device|os error 28\b|[Qq]uota exceeded|os error 122\b)", Fate.DISK),
+    Rule(r"(\b429\b|Too Many Requests|SlowDown|503 Service Unavailable|503 Slow Down)", Fate.THROTTLED),
     Rule(
-        r"(401|403|Forbidden|Unauthorized|lacked the necessary privileges|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch"
-        r"|Permission denied|os error 13|Read-only file system|os error 30|Operation not permitted|os error 1\b)",
+        r"(\b401\b|\b403\b|Forbidden|Unauthorized|lacked the necessary privileges|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch"
+        r"|Permission denied|os error 13\b|Read-only file system|os error 30\b|Operation not permitted|os error 1\b)",
         Fate.AUTH,
     ),
-    Rule(r"(timed? ?out|[Cc]onnection|dns error|error sending request|reset by peer|broken pipe|50[0234]\b|409 Conflict)", Fate.TRANSIENT),
-    Rule(r"(Too many open files|os error 24|Forked process|os error 11|os error 4\b)", Fate.TRANSIENT),
     Rule(
-        r"(Not a Delta table|[Nn]o files in log segment|does not exist|[Ff]ile not found|[Nn]ot ?[Ff]ound|No such file|404)", Fate.MISSING
+        r"(timed? ?out|[Cc]onnection|dns error|error sending request|reset by peer|broken pipe|\b50[0234]\b|409 Conflict)", Fate.TRANSIENT
+    ),
+    Rule(r"(Too many open files|os error 24\b|Forked process|os error 11\b|os error 4\b)", Fate.TRANSIENT),
+    Rule(
+        r"(Not a Delta table|[Nn]o files in log segment|does not exist|[Nn]ot ?[Ff]ound|No such file|\b404\b)",
+        Fate.MISSING,
     ),
 )
 

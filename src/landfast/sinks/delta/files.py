@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol, cast
 from urllib.parse import unquote, urlparse
 
+import pyarrow as pa
 from deltalake._internal import DeltaFileSystemHandler  # its public subclass cannot write under pyarrow 26
 
 from landfast.errors import Broken
@@ -200,7 +201,8 @@ class ObjectFiles:
 
     def open(self, name: str) -> IO[bytes]:
         """See `Files.open`."""
-        return cast("IO[bytes]", self._store.open_input_file(name))
+        # deltalake's own file cannot be used in a `with`, and pyarrow's can.
+        return cast("IO[bytes]", pa.PythonFile(cast("Any", self._store.open_input_file(name)), mode="r"))
 
     def size(self, name: str) -> int | None:
         """See `Files.size`."""

@@ -58,7 +58,7 @@ def write(files: Files, name: str, part: Part, settings: DeltaSettings, *, now: 
     check(footer.num_rows == part.rows.num_rows, f"a file read back holds {footer.num_rows} rows instead of {part.rows.num_rows}")
     size = files.size(path)
     check(size is not None, "a file just written is not there")
-    stats = stats_json(footer, part.rows, SYSTEM_COLUMNS)
+    stats = stats_json(footer, schema, SYSTEM_COLUMNS, part.rows)
     return DataFile(path, size or 0, footer.num_rows, part.values, int(now * 1000), stats)
 
 

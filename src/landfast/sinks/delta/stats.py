@@ -25,24 +25,25 @@ STRING_CHARACTERS_MAX = 32
 _SURROGATES_FIRST, _SURROGATES_LAST, _CHARACTER_LAST = 0xD800, 0xDFFF, 0x10FFFF
 
 
-def stats_json(footer: pq.FileMetaData, rows: pa.Table, always: Sequence[str]) -> str:
+def stats_json(footer: pq.FileMetaData, schema: pa.Schema, always: Sequence[str], rows: pa.Table | None = None) -> str:
     """The `stats` of an add action: bounds of flat columns among the first 32, and of those named in `always`.
 
     Bounds are given for all of these or for none. deltalake's own reader takes a column that is left out, beside others that are
-    there, for one without any value, and finds nothing in it.
+    there, for one without any value, and finds nothing in it. `rows`, where they are still at hand, tell what the footer leaves out.
     """
     bounds: dict[str, tuple[str, str]] | None = {}
     nulls: dict[str, str] = {}
-    for field in [rows.schema.field(name) for name in _bounded_names(rows.schema, always)]:
-        column = rows.column(field.name)
-        nulls[field.name] = str(column.null_count)
-        if column.null_count == len(column):
-            continue
-        found = _bounds(_extremes(footer, field.name) or _searched(column))
-        if found is None or bounds is None:
+    for name in _bounded_names(schema, always):
+        found = _statistics(footer, name)
+        if found is None:
             bounds = None
-        else:
-            bounds[field.name] = found
+            continue
+        null_count = sum(one.null_count for one in found)
+        nulls[name] = str(null_count)
+        if null_count == footer.num_rows or bounds is None:
+            continue
+        both = _bounds(_extremes(found) or _searched(rows, name))
+        bounds = None if both is None else {**bounds, name: both}
     body = {"numRecords": str(footer.num_rows), "nullCount": _object(nulls)}
     if bounds is not None:
         body["minValues"] = _object({name: low for name, (low, _) in bounds.items()})
@@ -56,30 +57,34 @@ def _bounded_names(schema: pa.Schema, always: Sequence[str]) -> list[str]:
     return [field.name for field in flat if not (pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type))]
 
 
-def _extremes(footer: pq.FileMetaData, name: str) -> tuple[Any, Any] | None:
-    """The least and the greatest value, where the footer knows both."""
+def _statistics(footer: pq.FileMetaData, name: str) -> list[Any] | None:
+    """The footer's statistics of a column, one per row group; None where a group has none."""
     found: list[Any] = []
     for group in range(footer.num_row_groups):
         columns = (footer.row_group(group).column(index) for index in range(footer.num_columns))
         statistics: Any = next((column.statistics for column in columns if column.path_in_schema == name), None)
-        if statistics is None:
-            return None
-        if statistics.null_count == footer.row_group(group).num_rows:
-            continue
-        if not statistics.has_min_max:
+        if statistics is None or statistics.null_count is None:
             return None
         found.append(statistics)
+    return found
+
+
+def _extremes(found: Sequence[Any]) -> tuple[Any, Any] | None:
+    """The least and the greatest value, where the footer knows both."""
+    filled = [one for one in found if one.num_values]
+    if not all(one.has_min_max for one in filled):
+        return None
     try:
-        return min(one.min for one in found), max(one.max for one in found)
+        return min(one.min for one in filled), max(one.max for one in filled)
     except (ValueError, OverflowError):
         return None  # a moment that Python cannot hold, such as the year 10000
 
 
-def _searched(column: Any) -> tuple[Any, Any] | None:
-    """The least and the greatest value, looked for in the column: the footer leaves long strings out."""
-    if not pa.types.is_string(column.type):
+def _searched(rows: pa.Table | None, name: str) -> tuple[Any, Any] | None:
+    """The least and the greatest value, looked for in the rows: the footer leaves long strings out."""
+    if rows is None or not pa.types.is_string(rows.schema.field(name).type):
         return None
-    least = pc.min_max(column)
+    least = pc.min_max(rows.column(name))
     return least["min"].as_py(), least["max"].as_py()
 
 
