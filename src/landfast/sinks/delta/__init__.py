@@ -3,12 +3,11 @@
 from landfast.sinks.delta.dead_letters import DeltaDeadLetters, letters_path
 from landfast.sinks.delta.inspection import Inspection, inspect, positions_of, probe_place
 from landfast.sinks.delta.settings import DeltaSettings, UnknownFields
-from landfast.sinks.delta.sink import Checkpoints, DeltaSink, Upkeep
+from landfast.sinks.delta.sink import DeltaSink, Upkeep
 from landfast.sinks.delta.startup import open_table
 from landfast.sinks.delta.table import TableHome
 
 __all__ = [
-    "Checkpoints",
     "DeltaDeadLetters",
     "DeltaSettings",
     "DeltaSink",

@@ -118,6 +118,7 @@ class Committer:
     def __init__(self, home: TableHome) -> None:
         self._home = home
         self._handle: DeltaTable | None = None
+        self._opened_version = 0
         self._landed_version: int | None = None
         self.sequence = 0
 
@@ -125,13 +126,21 @@ class Committer:
         """The next commit opens the table anew."""
         self._handle = None
 
+    def forget_worn_handle(self, versions_max: int) -> None:
+        """Open the table anew once the kept handle has followed it over so many versions: each one makes commits slower."""
+        if self._handle is not None and self._handle.version() - self._opened_version >= versions_max:
+            self._handle = None
+
     def handle(self) -> DeltaTable:
         """The kept handle, or a fresh one."""
-        if self._handle is None:
-            self._handle = self._home.open()
-            if self._landed_version is None:
-                self._landed_version = self._handle.version()
-        return self._handle
+        return self._handle or self._kept(self._home.open())
+
+    def _kept(self, handle: DeltaTable) -> DeltaTable:
+        self._handle = handle
+        self._opened_version = handle.version()
+        if self._landed_version is None:
+            self._landed_version = handle.version()
+        return handle
 
     def land(self, landing: Landing) -> Landed:
         """Land all of it, or nothing, and know which.
@@ -230,7 +239,7 @@ class Committer:
 
     def _resolved(self, landing: Landing, base: int, error: BaseException) -> int | None:
         """Whether a commit whose call failed has landed: its version, or None. Read back from a fresh snapshot, never guessed."""
-        self._handle = handle = open_patiently(self._home, error)
+        handle = self._kept(open_patiently(self._home, error))
         version = self._find(landing, handle.version(), base)
         doubtful = fate_of(error) not in FATES_TO_RETRY
         if version is not None or doubtful:

@@ -14,9 +14,13 @@ from landfast.model import Batch, Guarantee, Halt, Level, Position, Receipt, Sta
 from landfast.sinks.delta.commit import Committer, Landing, moves_of
 from landfast.sinks.delta.errors import mapped
 from landfast.sinks.delta.evolve import evolved
+from landfast.sinks.delta.maintenance import Maintenance, MaintenanceSettings
 from landfast.sinks.delta.parquet import DataFile, write
 from landfast.sinks.delta.rows import aligned, as_table, parts_of
 from landfast.sinks.delta.table import TableHome
+
+GUARANTEE = Guarantee(Level.EXACTLY_ONCE, "rows and positions land in one commit, compared and set on one snapshot of the table")
+"""What every Delta sink promises."""
 
 
 class Upkeep(Protocol):
@@ -26,35 +30,19 @@ class Upkeep(Protocol):
         """Do what is due, `commits` commits after the last call that did something. True: the handle should be opened anew."""
 
 
-class Checkpoints:
-    """The least upkeep: a checkpoint every so many commits, and a fresh handle, without which commits grow slower."""
-
-    def __init__(self, commits: int) -> None:
-        self._commits = commits
-
-    def after_commits(self, handle: DeltaTable, commits: int) -> bool:
-        """See `Upkeep.after_commits`."""
-        if commits < self._commits:
-            return False
-        with mapped("writing a checkpoint"):
-            handle.create_checkpoint()
-        return True
-
-
 class DeltaSink:
     """Lands batches in one Delta table, exactly once."""
 
     def __init__(self, home: TableHome, upkeep: Upkeep | None = None) -> None:
         self._home = home
         self._committer = Committer(home)
-        self._upkeep: Upkeep = upkeep or Checkpoints(home.settings.checkpoint_commits)
+        self._upkeep: Upkeep = upkeep or _upkeep_of(home)
         self._commits_since_upkeep = 0
 
     @property
     def guarantee(self) -> Guarantee:
         """See `ports.Sink.guarantee`."""
-        reason = "rows and positions land in one commit, compared and set on one snapshot of the table"
-        return Guarantee(Level.EXACTLY_ONCE, reason)
+        return GUARANTEE
 
     def schema(self) -> pa.Schema:
         """The data columns as the table has them now, without system columns. It may grow while running. Thread-safe."""
@@ -119,6 +107,7 @@ class DeltaSink:
             if self._upkeep.after_commits(self._committer.handle(), self._commits_since_upkeep):
                 self._commits_since_upkeep = 0
                 self._committer.forget_handle()
+            self._committer.forget_worn_handle(self._home.settings.checkpoint_commits)
 
     def close(self) -> None:
         """See `ports.Sink.close`."""
@@ -129,3 +118,8 @@ def _files_of(staged: Staged) -> tuple[DataFile, ...]:
     content = staged.content
     check(isinstance(content, tuple), "a staged batch that this sink did not make")
     return cast("tuple[DataFile, ...]", content)
+
+
+def _upkeep_of(home: TableHome) -> Upkeep:
+    settings = MaintenanceSettings(checkpoint_commits=home.settings.checkpoint_commits)
+    return Maintenance(settings, home.settings, home.clock, home.observer, disk=home.place.disk)
