@@ -58,7 +58,8 @@ def _number_texts() -> st.SearchStrategy[str]:
     small = st.integers(-200, 200).map(str)
     floats = st.floats(allow_nan=False, allow_infinity=False).map(repr)
     decimals = st.decimals(-(10**6), 10**6, places=3, allow_nan=False).map(str)
-    return small | integers | floats | decimals
+    shapes = st.from_regex(r"-?(0|[1-9][0-9]{0,45})(\.[0-9]{1,45})?([eE][+-]?[0-9]{1,4})?", fullmatch=True)
+    return small | integers | floats | decimals | shapes
 
 
 def _moments() -> st.SearchStrategy[str]:

@@ -10,6 +10,7 @@ What Arrow's reader accepts and the rules do not, and what catches it here:
     integers rounded in float columns   floats from 2**53 (2**24) on are suspects
     loose times and dates               read as strings, matched, then cast
     decimals beyond the precision       compared with the bound, read in 256 bits where 128 would wrap around
+    decimals too small for its table    such text is kept away from it (it would kill the process)
     base64                              read as strings, then decoded
     null where it is not allowed        everything is read as nullable, then nulls are counted
 
@@ -18,6 +19,7 @@ A row that fails such a check is a *suspect*: the caller asks the reference abou
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -47,6 +49,11 @@ _TRAIL = len(b'\n{"v":')
 _BLOCK_BYTES_MAX = 2**31 - 1
 _REFUSALS = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowCapacityError)
 
+_EXPONENT = re.compile(rb"[eE]-0*+([0-9]*+)(?![0-9A-Za-z_-])")
+_BEFORE_EXPONENT = frozenset(b"%d" % digit for digit in range(10)) | {b"."}
+_HIDDEN_NUMBER = re.compile(rb"\\u00(?:2[bBdDeE]|3[0-9]|[46]5)")
+"""Escapes of what numbers are written with: a decimal may stand in a string."""
+
 Checked = tuple[Any, Any]
 """An array of the final type, and a boolean array without nulls that marks suspects, or None where there is none."""
 
@@ -66,6 +73,7 @@ class FastReader:
 
     def __init__(self, schema: pa.Schema, *, record_bytes_max: int) -> None:
         self._record_bytes_max = record_bytes_max
+        self._has_decimals = any(_has_decimal(field.type) for field in schema)
         fields = [_read_field(field) for field in schema]
         wrapped = pa.schema([pa.field("v", pa.struct(fields), nullable=False)])
         self._options = pj.ParseOptions(explicit_schema=wrapped, unexpected_field_behavior="error")
@@ -76,7 +84,7 @@ class FastReader:
         if max(map(len, values), default=0) > self._record_bytes_max:
             return None
         joined = _BETWEEN.join([b"", *values, b""])
-        if len(joined) > _BLOCK_BYTES_MAX or not _is_text(joined):
+        if not self._is_safe(joined):
             return None
         try:
             table = self._parsed(pa.py_buffer(joined).slice(_LEAD, len(joined) - _LEAD - _TRAIL))
@@ -87,6 +95,8 @@ class FastReader:
     def blamed(self, values: Sequence[bytes]) -> list[int] | None:
         """The records that Arrow's parser objects to, as far as its messages tell; None where they are too many."""
         joined = _BETWEEN.join([b"", *values, b""])
+        if not self._is_safe(joined):
+            return []
         starts = [0, *accumulate(len(value) + len(_BETWEEN) for value in values)]
         buffer = pa.py_buffer(joined)
         blamed: list[int] = []
@@ -103,6 +113,12 @@ class FastReader:
                 blamed.append(first + row)
                 first += row + 1
         return blamed if first >= len(values) else None
+
+    def _is_safe(self, joined: bytes) -> bool:
+        """Whether Arrow may see this text at all."""
+        if len(joined) > _BLOCK_BYTES_MAX or not _is_text(joined):
+            return False
+        return not (self._has_decimals and _may_hold_tiny_decimal(joined))
 
     def _parsed(self, text: Any) -> pa.Table:
         source: Any = pa.BufferReader(text)
@@ -136,6 +152,34 @@ def _is_readable(kind: Any, depth_max: int) -> bool:
     if not pa.types.is_nested(kind):
         return True
     return depth_max > 0 and all(_is_readable(kind.field(index).type, depth_max - 1) for index in range(kind.num_fields))
+
+
+def _has_decimal(kind: Any) -> bool:
+    if not pa.types.is_nested(kind):
+        return bool(pa.types.is_decimal(kind))
+    return any(_has_decimal(kind.field(index).type) for index in range(kind.num_fields))
+
+
+def _may_hold_tiny_decimal(joined: bytes) -> bool:
+    """Whether a number has so many decimals, by its exponent, that Arrow's decimal parser reads outside its table of powers.
+
+    It then answers 0, or kills the process: `1e-99999999` does. The table ends at 38; with at most 18 written decimals and an exponent
+    above -20 no number gets there, and longer fractions without exponent are refused before.
+    """
+    if b"\\u00" in joined and _HIDDEN_NUMBER.search(joined) is not None:
+        return True
+    for mark in (b"e-", b"E-"):
+        at = joined.find(mark)
+        while at >= 0:
+            match = _EXPONENT.match(joined, at)
+            if match is not None and joined[at - 1 : at] in _BEFORE_EXPONENT and _is_tiny(match[1], joined[max(at - 19, 0) : at]):
+                return True
+            at = joined.find(mark, at + 2)
+    return False
+
+
+def _is_tiny(exponent: bytes, before: bytes) -> bool:
+    return len(exponent) > 2 or int(exponent or b"0") >= 20 or before.isdigit()  # noqa: PLR2004 — see _may_hold_tiny_decimal
 
 
 def _is_text(joined: bytes) -> bool:
