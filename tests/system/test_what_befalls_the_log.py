@@ -160,9 +160,11 @@ def test_a_full_disk_loses_nothing_and_goes_on_when_there_is_room(kafka: RealKaf
     load.produce(2000)
     made.land()
     ballast = small_disk / "ballast"
-    fill(ballast)
-    load.produce(20_000)
     with made.worker() as worker:
+        load.produce(100)
+        until(lambda: rows(made.table) > 1980, [worker])
+        fill(ballast)
+        load.produce(19_900)
         until(lambda: "DISK_FULL" in worker.output, [worker])
         before = rows(made.table)
         ballast.unlink()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from landfast.core.prepare import Prepared, Work
 from landfast.core.verify import check_receipt
-from landfast.errors import Broken, check
+from landfast.errors import Broken, Unavailable, check
 from landfast.model import Letter, Position, Receipt, Stream
 from landfast.ports import DeadLetters, Sink
 
@@ -54,7 +54,11 @@ def land(group: Sequence[InFlight], sink: Sink, dead_letters: DeadLetters) -> La
             letters.extend(_prepared(item).letters)
     # Dead before passed: no commit moves a position over a record whose letter is not durable.
     if letters:
-        dead_letters.put(letters)
+        try:
+            dead_letters.put(letters)
+        except Unavailable as error:
+            message = f"the dead letters cannot be written ({error.code}): {error.message}"
+            raise Unavailable("DLQ_DOWN", message, kind=error.kind, next_step=error.next_step) from error
     for item in group:
         item.letters_buried = True
     staged = [_prepared(item).staged for item in group]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 
 from landfast import events
 from landfast.core.flow import Flow
@@ -18,6 +19,14 @@ _GONE = Halt(
     "the log that this bounded run was to read to its end is gone: the topic was deleted, or created again",
     "Start again: the topic of today is read, or halts with its own code.",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """How the streams of other members stand: whether all have landed to their ends, but for those that the sink says must not be read."""
+
+    landed: bool
+    halts: Mapping[Stream, Halt] = field(default_factory=dict)
 
 
 class Outlook:
@@ -73,16 +82,18 @@ class Outlook:
         seen = self._seen
         return {} if seen is None else {stream: _GONE for stream in streams if stream not in seen}
 
-    def landed(self, sink: Sink, streams: Collection[Stream], ends: Mapping[Stream, Bounds], now: float) -> bool:
+    def others(self, sink: Sink, streams: Collection[Stream], ends: Mapping[Stream, Bounds], now: float) -> Others:
         """Whether the sink holds these streams up to their ends, whoever landed them. Asks once a second; until then the answer is no."""
         if now < self._ask_at:
-            return False
+            return Others(landed=False)
         self._ask_at = now + _ASK_SECONDS
         try:
             positions = sink.positions(streams)
         except Unavailable as error:
             self._observer.notice(events.Notice("", error.code, error.message))
-            return False
-        return all(
-            isinstance(position, Halt) or (position is not None and position >= ends[stream].end) for stream, position in positions.items()
-        )
+            return Others(landed=False)
+        halts = {stream: position for stream, position in positions.items() if isinstance(position, Halt)}
+        open_ones = [
+            position for stream, position in positions.items() if not isinstance(position, Halt) and (position or 0) < ends[stream].end
+        ]
+        return Others(landed=not open_ones, halts=halts)

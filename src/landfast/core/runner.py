@@ -15,7 +15,7 @@ from landfast.core.ledger import total
 from landfast.core.outlook import Outlook
 from landfast.core.retry import Backoff, RetryPolicy
 from landfast.core.route import Route
-from landfast.errors import Broken, LandfastError, Unavailable
+from landfast.errors import Broken, Halted, LandfastError, Misconfigured, Unavailable
 from landfast.model import Assignment, Bounds, Halt, Poll, Position, Run, Stream, Totals
 from landfast.ports import Clock, Executor, Extent, Observer, Source
 
@@ -26,11 +26,12 @@ _OPEN_TICK_SECONDS = 0.1
 
 
 class Outcome(enum.StrEnum):
-    """How a run ended."""
+    """How a run ended. REFUSED: settings or what they name were wrong, and nothing was read."""
 
     FINISHED = "finished"
     STOPPED = "stopped"
     HALTED = "halted"
+    REFUSED = "refused"
     BROKEN = "broken"
 
 
@@ -117,7 +118,7 @@ class Runner:
         self._closing = False
         self._crowded = False
         self._abandoned = 0
-        self._gone: dict[Stream, Halt] = {}
+        self._elsewhere: dict[Stream, Halt] = {}
         self._halts: dict[Stream, Halt] = {}
         self._acknowledged: dict[Stream, Position] = {}
         self._ends: Mapping[Stream, Bounds] = {}
@@ -306,17 +307,27 @@ class Runner:
                 for stream, bounds in self._ends.items()
                 if flow.broken is None and flow.route.takes(stream.topic) and stream not in flow.lanes and bounds.first < bounds.end
             }
-            gone = self._outlook.gone(theirs)
-            self._gone |= gone
-            theirs -= gone.keys()
-            if theirs and not self._outlook.landed(flow.route.sink, theirs, self._ends, now):
+            theirs -= self._halt_elsewhere(flow, self._outlook.gone(theirs))
+            if not theirs:
+                continue
+            others = self._outlook.others(flow.route.sink, theirs, self._ends, now)
+            if not others.landed:
                 return False
+            self._halt_elsewhere(flow, others.halts)
         return True
+
+    def _halt_elsewhere(self, flow: Flow, halts: Mapping[Stream, Halt]) -> set[Stream]:
+        """Streams without a lane here that cannot be landed: the report names them like a halted lane."""
+        for stream, halt in halts.items():
+            if stream not in self._elsewhere:
+                self._elsewhere[stream] = halt
+                self._notice(events.LaneHalted(flow.route.name, stream, None, halt))
+        return set(halts)
 
     def _close(self) -> LandfastError | None:
         """Let go of everything, whatever went before; the first error met on the way."""
         self._closing = True
-        self._halts = self._gone | {stream: halt for flow in self.flows for stream, halt in flow.halts.items()}
+        self._halts = self._elsewhere | {stream: halt for flow in self.flows for stream, halt in flow.halts.items()}
         met: LandfastError | None = None
         landing = {flow: flow.landing for flow in self.flows}
         closers = [self._source.close, self._workplace.pool.close, *(committer.close for committer in self._committers)]
@@ -339,7 +350,11 @@ class Runner:
         outcome = Outcome.STOPPED if self._stopping else Outcome.FINISHED
         if self._halts:
             outcome = Outcome.HALTED
-        if broken is not None:
+        if isinstance(broken, Misconfigured):
+            outcome = Outcome.REFUSED
+        elif isinstance(broken, Unavailable | Halted):
+            outcome = Outcome.HALTED
+        elif broken is not None:
             outcome = Outcome.BROKEN
         return RunReport(self._run, outcome, streams, self._halts, seconds, self._abandoned, broken)
 
