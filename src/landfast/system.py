@@ -116,7 +116,7 @@ def committers() -> Callable[[], Threads]:
 FORCED_EXIT = 130
 """The exit code after a second signal."""
 
-_FORCED_LINE = b"\nStopped at once. Nothing is lost: what has not landed is read again at the next start.\n"
+_FORCED_LINE = b"\nSHUTDOWN_FORCED: stopped at once. Nothing is lost: what has not landed is read again at the next start.\n"
 
 
 @contextmanager

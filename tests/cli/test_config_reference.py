@@ -34,7 +34,23 @@ def test_every_number_has_both_bounds_and_a_unit_in_its_name(name: str, field: F
         return
     assert "from " in bounds_of(name, field)
     assert "to " in bounds_of(name, field)
-    units = {"bytes", "seconds", "rows", "records", "files", "columns", "commits", "attempts", "threads", "share", "row", "max", "level", "version", "port"}
+    units = {
+        "bytes",
+        "seconds",
+        "rows",
+        "records",
+        "files",
+        "columns",
+        "commits",
+        "attempts",
+        "threads",
+        "share",
+        "row",
+        "max",
+        "level",
+        "version",
+        "port",
+    }
     assert units & set(name.split("_"))
 
 

@@ -99,7 +99,7 @@ def test_a_second_signal_ends_at_once(kafka: RealKafka, tmp_path: Path, silent_s
     running.signal(signal.SIGTERM)
     ended = running.ended(20)
     assert ended.code == 130
-    assert "Nothing is lost" in ended.err
+    assert "SHUTDOWN_FORCED: stopped at once. Nothing is lost" in ended.err
     assert "Traceback" not in ended.err
 
 

@@ -38,7 +38,7 @@ def init(
         raise Misconfigured("CONFIG_INVALID", f"--output: {output} is there already", next_step="Name another file, or move that one away.")
     servers = servers or _asked("servers", "Bootstrap servers", "127.0.0.1:9092")
     topic = topic or _asked("topic", "Topic", None)
-    name = name or topic
+    name = name or re.sub(r"[^A-Za-z0-9._-]+", "-", topic).lstrip("._-") or "pipeline"
     path = path or _asked("path", "Delta table (path or URI)", f"lake/{topic}")
     options = _options(option or [])
     body = {"name": name, "source": {"servers": servers, "topics": [topic], "options": options}, "sink": {"path": path}}

@@ -44,12 +44,13 @@ class Screen:
 
     def say(self, result: object) -> None:
         """A result: text as it is, anything else as one line of JSON."""
-        text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
-        sys.stdout.write(self._redact(text) + "\n")
+        sys.stdout.write((self._redact(result) if isinstance(result, str) else self._as_json_line(result)) + "\n")
         sys.stdout.flush()
 
     def _as_lines(self, report: RunReport) -> list[str]:
-        return [*equations.lines(report.streams), f"{report.outcome} after {report.seconds:,.1f} s, run {report.run.id}"]
+        lines = [*equations.lines(report.streams), f"{report.outcome} after {report.seconds:,.1f} s, run {report.run.id}"]
+        is_clean = report.outcome is Outcome.STOPPED and not report.abandoned
+        return [*lines, "SHUTDOWN_CLEAN: all that was read has landed; nothing will be read twice"] if is_clean else lines
 
     def _as_object(self, report: RunReport) -> dict[str, Any]:
         halts = [
@@ -73,10 +74,14 @@ class Screen:
         step = next_step or (known.next_step if known is not None else "")
         fields = {"code": code, "message": message, "where": place, "safe": safe, "next": step}
         if self._as_json:
-            text = json.dumps({"error": {name: words for name, words in fields.items() if words}}, ensure_ascii=False)
+            text = self._as_json_line({"error": {name: words for name, words in fields.items() if words}})
         else:
             more = f"landfast explain {code}" if known is not None else ""
             labelled = (("where", place), ("safe", safe), ("next", step), ("more", more))
-            text = "\n".join([f"{code}: {message}", *(f"  {label + ':':<7}{words}" for label, words in labelled if words)])
-        sys.stderr.write(self._redact(text) + "\n")
+            text = "\n".join([f"{code}: {self._redact(message)}", *(f"  {label + ':':<7}{words}" for label, words in labelled if words)])
+        sys.stderr.write(text + "\n")
         sys.stderr.flush()
+
+    def _as_json_line(self, value: object) -> str:
+        # Masking the finished line could cut through its quotes, so it is the texts inside that are masked.
+        return json.dumps(self._redact.clean(value), ensure_ascii=False)

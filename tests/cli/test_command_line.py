@@ -1,0 +1,90 @@
+"""The command line as such: versions, help, and what is not known."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import pickle
+from pathlib import Path
+
+import pytest
+
+from landfast import Broken, Conflict, Halted, Misconfigured, Outcome, RunReport, Stream, Unavailable
+from landfast.cli import exits
+from landfast.cli.screen import Screen
+from landfast.model import Halt, Run
+from tests.cli.command import landfast
+
+RUN = Run("r1", "p", "d", 0.0)
+STREAM = Stream("orders", "id", 3)
+
+
+def test_the_version_is_the_packages() -> None:
+    """`landfast --version` names the version, at once and without a driver."""
+    assert landfast("--version").out == f"landfast {importlib.metadata.version('landfast')}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["rum"], "Did you mean 'run'?"),
+        (["run", "x.toml", "--untilend"], "--until-end"),
+        (["run"], "Missing argument"),
+        (["run", "x.toml", "--metrics", "99999"], "--metrics"),
+        (["--nonsense"], "No such option"),
+    ],
+)
+def test_an_unknown_command_or_option_exits_2_with_the_nearest(arguments: list[str], words: str) -> None:
+    """A slip on the command line is answered with the nearest known name and exit code 2."""
+    ended = landfast(*arguments)
+    assert ended.code == 2
+    assert words in ended.err
+
+
+def test_a_missing_file_exits_2(tmp_path: Path) -> None:
+    """A settings file that is not there is named, in text and as JSON."""
+    assert "CONFIG_UNREADABLE" in landfast("run", tmp_path / "no.toml").err
+    ended = landfast("run", tmp_path / "no.toml", "--json")
+    assert (ended.code, ended.errors[0]["code"], ended.out) == (2, "CONFIG_UNREADABLE", "")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Misconfigured("A_B", "m"), 2),
+        (Unavailable("A_B", "m"), 3),
+        (Halted("A_B", "m"), 3),
+        (Conflict("A_B", "m"), 3),
+        (Broken("A_B", "m"), 4),
+    ],
+)
+def test_an_error_has_its_exit_code(error: Exception, code: int) -> None:
+    """The branch of an error says how the process ends."""
+    assert exits.of_error(pickle.loads(pickle.dumps(error))) == code  # noqa: S301 — our own bytes
+    assert exits.of_report(RunReport(RUN, Outcome.BROKEN, {}, {}, 1.0, 0, error)) == code  # type: ignore[arg-type]
+
+
+def test_a_run_has_its_exit_code() -> None:
+    """A clean end and a clean stop are 0; a halted lane, or a stop that gave up on records, is 3."""
+    halts = {STREAM: Halt("DATA_EXPIRED", "m", "n")}
+    assert exits.of_report(RunReport(RUN, Outcome.FINISHED, {}, {}, 1.0)) == 0
+    assert exits.of_report(RunReport(RUN, Outcome.STOPPED, {}, {}, 1.0)) == 0
+    assert exits.of_report(RunReport(RUN, Outcome.HALTED, {}, halts, 1.0)) == 3
+    assert exits.of_report(RunReport(RUN, Outcome.STOPPED, {}, {}, 1.0, abandoned=5)) == 3
+    assert set(exits.EXITS) == {0, 1, 2, 3, 4, 130}
+
+
+def test_a_stop_that_gave_up_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a stop did not land is counted, and said to be safe."""
+    Screen(as_json=False).show_report(RunReport(RUN, Outcome.STOPPED, {}, {}, 1.0, abandoned=1234))
+    assert "SHUTDOWN_PARTIAL: 1,234 records" in capsys.readouterr().err
+
+
+def test_an_error_names_its_place_and_hides_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    """Stream and offset are named; a secret that a driver put into its words is masked."""
+    error = Unavailable("SOURCE_DOWN", "refused for password canary-77", stream=STREAM, position=42, next_step="Wait.")
+    Screen(as_json=False, secrets=("canary-77",)).show_error(error)
+    Screen(as_json=True, secrets=("canary-77",)).show_error(error)
+    shown = capsys.readouterr().err
+    assert "canary-77" not in shown
+    assert "  where: orders[3] offset 42" in shown
+    assert '"where": "orders[3] offset 42"' in shown
