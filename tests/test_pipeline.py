@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import landfast
-from landfast import Misconfigured, Outcome, Pipeline
+from landfast import Misconfigured, Outcome, Pipeline, Unavailable
+from landfast.cli import exits
 from landfast.events import RecordsRead, RunStarted
-from landfast.model import Chunk, Decoded
+from landfast.model import Chunk, Decoded, Receipt, Staged
 from landfast.ports import Observer
 from landfast.system import SystemClock
 from landfast.testing.memory import (
@@ -25,6 +27,7 @@ from landfast.testing.memory import (
     MemoryTable,
     RecordingObserver,
 )
+from landfast.testing.wait import wait_until
 
 
 class World:
@@ -117,6 +120,53 @@ def test_an_exception_in_a_decoder_of_yours_loses_nothing() -> None:
     assert report.error is not None
     assert not world.table.rows
     assert world.pipeline().run(until_end=True).totals.written == 75
+
+
+class Hanging(MemorySink):
+    """A sink whose commits hang until they are let go."""
+
+    def __init__(self, table: MemoryTable) -> None:
+        super().__init__(table)
+        self.release = threading.Event()
+
+    def commit(self, staged: Sequence[Staged]) -> Receipt:
+        """Wait, then land."""
+        self.release.wait(60)
+        return super().commit(staged)
+
+
+class Failing(MemorySink):
+    """A sink that is out of order."""
+
+    def commit(self, staged: Sequence[Staged]) -> Receipt:
+        """Refuse, as a store that is down does."""
+        raise Unavailable("SINK_DOWN", "the store is down")
+
+
+def test_a_flush_that_hangs_is_given_up_after_the_deadline() -> None:
+    """A stop while the store hangs ends within the deadline, says how much did not land, and loses nothing."""
+    world = World(50)
+    sink = Hanging(world.table)
+    pipeline = world.pipeline(sink=sink, engine={"shutdown_seconds": 0.2}, batch={"rows": 50})
+    report = pipeline.run(observer=stopped_after(pipeline, 50))
+    assert (report.outcome, report.abandoned, exits.of_report(report)) == (Outcome.STOPPED, 50, exits.HALTED)
+    again = world.pipeline().run(until_end=True)
+    assert (again.totals.written, len(world.table.rows)) == (50, 50)
+    # The commit that hung comes to life when it is too late: the fence refuses it.
+    sink.release.set()
+    wait_until(lambda: not any(thread.name.startswith("landfast-commit") for thread in threading.enumerate()), 30)
+    assert len(world.table.rows) == 50
+
+
+def test_a_flush_that_fails_leaves_all_for_the_next_start() -> None:
+    """When retries are over the lanes halt with everything intact, the source is closed, and the next start lands the 50."""
+    world = World(50)
+    retry = {"attempts": 3, "first_wait_seconds": 0.001, "wait_seconds_max": 0.002}
+    report = world.pipeline(sink=Failing(world.table), engine={"retry": retry}).run(until_end=True)
+    assert report.outcome is Outcome.HALTED
+    assert {halt.code for halt in report.halts.values()} == {"SINK_DOWN"}
+    assert exits.of_report(report) == exits.HALTED
+    assert world.pipeline().run(until_end=True).totals.written == 50
 
 
 def test_the_observer_hears_of_the_run() -> None:
