@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import sys
+import traceback
+from contextlib import suppress
 from typing import Annotated, NoReturn
 
 import typer
 
 from landfast.cli import check, dead_letters, demo, explain, init, run, runs, status, verify
-from landfast.cli.exits import FORCED, WELL, of_error
+from landfast.cli.exits import BROKEN, FORCED, WELL, of_error
 from landfast.cli.screen import Screen
 from landfast.errors import LandfastError
 
@@ -58,11 +61,26 @@ for _name, _group in _GROUPS:
 
 def main() -> NoReturn:
     """Run the command line and exit with its code; an error of ours is explained on standard error, without a traceback."""
+    code = _code()
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    # Threads of native libraries live until the process ends. Taking the interpreter down under them crashed 2 runs in 25 after
+    # all was said and done, with a signal for an exit code; so the process ends without taking it down.
+    os._exit(code)
+
+
+def _code() -> int:
     try:
         app()
     except LandfastError as error:
         Screen(as_json="--json" in sys.argv).show_error(error)
-        sys.exit(of_error(error))
+        return of_error(error)
     except KeyboardInterrupt:
-        sys.exit(FORCED)
-    sys.exit(WELL)
+        return FORCED
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else WELL
+    except Exception:  # noqa: BLE001 — the top of the command line: a defect is shown whole, to be reported
+        traceback.print_exc()
+        return BROKEN
+    return WELL
