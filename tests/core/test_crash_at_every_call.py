@@ -75,7 +75,7 @@ def test_an_outage_at_any_call_is_survived_without_a_restart(kind: Kind, when: W
 )
 def test_an_outage_that_outlasts_the_retries_halts_and_loses_nothing(kind: Kind, when: When) -> None:
     """When retries end the lanes halt with everything intact, and the next run lands the rest."""
-    for number in range(1, CALLS_MAX, 3):
+    for number in range(1, CALLS_MAX, 5):
         world = World()
         process = world.process(Fault(number, when, kind, lasting=10_000))
         report = process.run()

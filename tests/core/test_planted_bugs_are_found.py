@@ -202,16 +202,11 @@ PLANTS: tuple[Plant, ...] = (
 
 
 def campaign() -> None:
-    """Everything that a defect has to get through."""
+    """Everything that a defect has to get through. Each part is a test of its own, which the engine as it is passes."""
+    topics_are_created_again(Sizes(1, 2, 2, 1, checks_apart=3))
+    zombies_wake_up(Sizes())
     for seed in range(SCHEDULES):
         play(drawn(seed))
-    zombies_wake_up(Sizes())
-    topics_are_created_again(Sizes(1, 2, 2, 1, checks_apart=3))
-
-
-def test_an_engine_without_a_planted_bug_gets_through() -> None:
-    """The campaign itself accuses nobody."""
-    campaign()
 
 
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)

@@ -83,8 +83,7 @@ def test_a_zombie_whose_successor_has_crashed_harms_nothing(died_at: int) -> Non
     at_every_call(check, range(1, CALLS_MAX, 2))
 
 
-@pytest.mark.parametrize("checks", ["before", "after"])
-@pytest.mark.parametrize("moved", [slice(0, 1), slice(0, 3)])
+@pytest.mark.parametrize(("moved", "checks"), [(slice(0, 1), "before"), (slice(0, 3), "after")])
 @pytest.mark.parametrize("away_calls", [1, 7, 40])
 @pytest.mark.parametrize("how", ["revoked", "lost", "lost for a while"])
 def test_streams_that_go_and_come_back_are_read_from_where_the_sink_stands(how: str, away_calls: int, moved: slice, checks: str) -> None:
