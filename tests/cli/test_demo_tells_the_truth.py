@@ -82,7 +82,7 @@ def test_the_picture_shows_the_figures() -> None:
     assert "500 landed" in lines[1]
     assert "400 = 396 rows + 4 dead letters; taken over at offset 311" in lines[3]
     assert lines[3].count("#") == WIDTH * 3 // 4
-    assert lines[4].count("=") == WIDTH
+    assert "=" * WIDTH in lines[4]
 
 
 def test_the_picture_uses_what_the_screen_can_show() -> None:
