@@ -65,8 +65,8 @@ def main() -> NoReturn:
     with suppress(OSError, ValueError):
         sys.stdout.flush()
         sys.stderr.flush()
-    # Threads of native libraries live until the process ends. Taking the interpreter down under them crashed 2 runs in 25 after
-    # all was said and done, with a signal for an exit code; so the process ends without taking it down.
+    # A thread of ours may still be inside the table's library, tidying up. Taking the interpreter down makes such a thread unwind
+    # through native frames: that crashed 2 of 25 bounded runs after all was said and done, with a signal for an exit code.
     os._exit(code)
 
 
