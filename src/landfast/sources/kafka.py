@@ -87,7 +87,7 @@ class KafkaSource:
     def _asking(self) -> KafkaCluster:
         with self._lock:
             if self._cluster is None:
-                self._cluster = KafkaCluster(self._settings, self._notices)
+                self._cluster = KafkaCluster(self._settings, self._clock, self._notices)
             return self._cluster
 
     def _named(self) -> tuple[str, ...]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import Future
+from collections.abc import Collection, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec  # typ
 
 from landfast.errors import LandfastError, Unavailable
 from landfast.model import Position
+from landfast.ports import Clock
 from landfast.sources.kafka_columns import Key
 from landfast.sources.kafka_errors import Act, kafka_error, raised_at_start, verdict
 from landfast.sources.kafka_notices import Notices
@@ -20,6 +21,7 @@ from landfast.sources.kafka_settings import KafkaSettings, admin_configuration
 
 _NO_LEADER = (KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.OFFSET_NOT_AVAILABLE)
 
+_SERVE_SECONDS = 0.02
 _EARLIEST: Any = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
@@ -44,17 +46,13 @@ class Extents:
     high: Position
 
 
-Failed = Callable[[BaseException, str], LandfastError]
-"""Makes our error of the driver's, given what was being done."""
-
-
 class Topics:
     """An answer about topics that may still be on its way."""
 
-    def __init__(self, futures: Mapping[str, Future[Any]], known: Mapping[str, Topic], failed: Failed) -> None:
+    def __init__(self, futures: Mapping[str, Future[Any]], known: Mapping[str, Topic], cluster: KafkaCluster) -> None:
         self._futures = futures
         self._known = known
-        self._failed = failed
+        self._cluster = cluster
 
     @property
     def done(self) -> bool:
@@ -71,12 +69,12 @@ class Topics:
         if topic in self._known:
             return self._known[topic]
         try:
-            found = self._futures[topic].result(wait_seconds_max)
+            found = self._cluster.wait_for(self._futures[topic], wait_seconds_max)
         except (KafkaException, TimeoutError) as error:
             inside = kafka_error(error)
             if inside is not None and verdict(inside).code == "TOPIC_GONE":
                 return None
-            raise self._failed(error, f"asking about topic {topic}") from error
+            raise self._cluster.failed(error, f"asking about topic {topic}") from error
         return Topic(incarnation(found.topic_id), tuple(sorted(partition.id for partition in found.partitions)))
 
 
@@ -88,8 +86,9 @@ def incarnation(topic_id: object) -> str:
 class KafkaCluster:
     """Asks a cluster. Every wait is bounded by `request_seconds_max`."""
 
-    def __init__(self, settings: KafkaSettings, notices: Notices) -> None:
+    def __init__(self, settings: KafkaSettings, clock: Clock, notices: Notices) -> None:
         self._settings = settings
+        self._clock = clock
         self._heard: KafkaError | None = None
         # Kept referenced as long as answers are awaited: a collected client never answers.
         try:
@@ -101,11 +100,11 @@ class KafkaCluster:
     def topics(self, names: Collection[str], wait_seconds_max: float | None = None) -> Topics:
         """Ask about topics; returns at once. Where ids are ignored, every topic is what it was, and nobody is asked."""
         if self._settings.topic_ids == "ignored":
-            return Topics({}, dict.fromkeys(names, Topic(NO_TOPIC_ID, ())), self._failed)
+            return Topics({}, dict.fromkeys(names, Topic(NO_TOPIC_ID, ())), self)
         if not names:
-            return Topics({}, {}, self._failed)
-        wait = self._settings.request_seconds_max if wait_seconds_max is None else wait_seconds_max
-        return Topics(self._admin.describe_topics(TopicCollection(sorted(names)), request_timeout=wait), {}, self._failed)
+            return Topics({}, {}, self)
+        patience = self._settings.request_seconds_max if wait_seconds_max is None else wait_seconds_max
+        return Topics(self._admin.describe_topics(TopicCollection(sorted(names)), request_timeout=patience), {}, self)
 
     def describe(self, names: Collection[str], wait_seconds_max: float | None = None) -> dict[str, Topic | None]:
         """The topics, None for those that do not exist.
@@ -117,9 +116,9 @@ class KafkaCluster:
         if self._settings.topic_ids == "ignored":
             listed = self._listed()
             return {name: Topic(NO_TOPIC_ID, tuple(sorted(listed[name].partitions))) if name in listed else None for name in names}
-        wait = self._settings.request_seconds_max if wait_seconds_max is None else wait_seconds_max
-        asked = self.topics(names, wait)
-        return {name: asked.get(name, wait) for name in names}
+        patience = self._settings.request_seconds_max if wait_seconds_max is None else wait_seconds_max
+        asked = self.topics(names, patience)
+        return {name: asked.get(name, patience) for name in names}
 
     def subscribed(self) -> tuple[str, ...]:
         """The names that the settings stand for today: the topics, or what matches the pattern.
@@ -169,12 +168,12 @@ class KafkaCluster:
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
         future = next(iter(self._admin.describe_configs([resource], request_timeout=self._settings.request_seconds_max).values()))
         try:
-            return str(future.result(self._settings.request_seconds_max)["cleanup.policy"].value)
+            return str(self.wait_for(future, self._settings.request_seconds_max)["cleanup.policy"].value)
         except (KafkaException, TimeoutError) as error:
             inside = kafka_error(error)
             if inside is not None and verdict(inside).code == "SOURCE_AUTH":
                 return "compact,delete"
-            raise self._failed(error, f"asking for the settings of topic {topic}") from error
+            raise self.failed(error, f"asking for the settings of topic {topic}") from error
 
     def _ask(self, keys: Collection[Key], spec: Any, *, committed: bool) -> dict[Key, Future[Any]]:
         if not keys:
@@ -188,26 +187,48 @@ class KafkaCluster:
         found: dict[Key, Position] = {}
         for (topic, partition), future in asked.items():
             try:
-                found[topic, partition] = future.result(self._settings.request_seconds_max).offset
+                found[topic, partition] = self.wait_for(future, self._settings.request_seconds_max).offset
             except (KafkaException, TimeoutError) as error:
                 inside = kafka_error(error)
                 if inside is not None and (verdict(inside).code == "TOPIC_GONE" or inside.code() in _NO_LEADER):
                     continue
-                raise self._failed(error, f"asking for the offsets of {topic}[{partition}]") from error
+                raise self.failed(error, f"asking for the offsets of {topic}[{partition}]") from error
         return found
 
     def _listed(self) -> Mapping[str, Any]:
         try:
             return self._admin.list_topics(timeout=self._settings.request_seconds_max).topics
         except KafkaException as error:
-            raise self._failed(error, "listing topics") from error
+            raise self.failed(error, "listing topics") from error
+
+    def wait_for(self, future: Future[Any], wait_seconds_max: float) -> Any:
+        """The answer, once it is there. A refused login ends the wait: the client would go on trying for ever.
+
+        Raises:
+            KafkaException, TimeoutError: for `failed`.
+        """
+        deadline = self._clock.monotonic() + wait_seconds_max
+        while not future.done() and self._clock.monotonic() < deadline and not self._refused():
+            self.serve()
+            wait([future], timeout=_SERVE_SECONDS)
+        answer = future.result(0)
+        self._heard = None
+        return answer
+
+    def serve(self) -> None:
+        """Let the client speak: errors, warnings, tokens to renew. Without this it keeps them to itself."""
+        self._admin.poll(0)
 
     def _hear(self, error: KafkaError) -> None:
-        """Called in the client's own thread. A refused login is said here only: questions just find no answer."""
+        """A refused login is said here only: questions just find no answer."""
         if verdict(error).code == "SOURCE_AUTH" or self._heard is None:
             self._heard = error
 
-    def _failed(self, error: BaseException, doing: str) -> LandfastError:
+    def _refused(self) -> bool:
+        return self._heard is not None and verdict(self._heard).code == "SOURCE_AUTH"
+
+    def failed(self, error: BaseException, doing: str) -> LandfastError:
+        """Our error for the driver's, with what the client itself had to say."""
         inside = kafka_error(error)
         heard, self._heard = self._heard, None
         if heard is not None and (inside is None or verdict(inside).act is Act.RETRY):

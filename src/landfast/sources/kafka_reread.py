@@ -36,7 +36,7 @@ class KafkaRereader:
         self._settings = settings
         self._clock = clock
         self._notices = Notices(observer, clock, settings.notice_seconds, settings.options)
-        self._cluster = KafkaCluster(settings, self._notices)
+        self._cluster = KafkaCluster(settings, clock, self._notices)
         self._extent = KafkaSource(settings, clock, observer)
 
     def first(self, stream: Stream) -> Position | None:

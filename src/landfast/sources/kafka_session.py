@@ -41,6 +41,7 @@ class Session:
         around: tuple[Clock, Observer, Notices],
     ) -> None:
         self._settings = settings
+        self._cluster = cluster
         self._clock, self._observer, self._notices = around
         self._failure: BaseException | None = None
         self._record_bytes = _RECORD_BYTES_GUESS
@@ -71,6 +72,7 @@ class Session:
         changed = self._subscription.changed(now)
         if changed is not None:
             self._subscribe(changed)
+        self._cluster.serve()
         messages = self._consume(limit, timeout_seconds)
         self.raise_failure()
         chunks, reached = self._take(messages)

@@ -151,6 +151,7 @@ def consumer_configuration(settings: KafkaSettings) -> dict[str, Any]:
         "queued.min.messages": "10000",  # One queue for all partitions: its length is the wait of a quiet one.
         "queued.max.messages.kbytes": "32768",
         "topic.metadata.refresh.interval.ms": "10000",  # Partitions that are added are found by this.
+        "reconnect.backoff.max.ms": "2000",  # A broker that is back is found soon.
         "socket.keepalive.enable": "true",
         **checked_options(settings),
         "bootstrap.servers": settings.servers,
@@ -164,9 +165,10 @@ def consumer_configuration(settings: KafkaSettings) -> dict[str, Any]:
     if settings.protocol == "consumer":
         for name in _CLASSIC_ONLY:
             base.pop(name, None)
-    elif "session.timeout.ms" not in settings.options:
-        # librdkafka refuses a poll interval below the session timeout of 45 s.
-        base["session.timeout.ms"] = str(min(45_000, int(settings.poll_interval_seconds_max * 1000)))
+    else:
+        # librdkafka refuses a poll interval below the session timeout, and a session needs a few heartbeats to live.
+        session = int(base.get("session.timeout.ms", min(45_000, int(settings.poll_interval_seconds_max * 1000))))
+        base = {"heartbeat.interval.ms": str(max(1, min(3000, session // 4)))} | base | {"session.timeout.ms": str(session)}
     return base
 
 
@@ -181,6 +183,7 @@ def admin_configuration(settings: KafkaSettings) -> dict[str, Any]:
     """What the client that asks about topics and offsets is made with."""
     passed = {name: value for name, value in checked_options(settings).items() if name not in CONSUMER_ONLY | {"auto.offset.reset"}}
     return {
+        "reconnect.backoff.max.ms": "2000",
         "socket.keepalive.enable": "true",
         **passed,
         "bootstrap.servers": settings.servers,

@@ -1,0 +1,148 @@
+"""Members of a group: they share, hold back, come back, and are told when they must not be there."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from landfast.errors import Broken
+from landfast.testing.kafka import RealKafka
+from landfast.testing.kafka_records import Record, create_topic, produce
+from tests.sources.kafka_world import Engine, Member, member, refusal, settings, unique
+
+pytestmark = pytest.mark.system
+both = pytest.mark.parametrize("protocol", ["classic", "consumer"])
+
+
+def topic_of(servers: str, partitions: int, records: int) -> str:
+    """A topic with this many records in all."""
+    topic = unique()
+    create_topic(servers, topic, partitions)
+    produce(servers, (Record(topic, b"%d" % number, number % partitions) for number in range(records)))
+    return topic
+
+
+@both
+def test_holding_everything_keeps_the_membership(protocol: str, kafka: RealKafka) -> None:
+    """A member that holds every stream for longer than session and poll interval keeps them, and then reads on without a gap."""
+    topic = topic_of(kafka.servers, 2, 100)
+    reader = member(settings(kafka.servers, topic, protocol=protocol, poll_interval_seconds_max=3.0))
+    reader.until(lambda: len(reader.reached) == 2)
+    reader.hold = set(reader.engine.owned)
+    reader.poll()
+    produce(kafka.servers, (Record(topic, b"later", number % 2) for number in range(100)))
+    before, epochs = len(reader.chunks), dict(reader.engine.owned)
+    until = time.monotonic() + 5
+    reader.until(lambda: time.monotonic() > until)
+    assert len(reader.chunks) == before
+    reader.hold = set()
+    reader.until(lambda: reader.end(0) == reader.end(1) == 100)
+    assert reader.engine.owned == epochs
+    assert reader.offsets(0) == reader.offsets(1) == list(range(100))
+    reader.source.close()
+
+
+@both
+def test_what_goes_is_confirmed_first(protocol: str, kafka: RealKafka) -> None:
+    """Giving streams up, the source checks what was read after the last read, so that the engine can still land all of it."""
+    topic = topic_of(kafka.servers, 2, 100)
+    chosen = settings(kafka.servers, topic, protocol=protocol, confirm_seconds=3600.0)
+    reader = member(chosen)
+    reader.until(lambda: len(reader.reached) == 2)
+    produce(kafka.servers, (Record(topic, b"more", number % 2) for number in range(100)))
+    reader.until(lambda: reader.end(0) == reader.end(1) == 100)
+    assert not any(position == 100 for position in reader.confirmed.values())
+    streams = set(reader.engine.owned)
+    reader.source.close()
+    assert {stream: reader.engine.lost_with[stream] for stream in streams} == {
+        stream: (5.0, dict.fromkeys(streams, 100)) for stream in streams
+    }
+
+
+def test_a_member_that_was_away_too_long_is_told_that_its_streams_are_gone(kafka: RealKafka) -> None:
+    """Not polling past the poll interval costs the streams: the next poll says so with a deadline of 0, and they come back afresh."""
+    topic = topic_of(kafka.servers, 1, 10)
+    chosen = settings(kafka.servers, topic, poll_interval_seconds_max=3.0)
+    reader = member(chosen)
+    reader.until(lambda: reader.end() == 10)
+    stream, epoch = reader.stream(), reader.engine.owned[reader.stream()]
+    other = member(chosen)
+    other.until(lambda: stream in other.engine.owned)
+    reader.until(lambda: stream in reader.engine.lost_with)
+    assert reader.engine.lost_with[stream][0] == 0.0
+    other.source.close()
+    reader.until(lambda: reader.engine.owned.get(stream, epoch) > epoch)
+    reader.source.close()
+
+
+@both
+def test_a_static_member_comes_back_to_its_streams(protocol: str, kafka: RealKafka) -> None:
+    """A member with an instance id that went without a word and comes back gets its own streams, from the sink's position."""
+    topic = topic_of(kafka.servers, 2, 100)
+    chosen = settings(kafka.servers, topic, protocol=protocol, instance_id="worker-1")
+    first = member(chosen)
+    first.until(lambda: len(first.reached) == 2)
+    owned = set(first.engine.owned)
+    first.source.close()
+    again = member(chosen, Engine(dict.fromkeys(owned, 40)))
+    again.until(lambda: len(again.reached) == 2)
+    assert set(again.engine.owned) == owned
+    assert again.offsets(0) == list(range(40, 50))
+    again.source.close()
+
+
+@both
+def test_two_living_members_of_one_instance_id_do_not_both_go_on(protocol: str, kafka: RealKafka) -> None:
+    """One of them ends with SOURCE_FATAL, which says where to look; the other reads on."""
+    topic = topic_of(kafka.servers, 1, 100)
+    chosen = settings(kafka.servers, topic, protocol=protocol, instance_id="worker-1")
+    members = [member(chosen)]
+    members[0].until(lambda: members[0].end() == 100)
+    members.append(member(chosen))
+    loser, error = _first_to_fail(members)
+    assert (type(error), error.code) == (Broken, "SOURCE_FATAL")
+    other = members[1 - members.index(loser)]
+    other.until(lambda: other.end() == 100)
+    other.source.close()
+
+
+def _first_to_fail(members: list[Member]) -> tuple[Member, Broken]:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for one in members:
+            try:
+                one.poll()
+            except Broken as error:
+                return one, error
+    raise AssertionError("nobody failed")
+
+
+def test_a_hot_partition_does_not_starve_a_quiet_one(kafka: RealKafka) -> None:
+    """Behind a slow engine, a quiet record waits for no more than the local queue: far less than the hot partition's backlog."""
+    topic = unique()
+    create_topic(kafka.servers, topic, 2)
+    backlog = 200_000
+    produce(kafka.servers, (Record(topic, b"h" * 200, 0) for _ in range(backlog)))
+    reader = member(settings(kafka.servers, topic))
+    reader.limit = 500
+    reader.until(lambda: len(reader.offsets(0)) >= 5000)
+    before = len(reader.offsets(0))
+    produce(kafka.servers, [Record(topic, b"quiet", 1)])
+    reader.until(lambda: reader.offsets(1))
+    waited_records = len(reader.offsets(0)) - before
+    assert waited_records < 40_000, waited_records
+    reader.source.close()
+
+
+def test_a_closed_member_is_replaced_at_once_and_polls_no_more(kafka: RealKafka) -> None:
+    """Closing leaves the group, so that the next member need not wait for a session to end."""
+    topic = topic_of(kafka.servers, 1, 10)
+    chosen = settings(kafka.servers, topic)
+    first = member(chosen)
+    first.until(lambda: first.end() == 10)
+    first.source.close()
+    assert refusal(first.poll).code == "SOURCE_DOWN"
+    second = member(chosen)
+    second.until(lambda: second.end() == 10, wait_seconds_max=20)
+    second.source.close()
