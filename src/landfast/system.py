@@ -116,7 +116,8 @@ def committers() -> Callable[[], Threads]:
 FORCED_EXIT = 130
 """The exit code after a second signal."""
 
-_FORCED_LINE = b"\nSHUTDOWN_FORCED: stopped at once. Nothing is lost: what has not landed is read again at the next start.\n"
+_FORCED_CODE = "SHUTDOWN_FORCED"
+_FORCED_LINE = f"\n{_FORCED_CODE}: stopped at once. Nothing is lost: what has not landed is read again at the next start.\n".encode()
 
 
 @contextmanager

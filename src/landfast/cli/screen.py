@@ -14,6 +14,7 @@ from landfast.observe import report as equations
 from landfast.observe.logs import Redactor
 
 _HALTS_MAX = 20
+_CLEAN = "SHUTDOWN_CLEAN"
 
 
 class Screen:
@@ -50,7 +51,7 @@ class Screen:
     def _as_lines(self, report: RunReport) -> list[str]:
         lines = [*equations.lines(report.streams), f"{report.outcome} after {report.seconds:,.1f} s, run {report.run.id}"]
         is_clean = report.outcome is Outcome.STOPPED and not report.abandoned
-        return [*lines, "SHUTDOWN_CLEAN: all that was read has landed; nothing will be read twice"] if is_clean else lines
+        return [*lines, f"{_CLEAN}: all that was read has landed; nothing will be read twice"] if is_clean else lines
 
     def _as_object(self, report: RunReport) -> dict[str, Any]:
         halts = [
