@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from landfast import events
 from landfast.model import Receipt, Span, Totals
+from landfast.observe.fanout import Watch
 from landfast.observe.state import SECONDS_BOUNDS, Distribution, State, reduce
+from landfast.testing.clock import ManualClock
 from tests.observe.event_strategies import ONE_OF_EACH, STREAMS, histories
 
 AT = 1_700_000_000.0
@@ -122,3 +124,17 @@ def test_lag_is_known_only_where_both_ends_are() -> None:
     assert gained.flows["sensors"].lanes[stream].lag is None
     known = reduce(gained, events.LaneProgress("sensors", stream, 5, 12, held=False), AT)
     assert known.flows["sensors"].lanes[stream].lag == 7
+
+
+@given(histories)
+def test_a_watch_knows_what_the_events_say(history: list[events.Event]) -> None:
+    """Summing up the events of reading changes nothing: the state is that of the plain fold, whenever it is looked at."""
+    clock = ManualClock()
+    watch, looked_at_often = Watch(clock), Watch(clock)
+    for event in history:
+        watch.notice(event)
+        looked_at_often.notice(event)
+        assert looked_at_often.state
+    expected = fold(lambda state, event: reduce(state, event, clock.now()), history, State())
+    assert watch.state == expected
+    assert looked_at_often.state == expected

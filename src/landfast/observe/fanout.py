@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from landfast.events import Event, LaneProgress, MemoryHeld, Notice, RecordsRead, StaleDropped
+from landfast.model import Stream
 from landfast.observe.state import State, reduce
 from landfast.ports import Clock, Observer
 
@@ -32,22 +33,45 @@ class Fanout:
 
 
 class Watch:
-    """Keeps the `State` of the run: an observer that metrics, health and progress read from, each at its own pace."""
+    """Keeps the `State` of the run: an observer that metrics, health and progress read from, each at its own pace.
+
+    Reading is heard of with every chunk, so events of reading are summed up per stream and folded in together: the state is the
+    same as if each had been folded in by itself.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._state = State()
+        self._reading: dict[tuple[str, Stream], RecordsRead] = {}
 
     @property
     def state(self) -> State:
         """The state as of the last event. Frozen: it may be read from any thread for as long as wanted."""
-        return self._state
+        with self._lock:
+            self._fold_reading()
+            return self._state
 
     def notice(self, event: Event) -> None:
-        """Fold one event into the state."""
+        """Take one event into the state."""
         with self._lock:
+            if isinstance(event, RecordsRead):
+                key = (event.flow, event.stream)
+                self._reading[key] = event if key not in self._reading else _both(self._reading[key], event)
+                return
+            self._fold_reading()
             self._state = reduce(self._state, event, self._clock.now())
+
+    def _fold_reading(self) -> None:
+        if self._reading:
+            now = self._clock.now()
+            for event in self._reading.values():
+                self._state = reduce(self._state, event, now)
+            self._reading.clear()
+
+
+def _both(earlier: RecordsRead, later: RecordsRead) -> RecordsRead:
+    return RecordsRead(later.flow, later.stream, earlier.records + later.records, earlier.nbytes + later.nbytes, later.position)
 
 
 class Queued:
