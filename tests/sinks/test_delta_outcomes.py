@@ -120,6 +120,17 @@ def test_a_foreign_change_between_compare_and_set_is_stepped_over(world: DeltaWo
     assert sink.positions([LANE]) == {LANE: 13}
 
 
+def test_a_constraint_added_while_running_stops_the_run(world: DeltaWorld) -> None:
+    """Nobody would check it on files of our own: nothing lands any more, and the message names the feature."""
+    sink = world.sink()
+    sink.commit([sink.stage(world.batch(LANE, 0, 10, first=True))])
+    DeltaTable(world.path).alter.add_constraint({"positive": "number >= 0"})
+    with pytest.raises(Broken) as caught:
+        sink.commit([sink.stage(world.batch(LANE, 10, 20))])
+    assert caught.value.code == "PROTOCOL_UNSUPPORTED"
+    assert len(world.landed()) == 10
+
+
 def test_endless_interference_ends_as_unavailable(world: DeltaWorld, trouble: Trouble) -> None:
     """Attempts are bounded; what is left is Unavailable and nothing landed."""
     sink = world.sink(commit_attempts_max=3)

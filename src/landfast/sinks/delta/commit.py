@@ -21,6 +21,7 @@ from landfast.sinks.delta.errors import FATES_TO_RETRY, fate_of, is_foreign
 from landfast.sinks.delta.log import Entry, entries_back
 from landfast.sinks.delta.metadata import CommitRecord, app_id, to_metadata
 from landfast.sinks.delta.parquet import DataFile
+from landfast.sinks.delta.suitability import problems
 from landfast.sinks.delta.table import HOOKS_OFF, TableHome, commit_properties, incarnation_app_id, incarnation_number
 
 WAIT_SECONDS_FIRST = 0.005
@@ -179,6 +180,8 @@ class Committer:
                 if version is not None:
                     return Landed(version, already=True)
                 if fate_of(error) in FATES_TO_RETRY:
+                    # Opened anew, since what came between may have made the table unfit.
+                    self._handle = None
                     return None
             raise
 
@@ -189,6 +192,9 @@ class Committer:
             return kept, None
         self._handle = None
         handle = self.handle()
+        for problem in problems(handle, self._home.settings, None):
+            # Somebody changed the table while running so that an append of own files would break it.
+            raise Broken(problem.code, problem.message, next_step=problem.next_step)
         if standing_of(self._home, handle, landing.moves) is Standing.AT_START:
             return handle, None
         version = self._find(landing, handle.version(), self._landed_version or 0)

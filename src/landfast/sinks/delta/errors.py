@@ -30,6 +30,7 @@ class Fate(enum.Enum):
     THROTTLED = "throttled"
     AUTH = "auth"
     DISK = "disk"
+    DESCRIPTORS = "descriptors"
     MISSING = "missing"
     DAMAGED = "damaged"
     UNSUPPORTED = "unsupported"
@@ -66,7 +67,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         r"(timed? ?out|[Cc]onnection|dns error|error sending request|reset by peer|broken pipe|\b50[0234]\b|409 Conflict)", Fate.TRANSIENT
     ),
-    Rule(r"(Too many open files|os error 24\b|Forked process|os error 11\b|os error 4\b)", Fate.TRANSIENT),
+    Rule(r"(Too many open files|os error 24\b)", Fate.DESCRIPTORS),
+    Rule(r"(Forked process|os error 11\b|os error 4\b)", Fate.TRANSIENT),
     Rule(
         r"(Not a Delta table|[Nn]o files in log segment|does not exist|[Nn]ot ?[Ff]ound|No such file|\b404\b)",
         Fate.MISSING,
@@ -120,6 +122,7 @@ _SENTENCES = {
     Fate.THROTTLED: "the store asks for fewer requests",
     Fate.AUTH: "the store refused access",
     Fate.DISK: "no space is left",
+    Fate.DESCRIPTORS: "no file can be opened any more",
     Fate.MISSING: "the table or a part of it was not found",
     Fate.DAMAGED: "the table's log cannot be read",
     Fate.UNSUPPORTED: "the table demands a feature that is not supported",
@@ -133,6 +136,7 @@ _UNAVAILABLE = {
     Fate.THROTTLED: ("SINK_THROTTLED", "throttled", _RETRY),
     Fate.AUTH: ("SINK_AUTH", "auth", "Give this process access to the table's path; it goes on by itself."),
     Fate.DISK: ("DISK_FULL", "disk", "Free some space; it goes on by itself."),
+    Fate.DESCRIPTORS: ("FD_LIMIT", "transient", "Raise the limit (`ulimit -n`), or look for what holds so many files."),
     Fate.MISSING: ("TABLE_MISSING", "unknown", "Bring the table back, or start anew with an empty path."),
     Fate.UNKNOWN: ("SINK_DOWN", "unknown", _RETRY),
 }
