@@ -51,7 +51,7 @@ class MaintenanceSettings:
     compaction_interval_seconds: float = 60.0
     file_bytes_small: int = 32 * MIB
     compaction_files_min: int = 8
-    compaction_bytes_max: int = 128 * MIB
+    compaction_bytes_max: int = 64 * MIB
     row_group_bytes_max: int = 64 * MIB
     sweep_interval_seconds: float = DAY_SECONDS
     sweep_grace_seconds: float = 7 * DAY_SECONDS
