@@ -14,21 +14,9 @@ from landfast.events import Event, Notice
 from landfast.model import Assignment, Chunk, Halt, Position, Stream
 from landfast.sources.kafka import KafkaSource
 from landfast.sources.kafka_settings import KafkaSettings
+from landfast.system import SystemClock as WallClock
 
 WAIT_SECONDS_MAX = 60.0
-
-
-class WallClock:
-    """Real time."""
-
-    def now(self) -> float:
-        return time.time()
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 @dataclass

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from landfast.testing.kafka import EmbeddedKafka, RealKafka
 from landfast.testing.kafka_records import Record, Truth, admin, create_topic, delete_topic, produce, produce_transactions
+from landfast.testing.wait import wait_until
 
 pytestmark = pytest.mark.system
 
@@ -48,17 +48,12 @@ def test_nothing_is_left_behind_when_the_owner_is_killed(kafka_cache: Path, tmp_
         "    signal.pause()\n"
     )
     owner = subprocess.Popen([sys.executable, "-c", code])
-    deadline = time.monotonic() + 90
-    while not (told.exists() and " " in told.read_text()):
-        assert owner.poll() is None, "the owner ended early"
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: owner.poll() is not None or (told.exists() and " " in told.read_text()), 90)
+    assert owner.poll() is None, "the owner ended early"
     pid, folder = told.read_text().split()
     owner.kill()
     owner.wait()
-    while Path(folder).exists() or _alive(int(pid)):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: not Path(folder).exists() and not _alive(int(pid)), 30)
 
 
 def _alive(pid: int) -> bool:
