@@ -19,7 +19,7 @@ PORT_METHODS_LIMIT = 5
 FILES_ABOVE: dict[str, int] = {}
 FUNCTIONS_ABOVE: dict[str, int] = {}
 ARGUMENTS_ABOVE: dict[str, int] = {}
-CLASSES_ABOVE: dict[str, int] = {}
+CLASSES_ABOVE: dict[str, int] = {"src/landfast/sources/kafka_ownership.py:Ownership": 18}
 
 
 def test_source_files_stay_under_four_hundred_lines() -> None:
