@@ -60,7 +60,8 @@ def test_a_place_that_cannot_be_written_is_found(kafka: RealKafka, tmp_path: Pat
     """The write probe finds a place that refuses files."""
     ended = landfast("check", pipeline_file(tmp_path, kafka.servers, topic, sink={"path": "pipeline.toml/table"}))
     assert ended.code == 1
-    assert "PREFLIGHT_FAILED: " in ended.err
+    assert "writing to the table's place" in ended.err
+    assert [path.name for path in tmp_path.iterdir()] == ["pipeline.toml"]
 
 
 def test_wrong_settings_are_no_finding_but_a_refusal(tmp_path: Path) -> None:
