@@ -116,11 +116,19 @@ class Broken(LandfastError):
     """An invariant does not hold, or what we stand on is damaged. The run stops; nothing is retried."""
 
 
-def check(condition: object, message: str, *, code: str = "INVARIANT_BROKEN", stream: Stream | None = None, position: Position | None = None) -> None:
+def check(
+    condition: object, message: str, *, code: str = "INVARIANT_BROKEN", stream: Stream | None = None, position: Position | None = None
+) -> None:
     """Raise Broken unless `condition` holds. Unlike `assert` it is never compiled away.
 
     Raises:
         Broken: with `code`, the place and `message`.
     """
     if not condition:
-        raise Broken(code, message, stream=stream, position=position, next_step="Stop, keep the table as it is, run `landfast verify`, and report this.")
+        raise Broken(
+            code,
+            message,
+            stream=stream,
+            position=position,
+            next_step="Stop, keep the table as it is, run `landfast verify`, and report this.",
+        )
