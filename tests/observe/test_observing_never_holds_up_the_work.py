@@ -153,6 +153,13 @@ def test_the_bars_show_figures_and_what_is_wrong() -> None:
         assert part in shown
 
 
+def test_before_the_first_assignment_the_bars_say_what_is_waited_for() -> None:
+    """Joining a group takes seconds: an empty screen would look like a hang."""
+    console = Console(file=io.StringIO(), width=80)
+    console.print(panel(State(), ()))
+    assert "waiting for partitions" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
 class Logged:
     """A log that remembers."""
 

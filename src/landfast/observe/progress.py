@@ -148,8 +148,9 @@ def panel(state: State, shown: Sequence[Figures]) -> RenderableType:
         numbers = (f"{one.read:,}", f"{one.landed:,}", f"{one.rate:,.0f}", "?" if one.lag is None else f"{one.lag:,}", f"{one.dead:,}")
         bar = ProgressBar(total=1.0, completed=one.share or 0.0, width=24)
         table.add_row(Text(escaped(one.flow)), *numbers, bar)
+    first: RenderableType = table if shown else Text("waiting for partitions", style="dim")
     concerns = [Text(escaped(f"{one.code} {one.flow} {one.place} — {one.next_step}"), style="yellow") for one in health(state).concerns[:5]]
-    return Group(table, *concerns)
+    return Group(first, *concerns)
 
 
 class Progress:
