@@ -12,7 +12,7 @@ import pytest
 import landfast
 from landfast import Misconfigured, Outcome, Pipeline, Unavailable
 from landfast.cli import exits
-from landfast.events import RecordsRead, RunStarted
+from landfast.events import RecordsRead, RetryScheduled, RunStarted
 from landfast.model import Chunk, Decoded, Receipt, Staged
 from landfast.ports import Observer
 from landfast.system import SystemClock
@@ -198,6 +198,22 @@ def test_settings_and_objects_do_not_mix() -> None:
         Pipeline(**{**SETTINGS, "sink": MemorySink(MemoryTable())})
     with pytest.raises(Misconfigured, match=r"engine.shutdown_second: unknown key; did you mean shutdown_seconds"):
         World(1).pipeline(engine={"shutdown_second": 3})
+
+
+def test_a_stop_while_the_brokers_are_waited_for_is_a_stop(tmp_path: Path) -> None:
+    """Nobody answers and the service is stopped: the run ends at once, as a stop, with nothing done."""
+    source = {"servers": "127.0.0.1:1", "topics": ["t"], "request_seconds_max": 0.2}
+    pipeline = Pipeline(source=source, decoder={"format": "raw"}, sink={"path": str(tmp_path / "t")}, engine={"open_wait_seconds": 3600})
+
+    class Stopper(RecordingObserver):
+        def notice(self, event: Any) -> None:
+            super().notice(event)
+            if self.of(RetryScheduled):
+                pipeline.stop()
+
+    report = pipeline.run(observer=Stopper())
+    assert (report.outcome, report.totals.read, exits.of_report(report)) == (Outcome.STOPPED, 0, exits.WELL)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_pipeline_comes_from_a_file(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from typing import Any, Protocol, Self
 from landfast import wiring
 from landfast.config import BatchSettings, DeadLetterSettings, EngineSettings, Settings, from_mapping, load, section
 from landfast.core.route import Route
-from landfast.core.runner import Runner, RunReport
-from landfast.errors import Misconfigured
+from landfast.core.runner import Outcome, Runner, RunReport
+from landfast.errors import Misconfigured, Unavailable
+from landfast.model import Run
 from landfast.ports import Clock, DeadLetters, Decoder, Extent, Observer, Sink, Source
 from landfast.system import SystemClock
 
@@ -83,14 +84,21 @@ class Pipeline:
     def run(self, *, until_end: bool = False, observer: Observer | None = None, clock: Clock | None = None) -> RunReport:
         """Run until stopped; with `until_end`, until all that the log held at the start has landed.
 
-        What goes wrong once the run has begun is in the report: look at `outcome`, `halts` and `error`.
+        What goes wrong once the run has begun is in the report: look at `outcome`, `halts` and `error`. A stop while brokers or store
+        are still waited for is a stop like any other.
 
         Raises:
             Misconfigured: what the settings point to cannot be used. Nothing was read.
             Unavailable: the store did not answer within `engine.open_wait_seconds`. Nothing was read.
         """
         site = wiring.Site(clock or SystemClock(), observer or wiring.Silence(), lambda: self._stopping)
-        self._runner = self._plan.build(site)
+        run = wiring.new_run(self._plan.name, self._plan.digest, site.clock)
+        try:
+            self._runner = self._plan.build(run, site)
+        except Unavailable:
+            if not self._stopping:
+                raise
+            return RunReport(run, Outcome.STOPPED, {}, {}, site.clock.now() - run.started_at)
         if self._stopping:
             self._runner.stop()
         return self._runner.run(until_end=until_end)
@@ -103,7 +111,15 @@ class Pipeline:
 
 
 class _Plan(Protocol):
-    def build(self, site: wiring.Site) -> Runner:
+    @property
+    def name(self) -> str:
+        """The pipeline's name."""
+
+    @property
+    def digest(self) -> str:
+        """The digest of its settings; empty where it has none."""
+
+    def build(self, run: Run, site: wiring.Site) -> Runner:
         """Put the pipeline up."""
 
 
@@ -112,8 +128,16 @@ class _FromSettings:
     settings: Settings
     decoders: Mapping[str, Decoder] = field(default_factory=dict)
 
-    def build(self, site: wiring.Site) -> Runner:
-        return wiring.build(self.settings, site, self.decoders)
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    @property
+    def digest(self) -> str:
+        return self.settings.digest()
+
+    def build(self, run: Run, site: wiring.Site) -> Runner:
+        return wiring.build(self.settings, run, site, self.decoders)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +146,9 @@ class _FromObjects:
     source: ReadableSource
     route: Route
     engine: EngineSettings
+    digest: str = ""
 
-    def build(self, site: wiring.Site) -> Runner:
-        run = wiring.new_run(self.name, "", site.clock)
+    def build(self, run: Run, site: wiring.Site) -> Runner:
         return wiring.assembled(self.source, self.source, [self.route], run, self.engine, site)
 
 

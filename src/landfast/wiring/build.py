@@ -41,7 +41,7 @@ def new_run(pipeline: str, settings_digest: str, clock: Clock) -> Run:
     return Run(f"{moment:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}", pipeline, settings_digest, started_at)
 
 
-def build(settings: Settings, site: Site, decoders: Mapping[str, Decoder] | None = None) -> Runner:
+def build(settings: Settings, run: Run, site: Site, decoders: Mapping[str, Decoder] | None = None) -> Runner:
     """The runner of a pipeline: one source, one flow per route. `decoders` stand in for those of the settings, by route.
 
     Tables are opened, and created where they are missing, so all that is wrong with them is found out here.
@@ -50,7 +50,6 @@ def build(settings: Settings, site: Site, decoders: Mapping[str, Decoder] | None
         Misconfigured: what the settings point to cannot be used.
         Unavailable: brokers or a store did not answer in time.
     """
-    run = new_run(settings.name, settings.digest(), site.clock)
     source = kafka_source(settings, site)
     # Before any table is made: settings that name a missing topic must leave nothing behind.
     patiently(partial(bounds_of, settings, source), settings.engine, site)
