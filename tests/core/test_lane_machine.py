@@ -116,7 +116,9 @@ class LaneMachine(RuleBasedStateMachine):
 
     def read_whole(self) -> bool:
         """Whether a bounded run has read everything."""
-        return self.stop_at is not None and self.read_to is not None and self.read_to >= self.stop_at
+        if self.stop_at is None:
+            return False
+        return self.lane.nothing_below if self.read_to is None else self.read_to >= self.stop_at
 
     @invariant()
     def holds_what_the_model_holds(self) -> None:

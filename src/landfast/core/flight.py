@@ -56,6 +56,12 @@ class Flight:
         """Whether a landing is under way, or its end was not looked at yet."""
         return self._landing is not None
 
+    @property
+    def under_way(self) -> bool:
+        """Whether a landing or a preparation is running."""
+        landing = self._landing is not None and not self._landing.future.done()
+        return landing or any(item.future is not None and not item.future.done() for item in self._queue)
+
     def launch(self, item: InFlight) -> None:
         """Take in a batch and hand it to the pool."""
         self._queue.append(item)

@@ -368,6 +368,11 @@ class Flow:
         return self._flight.landing
 
     @property
+    def at_work(self) -> bool:
+        """Whether a call into the sink is running on another thread."""
+        return self._flight.under_way or self._upkeep.under_way
+
+    @property
     def nbytes(self) -> int:
         """Bytes of records and staged rows held."""
         return sum(lane.nbytes for lane in self.lanes.values()) + sum(item.nbytes for item in self._flight)

@@ -44,6 +44,7 @@ class RunnerLimits:
     busy_poll_seconds  the same while work is in flight
     memory_bytes_max   records and staged rows of all flows; above it nothing is read, until it fell to half of it
     shutdown_seconds   how long a stop may take to land what was read
+    close_seconds_max  how long the end waits for calls that still run on other threads
     extent_seconds     between two looks at the source's ends
     short_seconds_max  how long a log may be shorter than a bounded run must read before its lane halts
     open               how patient to be with a source that does not answer at the start
@@ -54,6 +55,7 @@ class RunnerLimits:
     busy_poll_seconds: float = 0.02
     memory_bytes_max: int = 512 * 1024 * 1024
     shutdown_seconds: float = 30.0
+    close_seconds_max: float = 2.0
     extent_seconds: float = 5.0
     short_seconds_max: float = 30.0
     open: RetryPolicy = field(default_factory=lambda: RetryPolicy(attempts_max=1_000, wait_seconds_max=5.0, total_seconds_max=60.0))
@@ -329,6 +331,7 @@ class Runner:
         self._closing = True
         self._halts = self._elsewhere | {stream: halt for flow in self.flows for stream, halt in flow.halts.items()}
         met: LandfastError | None = None
+        self._wait_for_calls()
         landing = {flow: flow.landing for flow in self.flows}
         closers = [self._source.close, self._workplace.pool.close, *(committer.close for committer in self._committers)]
         for flow in self.flows:
@@ -343,6 +346,13 @@ class Runner:
                 met = met or (error if isinstance(error, Broken) else None)
         self._abandoned += sum(flow.release(tuple(flow.lanes)) for flow in self.flows)
         return met
+
+    def _wait_for_calls(self) -> None:
+        """Give calls that are still inside a driver a moment: a process that ends under one of them may crash in native code."""
+        clock = self._workplace.clock
+        deadline = clock.monotonic() + self._limits.close_seconds_max
+        while any(flow.at_work for flow in self.flows) and clock.monotonic() < deadline:
+            clock.sleep(_DRAIN_TICK_SECONDS)
 
     def _report(self, error: LandfastError | None, seconds: float) -> RunReport:
         broken = error or next((flow.broken for flow in self.flows if flow.broken is not None), None)

@@ -35,6 +35,11 @@ class Upkeep:
         self._landings = 0
         self._under_way: Future[None] | None = None
 
+    @property
+    def under_way(self) -> bool:
+        """Whether the sink is tidying up."""
+        return self._under_way is not None and not self._under_way.done()
+
     def landed(self) -> None:
         """Count one commit."""
         self._landings += 1
