@@ -8,7 +8,7 @@ from __future__ import annotations
 import bisect
 import enum
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -328,11 +328,3 @@ def _difference(span: Span, chunks: Sequence[Chunk], digest: Callable[[Iterable[
 def merged(table: Verdict, source: Verdict) -> Verdict:
     """One verdict over table and source."""
     return replace(table, findings=table.findings + source.findings, unchecked=table.unchecked + source.unchecked)
-
-
-def by_kind(findings: Iterable[Finding]) -> Mapping[Kind, int]:
-    """How many findings there are of each kind."""
-    counts: defaultdict[Kind, int] = defaultdict(int)
-    for finding in findings:
-        counts[finding.kind] += 1
-    return dict(counts)

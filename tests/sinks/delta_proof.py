@@ -84,12 +84,12 @@ def proved_table(world: DeltaWorld) -> DeltaSink:
     return sink
 
 
-def files_with(world: DeltaWorld, offset: int) -> list[str]:
+def files_with(world: DeltaWorld, offset: int, lane: Stream = LANE) -> list[str]:
     """The active files that hold a row with this offset of the lane."""
     found = []
     for file in active_files(DeltaTable(world.path)):
         rows = pq.read_table(Path(world.path) / file.path, columns=["_partition", "_offset"]).to_pylist()
-        if {"_partition": LANE.partition, "_offset": offset} in rows:
+        if {"_partition": lane.partition, "_offset": offset} in rows:
             found.append(file.path)
     return found
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable, write_deltalake
 
-from landfast.audit import Finding, Kind, Verdict
+from landfast.audit import Finding, Kind, Verdict, tiling
+from landfast.model import Span
 from landfast.sinks.delta.active import active_files
 from landfast.sinks.delta.dead_letters import letters_path
 from landfast.sinks.delta.scan import Depth
@@ -236,3 +238,75 @@ def test_a_proof_reports_progress_and_size(world: DeltaWorld) -> None:
     verdict = verify_table(world.path, progress=heard.append)
     assert sum(heard) == verdict.rows
     assert verdict.files == len(active_files(DeltaTable(world.path))) == len(heard)
+
+
+def test_a_file_cut_short_is_named(world: DeltaWorld) -> None:
+    """A truncated file is corrupt by its size and by its footer, and its rows are named as lost."""
+    proved_table(world)
+    (path,) = files_with(world, 200, OTHER)
+    file = Path(world.path) / path
+    file.write_bytes(file.read_bytes()[:-20])
+    verdict = verify_table(world.path)
+    assert [finding.file for finding in verdict.findings if finding.kind is Kind.FILE_CORRUPT] == [path, path]
+    assert only(verdict, Kind.LOST_ROW).ranges == ((160, 260),)
+
+
+def test_a_file_put_in_place_of_another_is_named(world: DeltaWorld) -> None:
+    """A sound file with other rows than the log says is no substitute."""
+    proved_table(world)
+    (path,) = files_with(world, 200, OTHER)
+    rows = pq.read_table(Path(world.path) / path)
+    pq.write_table(rows.slice(0, 90), Path(world.path) / path)
+    verdict = verify_table(world.path)
+    assert only(verdict, Kind.FILE_COUNT_MISMATCH).count == 10
+    assert only(verdict, Kind.LOST_ROW).ranges == ((250, 260),)
+
+
+def test_a_row_at_an_offset_that_was_skipped_is_a_phantom(world: DeltaWorld) -> None:
+    """More rows in a span than its commit counts are found even where each offset comes once."""
+    proved_table(world)
+    row = DeltaTable(world.path).to_pyarrow_table(filters=[("_partition", "=", 0), ("_offset", "=", 11)])
+    strange = row.set_column(row.column_names.index("_offset"), "_offset", pa.array([12], pa.int64()))
+    write_deltalake(world.path, strange, mode="append")
+    phantom = only(verify_table(world.path), Kind.PHANTOM_ROW)
+    assert (phantom.stream, phantom.ranges, phantom.count) == (LANE, ((10, 25),), 1)
+
+
+def test_a_letter_that_was_copied_is_named(world: DeltaWorld) -> None:
+    """One record buried twice is a finding; so is a letter at an offset of a span that counts none there."""
+    proved_table(world)
+    letters = letters_path(world.path)
+    twin = DeltaTable(letters).to_pyarrow_table(filters=[("offset", "=", 150)])
+    write_deltalake(letters, twin, mode="append")
+    assert only(verify_table(world.path), Kind.LETTER_DOUBLED).ranges == ((150, 151),)
+    moved = twin.set_column(twin.column_names.index("offset"), twin.schema.field("offset"), pa.array([270], pa.int64()))
+    write_deltalake(letters, moved, mode="append")
+    phantom = only(verify_table(world.path), Kind.LETTER_PHANTOM)
+    assert (phantom.stream, phantom.ranges, phantom.count) == (OTHER, ((260, 300),), 1)
+
+
+def test_damage_beyond_measure_is_still_counted(world: DeltaWorld) -> None:
+    """Where too much is wrong to name each offset, each span still says how many rows it lacks."""
+    proved_table(world)
+    for path in (file.path for file in active_files(DeltaTable(world.path))):
+        (Path(world.path) / path).unlink()
+    lost = [finding for finding in verify_table(world.path, close_up_rows_max=20).findings if finding.kind is Kind.LOST_ROW]
+    assert sum(finding.count for finding in lost) == 179
+    assert any("too much is wrong" in finding.sentence for finding in lost)
+
+
+def test_a_table_partitioned_by_coordinates_is_proved(world: DeltaWorld) -> None:
+    """Coordinates that lie in the log instead of the files count just the same."""
+    world.settings = replace(world.settings, partition_by=("_partition",))
+    proved_table(world)
+    verdict = verify_table(world.path)
+    assert verdict.proved, verdict.findings
+    assert verdict.rows == 179
+
+
+def test_counts_that_do_not_add_up_and_a_lost_beginning_are_found() -> None:
+    """A span whose counts break the equation, and a stream whose first span is not its beginning."""
+    broken = Span(LANE, 5, 10, 5, 3, 1, {"tombstone": 2}, "")
+    found = tiling(LANE, [broken], 10)
+    assert [(finding.kind, finding.ranges) for finding in found] == [(Kind.HOLE, ((0, 5),)), (Kind.EQUATION_BROKEN, ((5, 10),))]
+    assert [finding.kind for finding in tiling(LANE, [Span(LANE, 0, 5, 0, 0, 0, {}, "", first=True)], None)] == [Kind.POSITION_MISMATCH]

@@ -13,15 +13,15 @@ from landfast.model import Stream
 from landfast.sinks.delta.scan import Scan
 from landfast.sinks.delta.tally import Offsets, Place, Region, ascending, by_place, complement, ranges_of, within
 
-ROWS_MAX = 8_000_000
-"""Rows of suspect regions that are held at once: 64 MB of offsets. Regions beyond it are reported by their counts alone."""
-
 NONE: Offsets = pa.array([], pa.int64())
 
 
-def look_closely(scan: Scan, suspects: Sequence[Region], letters: Mapping[Stream, Offsets]) -> Iterator[Finding]:
-    """Read the coordinates once more and name what is wrong in each suspect region; a region that turns out well yields nothing."""
-    held = list(_affordable(suspects))
+def look_closely(scan: Scan, suspects: Sequence[Region], letters: Mapping[Stream, Offsets], rows_max: int) -> Iterator[Finding]:
+    """Read the coordinates once more and name what is wrong in each suspect region; a region that turns out well yields nothing.
+
+    Holds about `rows_max` offsets: regions beyond that are reported by their counts alone.
+    """
+    held = list(_affordable(suspects, rows_max))
     pieces: defaultdict[int, list[Offsets]] = defaultdict(list)
     by_topic: defaultdict[Place, list[Region]] = defaultdict(list)
     for region in held:
@@ -45,8 +45,8 @@ def look_closely(scan: Scan, suspects: Sequence[Region], letters: Mapping[Stream
             yield _finding(kind, region, words, [(region.start, region.end)], abs(region.seen - region.written))
 
 
-def _affordable(suspects: Iterable[Region]) -> Iterator[Region]:
-    room = ROWS_MAX
+def _affordable(suspects: Iterable[Region], rows_max: int) -> Iterator[Region]:
+    room = rows_max
     for region in suspects:
         room -= max(region.seen, region.written)
         if room < 0:

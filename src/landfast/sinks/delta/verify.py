@@ -6,7 +6,7 @@ What it cannot see: a record that was never read (`verify_source` can), and an e
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,6 +25,7 @@ from landfast.sinks.delta.tally import COORDINATES, Offsets, Place, Tally, ascen
 
 MIB = 1024 * 1024
 HELD_BYTES_MAX = 256 * MIB
+CLOSE_UP_ROWS_MAX = 8_000_000
 LETTER_KEYS = ("topic", "topic_id", "partition", "offset")
 
 
@@ -34,11 +35,13 @@ def verify_table(
     *,
     depth: Depth = Depth.EVERY_PAGE,
     held_bytes_max: int = HELD_BYTES_MAX,
+    close_up_rows_max: int = CLOSE_UP_ROWS_MAX,
     progress: Callable[[int], None] = lambda _rows: None,
 ) -> Verdict:
     """Prove the table at `path` from itself, at the version it has now. Safe beside running writers; changes nothing.
 
-    `progress` hears how many rows each file held. Memory is bounded by `held_bytes_max` plus one file, whatever the table's size.
+    `progress` hears how many rows each file held. Memory is bounded by `held_bytes_max`, `close_up_rows_max` (offsets of what looks
+    wrong) and one file, whatever the table's size.
 
     Raises:
         Unavailable: the store does not answer, or there is no table.
@@ -55,7 +58,8 @@ def verify_table(
     letters = _read_letters(path, storage_options, depth, findings)
     pending = _check_letters(letters, accounts, spans, findings)
     scan = Scan(path, storage_options, table, keys=COORDINATES, depth=depth)
-    tally = _check_rows(scan, spans, letters, held_bytes_max, progress, findings)
+    tally = _check_rows(scan, spans, letters, held_bytes_max, progress)
+    findings.extend(_row_findings(scan, tally, letters, close_up_rows_max))
     findings.extend(scan.findings)
     return Verdict(
         findings=tuple(findings),
@@ -150,8 +154,8 @@ def _check_rows(
     letters: Mapping[Stream, Offsets],
     held_bytes_max: int,
     progress: Callable[[int], None],
-    findings: list[Finding],
 ) -> Tally:
+    """Count all rows by the spans that they belong to."""
     regions = regions_of(spans)
     for region in regions:
         buried = sum(len(pc.unique(within(letters.get(stream), region.start, region.end))) for stream in region.streams)
@@ -162,10 +166,13 @@ def _check_rows(
     tally = Tally(regions, {place: ascending(pa.concat_arrays(parts)) for place, parts in by_topic.items()}, held_bytes_max)
     for coordinates in scan.keys(progress):
         tally.add(coordinates)
+    return tally
+
+
+def _row_findings(scan: Scan, tally: Tally, letters: Mapping[Stream, Offsets], rows_max: int) -> Iterator[Finding]:
     for (topic, partition), count in sorted(tally.outside_rows.items()):
         words = f"rows of {topic}[{partition}] at offsets that no commit accounts for"
-        findings.append(Finding(Kind.PHANTOM_ROW, words, None, tuple(tally.outside[topic, partition]), count))
+        yield Finding(Kind.PHANTOM_ROW, words, None, tuple(tally.outside[topic, partition]), count)
     suspects = tally.close()
     if suspects:
-        findings.extend(look_closely(scan, suspects, letters))
-    return tally
+        yield from look_closely(scan, suspects, letters, rows_max)
