@@ -76,7 +76,7 @@ class Flight:
     def _submit(self, work: Work) -> Future[Prepared]:
         return self._pool.submit(partial(prepare, work, self._route.decoder, self._route.sink))
 
-    def take_prepared(self) -> Iterator[InFlight]:
+    def take_prepared(self) -> Iterator[tuple[InFlight, Prepared]]:
         """The batches whose preparation has ended since the last look.
 
         Raises:
@@ -88,7 +88,7 @@ class Flight:
                 item.prepared = future.result()
                 item.work = None
                 item.nbytes = item.prepared.nbytes
-                yield item
+                yield item, item.prepared
 
     def ready(self, landable: Callable[[InFlight], bool]) -> tuple[InFlight, ...]:
         """The oldest batches, in cutting order, that can land in one act now."""

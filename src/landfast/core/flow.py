@@ -23,7 +23,7 @@ from landfast.core.retry import Backoff
 from landfast.core.route import Route
 from landfast.core.upkeep import Upkeep
 from landfast.errors import Conflict, LandfastError, Rejected, Unavailable
-from landfast.model import Assignment, Bounds, Chunk, Cut, Halt, Letter, Position, Stream
+from landfast.model import Assignment, Bounds, Chunk, Cut, Halt, Letter, Poll, Position, Stream
 from landfast.ports import Clock, Executor, Observer
 
 _BREAKER_STEP = "Nothing of it was buried: mend the decoding or the producer, or raise the [dead_letters] limits, and start again."
@@ -123,14 +123,26 @@ class Flow:
         return Assignment(position, lane.epoch)
 
     def bound(self, bounds: Mapping[Stream, Bounds]) -> None:
-        """Make the run a bounded one: every lane stops at the end of its stream as it was when the run began."""
-        self._bounds = {stream: extent for stream, extent in bounds.items() if self.route.takes(stream.topic)}
-        for stream, lane in self.lanes.items():
-            lane.bound(self._bounds.get(stream, Bounds(0, 0)))
+        """Make the run a bounded one, before it has lanes: each will stop at the end of its stream as it is now."""
+        self._bounds = bounds
 
     # ---- what the source brings ----
 
-    def admit(self, chunk: Chunk, now: float) -> None:
+    def take(self, poll: Poll, now: float) -> None:
+        """Take in what a poll brought of this flow's topics, in the order in which it holds: records, ends, confirmations, halts."""
+        for chunk in poll.chunks:
+            if self.route.takes(chunk.stream.topic):
+                self._admit(chunk, now)
+        for stream, position in poll.reached.items():
+            lane = self.lanes.get(stream)
+            if lane is not None and lane.state is LaneState.RUNNING:
+                lane.reach(position, now)
+        for stream, position in poll.confirmed.items():
+            self.confirm(stream, position)
+        for stream, halt in poll.halted.items():
+            self.halt(stream, halt)
+
+    def _admit(self, chunk: Chunk, now: float) -> None:
         """Take in a chunk; one of an older epoch, or of a lane that is not running, is dropped and counted."""
         lane = self.lanes.get(chunk.stream)
         if lane is None or lane.epoch != chunk.epoch or lane.state is not LaneState.RUNNING:
@@ -138,12 +150,6 @@ class Flow:
             return
         lane.admit(chunk, now)
         self._notice(events.RecordsRead(self.route.name, chunk.stream, len(chunk), chunk.nbytes, chunk.end))
-
-    def reach(self, stream: Stream, position: Position, now: float) -> None:
-        """The source stands at `position` of a stream with nothing more to read."""
-        lane = self.lanes.get(stream)
-        if lane is not None and lane.state is LaneState.RUNNING:
-            lane.reach(position, now)
 
     def confirm(self, stream: Stream, position: Position) -> None:
         """Everything of a stream below `position` is known to belong to its incarnation."""
@@ -228,17 +234,15 @@ class Flow:
     def _refuse(self, error: Rejected, group: Sequence[InFlight]) -> None:
         """The sink refused rows at the commit: they are read again, and then they are letters."""
         for refusal in error.refusals:
-            lane = self.lanes.get(refusal.stream)
-            if lane is not None:
-                lane.refused = {**lane.refused, refusal.offset: refusal}
+            lane = self.lanes[refusal.stream]
+            lane.refused = {**lane.refused, refusal.offset: refusal}
         self._dissolve(group)
 
     def _end_preparing(self, now: float) -> None:
         try:
-            for item in self._flight.take_prepared():
+            for item, prepared in self._flight.take_prepared():
                 self._staging.succeeded()
-                rows = 0 if item.prepared is None else item.prepared.staged.rows
-                self._notice(events.BatchPrepared(self.route.name, item.number, rows, now - item.started_at))
+                self._notice(events.BatchPrepared(self.route.name, item.number, prepared.staged.rows, now - item.started_at))
         except Unavailable as error:
             self._retry(self._staging, error, now)
         except Conflict as error:

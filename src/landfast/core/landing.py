@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from landfast.core.prepare import Prepared, Work
 from landfast.core.verify import check_receipt
-from landfast.errors import Broken, Unavailable, check
+from landfast.errors import Broken, Unavailable
 from landfast.model import Letter, Position, Receipt, Stream
 from landfast.ports import DeadLetters, Sink
 
@@ -68,7 +68,6 @@ def land(group: Sequence[InFlight], sink: Sink, dead_letters: DeadLetters) -> La
 
 
 def _prepared(item: InFlight) -> Prepared:
-    check(item.prepared is not None, "a batch was landed before it was prepared")
     if item.prepared is None:
-        raise Broken("INVARIANT_BROKEN", "unreachable")
+        raise Broken("INVARIANT_BROKEN", f"batch {item.number} was to be landed before it was prepared")
     return item.prepared

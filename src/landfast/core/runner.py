@@ -240,30 +240,12 @@ class Runner:
 
     def _deal(self, poll: Poll) -> None:
         now = self._workplace.clock.monotonic()
-        for chunk in poll.chunks:
-            flow = self._flow_of(chunk.stream)
-            if flow is not None:
-                self._guarded(flow, flow.admit, chunk, now)
-        for stream, position in poll.reached.items():
-            flow = self._flow_of(stream)
-            if flow is not None:
-                flow.reach(stream, position, now)
-        for stream, position in poll.confirmed.items():
-            flow = self._flow_of(stream)
-            if flow is not None:
-                flow.confirm(stream, position)
-        for stream, halt in poll.halted.items():
-            flow = self._flow_of(stream)
-            if flow is not None:
-                flow.halt(stream, halt)
-
-    def _flow_of(self, stream: Stream) -> Flow | None:
-        return next((flow for flow in self.flows if stream in flow.lanes), None)
+        for flow in self.flows:
+            self._guarded(flow, flow.take, poll, now)
 
     def _take_turns(self, now: float, *, drain: bool) -> None:
         for flow in self.flows:
-            if flow.broken is None:
-                self._guarded(flow, flow.turn, now, drain=drain)
+            self._guarded(flow, flow.turn, now, drain=drain)
             if flow.broken is None and not drain:
                 placed = self._guarded(flow, flow.place, now)
                 if placed:

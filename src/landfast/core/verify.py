@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import sys
-from array import array
+import struct
 from collections.abc import Iterable, Sequence
 
 from landfast.core.ledger import balanced
@@ -22,10 +21,8 @@ def digest(chunks: Iterable[Chunk]) -> str:
     """
     lengths, contents = hashlib.sha256(), hashlib.sha256()
     for chunk in chunks:
-        sizes = array("q", [-1 if value is None else len(value) for value in chunk.values])
-        if sys.byteorder == "big":
-            sizes.byteswap()
-        lengths.update(sizes.tobytes())
+        sizes = [-1 if value is None else len(value) for value in chunk.values]
+        lengths.update(struct.pack(f"<{len(sizes)}q", *sizes))
         contents.update(b"".join([value for value in chunk.values if value is not None]))
     return hashlib.sha256(lengths.digest() + contents.digest()).hexdigest()[:DIGEST_CHARACTERS]
 

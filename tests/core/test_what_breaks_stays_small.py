@@ -1,0 +1,261 @@
+"""What breaks one route, one lane or one call breaks no more than that, and is reported."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Collection, Mapping
+from collections.abc import Set as AbstractSet
+
+import pytest
+
+from landfast import events
+from landfast.core.landing import InFlight, land
+from landfast.core.retry import RetryPolicy
+from landfast.core.route import FlowLimits, Route
+from landfast.core.runner import Outcome, RunnerLimits
+from landfast.errors import Broken, Conflict, LandfastError, Misconfigured, Refusal, Rejected, Unavailable, check
+from landfast.model import Assignment, Bounds, Chunk, Decoded, Halt, Poll, Stream
+from landfast.testing.memory import LineDecoder, MemoryDeadLetters, MemorySink, MemorySource, MemoryTable
+from tests.core.rig import Rig
+
+
+class FaultyDecoder:
+    """A decoder with a defect."""
+
+    def decode(self, chunk: Chunk) -> Decoded:
+        """Fail with something that no adapter maps."""
+        raise ZeroDivisionError
+
+
+class ScriptedSource(MemorySource):
+    """A source whose polls are followed by one scripted poll, or that fails as scripted."""
+
+    extra: Poll | None = None
+    failure: Exception | None = None
+    closing: LandfastError | None = None
+
+    def poll(self, limit: int, timeout_seconds: float, hold: AbstractSet[Stream]) -> Poll:
+        """The log's poll, with what the script adds."""
+        if self.failure is not None:
+            raise self.failure
+        polled = super().poll(limit, timeout_seconds, hold)
+        if self.extra is None or not polled.chunks:
+            return polled
+        extra, self.extra = self.extra, None
+        return Poll(
+            (*polled.chunks, *extra.chunks), {**polled.reached, **extra.reached}, polled.confirmed, {**polled.halted, **extra.halted}
+        )
+
+    def close(self) -> None:
+        """Close, or fail to."""
+        super().close()
+        if self.closing is not None:
+            raise self.closing
+
+
+def scripted(rig: Rig) -> ScriptedSource:
+    """A scripted member of the rig's group."""
+    return ScriptedSource(rig.group, "one", rig.clock, rig.source_settings)
+
+
+def test_a_broken_route_does_not_stop_the_others() -> None:
+    """A defect in one route's decoder halts its lanes and is reported; the other route lands to its end."""
+    rig = Rig(topics=("a", "b"), partitions=1)
+    rig.produce(20, topic="a")
+    rig.produce(20, topic="b")
+    well = MemoryTable()
+    routes = (
+        Route("broken", lambda topic: topic == "a", FaultyDecoder(), MemorySink(rig.table), MemoryDeadLetters(rig.store)),
+        Route("well", lambda topic: topic == "b", LineDecoder(), MemorySink(well), MemoryDeadLetters(rig.store)),
+    )
+    report = rig.land(*routes)
+    assert report.outcome is Outcome.BROKEN
+    assert report.error is not None
+    assert report.error.code == "UNEXPECTED"
+    assert isinstance(report.error.__cause__, ZeroDivisionError)
+    assert not rig.table.rows
+    assert len(well.rows) == 20
+    assert report.halts[rig.streams[0]].code == "UNEXPECTED"
+
+
+@pytest.mark.parametrize(
+    ("failure", "outcome", "code"),
+    [
+        (RuntimeError("a defect"), Outcome.BROKEN, "UNEXPECTED"),
+        (Broken("INVARIANT_BROKEN", "damage"), Outcome.BROKEN, "INVARIANT_BROKEN"),
+        (Misconfigured("TOPIC_MISSING", "no such topic"), Outcome.REFUSED, "TOPIC_MISSING"),
+        (Unavailable("SOURCE_DOWN", "nobody answers"), Outcome.HALTED, "SOURCE_DOWN"),
+    ],
+)
+def test_a_run_never_raises(failure: Exception, outcome: Outcome, code: str) -> None:
+    """Whatever leaves the source is in the report, with its code."""
+    rig = Rig()
+    source = scripted(rig)
+    source.failure = failure
+    report = rig.runner(source=source).run()
+    assert report.outcome is outcome
+    assert report.error is not None
+    assert report.error.code == code
+
+
+def test_a_source_that_does_not_answer_is_waited_for_and_then_given_up() -> None:
+    """Opening is tried again until the time is over; a source that comes back in time is read."""
+    for failures, outcome in ((3, Outcome.FINISHED), (10_000, Outcome.HALTED)):
+        rig = Rig(runner_limits=RunnerLimits(open=RetryPolicy(attempts_max=50, total_seconds_max=60)))
+        rig.produce(10)
+        source = Slow(rig.group, "one", rig.clock, rig.source_settings)
+        source.failures = failures
+        report = rig.runner(source=source).run(until_end=True)
+        assert report.outcome is outcome
+        assert rig.observer.of(events.RetryScheduled)
+
+
+class Slow(MemorySource):
+    """A source that does not answer at first."""
+
+    failures = 0
+
+    def bounds(self, streams: Collection[Stream] | None = None) -> Mapping[Stream, Bounds]:
+        """Fail so many times."""
+        if self.failures > 0:
+            self.failures -= 1
+            raise Unavailable("SOURCE_DOWN", "nobody answers")
+        return super().bounds(streams)
+
+
+def test_a_stop_while_nobody_answers_ends_the_run() -> None:
+    """A run that is stopped before its source was ever open ends at once."""
+    rig = Rig()
+    source = Slow(rig.group, "one", rig.clock, rig.source_settings)
+    source.failures = 10_000
+    runner = rig.runner(source=source)
+    rig.clock.__init__(during_sleep=runner.stop)  # type: ignore[misc]
+    assert runner.run(until_end=True).outcome is Outcome.STOPPED
+
+
+def test_a_topic_without_a_route_is_said_and_not_read() -> None:
+    """A topic that appears and that no route takes is named, and left in the log."""
+    rig = Rig(topics=("a", "b"), partitions=1)
+    rig.produce(20, topic="b")
+    route = Route("only", lambda topic: topic == "a", LineDecoder(), MemorySink(rig.table), MemoryDeadLetters(rig.store))
+    rig.land(route)
+    assert [notice.code for notice in rig.observer.of(events.Notice)] == ["TOPIC_UNROUTED"]
+    assert not rig.table.rows
+
+
+def test_what_a_stale_reader_says_is_dropped_and_counted() -> None:
+    """A chunk of an older epoch never lands, and the operator can see that it came."""
+    rig = Rig(partitions=1)
+    rig.produce(20)
+    source = scripted(rig)
+    places = array("q", [500])
+    stale = Chunk(rig.streams[0], 0, 500, 501, [b"stale"], [None], None, places, places, 5)
+    gone = Stream("t", "another", 9)
+    source.extra = Poll((stale,), {gone: 7}, {}, {gone: Halt("TOPIC_GONE", "it is gone", "")})
+    report = rig.runner(source=source).run(until_end=True)
+    assert report.totals.read == 20
+    assert [event.records for event in rig.observer.of(events.StaleDropped)] == [1]
+
+
+def test_a_lane_halts_once() -> None:
+    """A second reason to halt changes nothing: the first one is the one to look at."""
+    rig = Rig(partitions=2, limits=FlowLimits(retry=RetryPolicy(attempts_max=1)))
+    rig.produce(20, partition=0)
+    rig.produce(20, partition=1)
+    source = scripted(rig)
+    source.extra = Poll((), {}, {}, {rig.streams[0]: Halt("STUCK_AT", "first", "")})
+    runner = rig.runner(rig.route(sink=NeverSink(rig.table)), source=source)
+    report = runner.run(until_end=True)
+    runner.flows[0].halt(rig.streams[0], Halt("TOPIC_GONE", "second", ""))
+    assert {halt.code for halt in report.halts.values()} == {"STUCK_AT", "SINK_DOWN"}
+    assert len(rig.observer.of(events.LaneHalted)) == 2
+
+
+class NeverSink(MemorySink):
+    """A sink that is never there for a commit."""
+
+    def commit(self, staged):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+        """Fail."""
+        raise Unavailable("SINK_DOWN", "the table does not answer")
+
+
+def test_a_flow_that_broke_takes_no_further_turn() -> None:
+    """After a defect nothing more is landed by the flow, whoever asks it to go on."""
+    rig = Rig(partitions=1)
+    runner = rig.runner()
+    flow = runner.flows[0]
+    flow.fail(Broken("INVARIANT_BROKEN", "damage"))
+    flow.turn(0.0, drain=True)
+    assert not rig.table.commits
+
+
+def test_a_source_that_fails_to_close_is_said_and_the_rest_is_closed() -> None:
+    """Closing goes on behind a failure; damage found while closing is the run's error."""
+    for failure, outcome in (
+        (Unavailable("SOURCE_DOWN", "gone"), Outcome.FINISHED),
+        (Broken("INVARIANT_BROKEN", "damage"), Outcome.BROKEN),
+    ):
+        rig = Rig(partitions=1)
+        rig.produce(5)
+        source = scripted(rig)
+        source.closing = failure
+        report = rig.runner(source=source).run(until_end=True)
+        assert report.outcome is outcome
+        assert len(rig.table.rows) == 5
+
+
+def test_a_batch_that_is_not_prepared_is_never_landed() -> None:
+    """The check stands on its own, whoever calls."""
+    rig = Rig()
+    with pytest.raises(Broken):
+        land([InFlight(1, {}, {}, 0, 0.0, None)], MemorySink(rig.table), MemoryDeadLetters(rig.store))
+
+
+def test_errors_say_what_where_and_what_next_and_survive_pickling() -> None:
+    """The words, the place and every field come back from a pickle."""
+    import pickle
+
+    stream = Stream("t", "id", 3)
+    errors: list[LandfastError] = [
+        Conflict("PIPELINE_CONFLICT", "somebody moved it", stream=stream, position=17, next_step="Nothing."),
+        Unavailable("SINK_DOWN", "not now", kind="throttled"),
+        Rejected("ROWS_REFUSED", "one row", refusals=(Refusal(stream, 1, "too_odd", "it is too odd"),)),
+        Broken("INVARIANT_BROKEN", "damage", stream=stream),
+    ]
+    for error in errors:
+        again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+        assert type(again) is type(error)
+        assert str(again) == str(error)
+        assert again.__dict__ == error.__dict__
+    assert str(errors[0]) == "PIPELINE_CONFLICT at t[3] offset 17: somebody moved it Next: Nothing."
+    assert str(errors[3]) == "INVARIANT_BROKEN at t[3]: damage"
+
+
+def test_check_is_never_compiled_away() -> None:
+    """A condition that does not hold raises Broken with its place."""
+    check(condition=True, message="all is well")
+    with pytest.raises(Broken, match="SCHEMA_CONFLICT"):
+        check(condition=False, message="it is not", code="SCHEMA_CONFLICT")
+
+
+def test_an_assignment_that_repeats_a_stream_begins_anew() -> None:
+    """A stream that is gained twice without being lost between is placed again, and nothing of it lands twice."""
+    rig = Rig(partitions=1)
+    rig.produce(30)
+    source = Repeating(rig.group, "one", rig.clock, rig.source_settings)
+    rig.runner(source=source).run(until_end=True)
+    assert rig.landed(rig.streams[0]) == list(range(30))
+
+
+class Repeating(MemorySource):
+    """A source that says twice that a stream is ours."""
+
+    def rewind(self, assignments: Mapping[Stream, Assignment]) -> None:
+        """As the log does."""
+        super().rewind(assignments)
+
+    def _reconcile(self) -> None:
+        super()._reconcile()
+        if self.polls == 1 and self._membership is not None:
+            again: Mapping[Stream, Assignment] = self._membership.gained(tuple(self._readers))
+            self.rewind(again)
