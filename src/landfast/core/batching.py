@@ -12,6 +12,9 @@ from landfast.model import Chunk, Headers, Position
 DECODE_RECORDS = 16_384
 """Chunks are joined up to about this many records before they are decoded: more costs cache misses, fewer costs calls."""
 
+RECORD_OVERHEAD_BYTES = 80
+"""What CPython adds to a record in columns: the header of a bytes object, two references, an offset and a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from landfast import events
-from landfast.core.batching import full
+from landfast.core.batching import RECORD_OVERHEAD_BYTES, full
 from landfast.core.breaker import Breaker
 from landfast.core.flight import Flight
 from landfast.core.landing import InFlight, Landed
@@ -378,8 +378,10 @@ class Flow:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of records and staged rows held."""
-        return sum(lane.nbytes for lane in self.lanes.values()) + sum(item.nbytes for item in self._flight)
+        """Bytes of memory that records and staged rows take, with what the columns cost beside the records' own bytes."""
+        waiting = sum(lane.nbytes + lane.records * RECORD_OVERHEAD_BYTES for lane in self.lanes.values())
+        unprepared = sum(sum(item.records.values()) for item in self._flight if item.work is not None)
+        return waiting + sum(item.nbytes for item in self._flight) + unprepared * RECORD_OVERHEAD_BYTES
 
     @property
     def halts(self) -> dict[Stream, Halt]:
