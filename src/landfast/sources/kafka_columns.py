@@ -5,6 +5,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress, islice
+from operator import itemgetter, ne, or_
 from typing import Any, cast
 
 from confluent_kafka import KafkaError, Message
@@ -37,10 +39,9 @@ def sort(messages: list[Message]) -> Sorted:
     if messages:
         partitions = list(map(Message.partition, messages))
         topics = list(map(Message.topic, messages))
-        starts = [0]
-        starts += [
-            index for index in range(1, len(messages)) if partitions[index] != partitions[index - 1] or topics[index] != topics[index - 1]
-        ]
+        other_partition = map(ne, partitions, islice(partitions, 1, None))
+        other_topic = map(ne, topics, islice(topics, 1, None))
+        starts = [0, *compress(range(1, len(messages)), map(or_, other_partition, other_topic))]
         for start, end in zip(starts, [*starts[1:], len(messages)], strict=True):
             records.setdefault((str(topics[start]), partitions[start] or 0), []).extend(messages[start:end])
     return Sorted(records, ends, errors)
@@ -69,7 +70,7 @@ def chunk(stream: Stream, epoch: int, start: Position, messages: Sequence[Messag
     keys = list(map(Message.key, messages))
     # The stubs allow None where a delivered record always has an offset.
     offsets = array("q", cast("Iterator[int]", map(Message.offset, messages)))
-    timestamps = array("q", [moment for _, moment in map(Message.timestamp, messages)])
+    timestamps = array("q", map(itemgetter(1), map(Message.timestamp, messages)))
     # len() of a message is the length of its value, 0 for null.
     nbytes = sum(map(len, messages)) + sum([len(key) for key in keys if key is not None])
     found: list[Any] = list(map(Message.headers, messages))
