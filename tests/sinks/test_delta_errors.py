@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from obstore.exceptions import GenericError, UnauthenticatedError
 
 from landfast.codes import CODES
 from landfast.errors import Broken, Conflict, LandfastError, Unavailable
@@ -38,6 +39,10 @@ KNOWN: list[tuple[BaseException, Fate]] = [
     (OSError("tcp connect error: Connection refused (os error 111)"), Fate.TRANSIENT),
     (OSError("dns error: failed to lookup address"), Fate.TRANSIENT),
     (OSError("Generic S3 error: 500 Internal Server Error"), Fate.TRANSIENT),
+    (GenericError("Error performing PUT http://store:1/lake/403/x in 401.5ms - HTTP error: error sending request"), Fate.TRANSIENT),
+    (GenericError("Error performing PUT http://169.254.169.254/latest/api/token in 3.4s - HTTP error: timed out"), Fate.AUTH),
+    (UnauthenticatedError("The operation lacked valid authentication credentials for path x/y: 401 Unauthorized"), Fate.AUTH),
+    (FileNotFoundError("Object at location x/403/y not found: Error performing GET https://a/403 in 1ms: 404 Not Found"), Fate.MISSING),
     (OSError("Too many open files (os error 24)"), Fate.DESCRIPTORS),
     (OSError(24, "Too many open files"), Fate.DESCRIPTORS),
     (PanicException("Forked process detected"), Fate.TRANSIENT),

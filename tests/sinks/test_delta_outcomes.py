@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
@@ -176,7 +179,7 @@ def test_a_table_that_was_replaced_stops_the_run(world: DeltaWorld) -> None:
     """Another table at the same path has no positions of ours: going on would land everything into it again."""
     sink = world.sink()
     sink.commit([sink.stage(world.batch(LANE, 0, 10, first=True))])
-    world.home_files().remove_folder("_delta_log")
+    shutil.rmtree(Path(world.path) / "_delta_log")
     DeltaTable.create(world.path, NUMBERS)
     with pytest.raises(Broken) as caught:
         sink.positions([LANE])

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from landfast.sinks.delta.maintenance import Maintenance, MaintenanceSettings
 from landfast.sinks.delta.spans import read_spans
 from landfast.sinks.delta.verify import verify_table
 from landfast.testing.fault_proxy import Action, FaultProxy, Kind, Rule
-from landfast.testing.stores import BUCKET, FakeS3, VersityGateway, default_cache, missing_tools, storage_options
+from landfast.testing.stores import BUCKET, FakeS3, VersityGateway, storage_options
 from tests.sinks.delta_proof import LANE, OTHER, land, letter, made
 from tests.sinks.delta_world import DeltaWorld, Ears, QuickClock
 
@@ -29,31 +28,6 @@ pytestmark = pytest.mark.system
 
 OPTIONS = {"timeout": "2s", "max_retries": "3", "retry_timeout": "20s"}
 SETTINGS = DeltaSettings(path="", probe_rounds=1, commit_attempts_max=3, conflict_retries_max=3)
-
-
-@pytest.fixture(scope="session")
-def store_cache() -> Path:
-    """Where built stores are kept. Skips where none can be built, and fails there in CI, where nothing is skipped."""
-    named = os.environ.get("LANDFAST_CACHE")
-    cache = Path(named) / "stores" if named else default_cache()
-    lacking = missing_tools(cache)
-    if lacking:
-        (pytest.fail if os.environ.get("CI", "").lower() in {"1", "true"} else pytest.skip)(lacking)
-    return cache
-
-
-@pytest.fixture(scope="session")
-def store(store_cache: Path) -> Iterator[VersityGateway]:
-    """One real store for the whole session; every test uses a table of its own."""
-    with VersityGateway(store_cache) as running:
-        yield running
-
-
-@pytest.fixture
-def proxy(store: VersityGateway) -> Iterator[FaultProxy]:
-    """A proxy before the store, without a fault yet."""
-    with FaultProxy(store.port) as running:
-        yield running
 
 
 def table_at(port: int, path: str | None = None, **options: str) -> DeltaWorld:

@@ -1,8 +1,8 @@
 """A reverse proxy before an S3-compatible store that makes the faults which stores and networks make.
 
 It passes requests on as they are, so signatures hold. What it does with a request is said by rules: the first that matches and is not
-used up decides. It is a process of its own: deltalake's file client holds the interpreter's lock while it waits for a store, and a
-proxy in the same process could never answer it.
+used up decides. It is a process of its own: a driver that held the interpreter's lock while it waits for a store would otherwise wait
+for a proxy that cannot answer it.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ deleted when a commit fails: its outcome may be "committed".
 
 from __future__ import annotations
 
+import io
 import json
 import uuid
 from collections import defaultdict
@@ -152,9 +153,8 @@ def _write(files: Files, group: Sequence[ActiveFile], shape: Shape, settings: De
             writer.write_table(table, row_group_size=table.num_rows)
     with files.open(path) as stored:
         footer = pq.read_metadata(stored)
-    size = files.size(path)
-    check(size is not None, "a file just written is not there")
-    return DataFile(path, size or 0, footer.num_rows, _texts(group[0]), int(now * 1000), stats_json(footer, schema, SYSTEM_COLUMNS))
+        nbytes = stored.seek(0, io.SEEK_END)
+    return DataFile(path, nbytes, footer.num_rows, _texts(group[0]), int(now * 1000), stats_json(footer, schema, SYSTEM_COLUMNS))
 
 
 def _stored_schema(shape: Shape) -> pa.Schema:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from landfast.errors import Broken, LandfastError, Unavailable
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+# What a file is called and how long a request took are no reasons, however much they look like a status.
+_NOISE = re.compile(r"(?<=://)([^/\s]*)/\S*|\bin [\d.]+(?:ns|µs|ms|s)\b|\b(?:location|path) \S+(?= )")
 _RETRY = "Nothing: it is tried again. If it repeats, look at the store."
 
 
@@ -61,7 +63,7 @@ RULES: tuple[Rule, ...] = (
     Rule(r"(\b429\b|Too Many Requests|SlowDown|503 Service Unavailable|503 Slow Down)", Fate.THROTTLED),
     Rule(
         r"(\b401\b|\b403\b|Forbidden|Unauthorized|lacked the necessary privileges|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch"
-        r"|Permission denied|os error 13\b|Read-only file system|os error 30\b|Operation not permitted|os error 1\b)",
+        r"|Permission denied|169\.254\.169\.254|os error 13\b|Read-only file system|os error 30\b|Operation not permitted|os error 1\b)",
         Fate.AUTH,
     ),
     Rule(
@@ -81,13 +83,13 @@ FATES_TO_RETRY = (Fate.RACE_LOST, Fate.INTERFERENCE)
 
 
 def text_of(error: BaseException) -> str:
-    """The text of an exception and of its causes, without colour codes. For classification only: it may hold secrets."""
+    """The text of an exception and of its causes, without colours, paths and times. For classification only: it may hold secrets."""
     parts: list[str] = []
     seen: BaseException | None = error
     while seen is not None and len(parts) < 5:  # noqa: PLR2004 — a chain is never deeper in practice; the bound keeps a cycle from hanging us
         parts.append(f"{type(seen).__name__} {seen}")
         seen = seen.__cause__ or seen.__context__
-    return _COLOURS.sub("", "\n".join(parts))
+    return _NOISE.sub(r"\1", _COLOURS.sub("", "\n".join(parts)))
 
 
 def fate_of(error: BaseException) -> Fate:

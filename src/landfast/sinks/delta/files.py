@@ -8,27 +8,34 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Protocol, cast
+from typing import IO, Protocol, cast
 from urllib.parse import unquote, urlparse
 
-import pyarrow as pa
-from deltalake._internal import DeltaFileSystemHandler  # its public subclass cannot write under pyarrow 26
+import obstore
+from obstore.exceptions import AlreadyExistsError
 
 from landfast.errors import Broken
+from landfast.sinks.delta.object_store import StoredObject, open_store
 
 LOG = "_delta_log"
 PROBE = "_landfast_probe-"
-WRITE_BYTES_MAX = 8 * 1024 * 1024
+PIECE_BYTES = 8 * 1024 * 1024
+"""A larger object is uploaded in pieces of this size."""
+PIECES_AT_ONCE = 4
 
 
 def log_name(version: int) -> str:
     """The name of a log entry, relative to the table's root."""
     return f"{LOG}/{version:020d}.json"
+
+
+def probe_name() -> str:
+    """A new name for a file that is written only to see whether it can be."""
+    return f"{PROBE}{uuid.uuid4().hex}"
 
 
 class Disk:
@@ -85,8 +92,11 @@ class Files(Protocol):
     def sync_log(self, versions: Iterable[int]) -> None:
         """Make these log entries durable, then the folder that names them. Entries that are gone are left out."""
 
-    def remove_folder(self, name: str) -> None:
-        """Remove a folder with all that is in it; nothing happens where there is none."""
+    def create(self, name: str, content: bytes) -> bool:
+        """Make a small file, if there is none of this name; whether it was made. For probes: it is not made durable."""
+
+    def remove(self, name: str) -> None:
+        """Remove a file; nothing happens where there is none."""
 
 
 class LocalFiles:
@@ -152,7 +162,7 @@ class LocalFiles:
         folder = self._root
         while not folder.exists():
             folder = folder.parent
-        path = folder / f"{PROBE}{uuid.uuid4().hex}"
+        path = folder / probe_name()
         try:
             path.write_bytes(b"probe")
             self._disk.sync_file(path)
@@ -167,75 +177,87 @@ class LocalFiles:
                 self._disk.sync_file(path)
         self._disk.sync_folder(self._root / LOG)
 
-    def remove_folder(self, name: str) -> None:
-        """See `Files.remove_folder`."""
-        shutil.rmtree(self._root / name, ignore_errors=True)
+    def create(self, name: str, content: bytes) -> bool:
+        """See `Files.create`."""
+        try:
+            with (self._root / name).open("xb") as stream:
+                stream.write(content)
+        except FileExistsError:
+            return False
+        return True
+
+    def remove(self, name: str) -> None:
+        """See `Files.remove`."""
+        (self._root / name).unlink(missing_ok=True)
 
 
 class ObjectFiles:
-    """Files in an object store, through deltalake's own client, so that the same options reach both."""
+    """Files in an object store. Other threads run while it waits."""
 
     local = False
 
     def __init__(self, uri: str, storage_options: Mapping[str, str]) -> None:
-        self._store = DeltaFileSystemHandler(uri, dict(storage_options))
+        self._store = open_store(uri, storage_options)
 
     @contextmanager
     def output(self, name: str) -> Iterator[IO[bytes]]:
         """See `Files.output`. The object appears whole at the end or not at all."""
         buffer = io.BytesIO()
         yield buffer
-        stream: Any = self._store.open_output_stream(name, None)
-        with buffer.getbuffer() as view:
-            for start in range(0, len(view), WRITE_BYTES_MAX):
-                stream.write(bytes(view[start : start + WRITE_BYTES_MAX]))
-        stream.close()
+        with buffer.getbuffer() as content:
+            obstore.put(self._store, name, content, chunk_size=PIECE_BYTES, max_concurrency=PIECES_AT_ONCE)
 
     def read(self, name: str) -> bytes | None:
         """See `Files.read`."""
         try:
-            stream = self._store.open_input_file(name)
+            return bytes(obstore.get(self._store, name).bytes())
         except FileNotFoundError:
             return None
-        return bytes(stream.read(stream.size()))
 
     def open(self, name: str) -> IO[bytes]:
         """See `Files.open`."""
-        # deltalake's own file cannot be used in a `with`, and pyarrow's can.
-        return cast("IO[bytes]", pa.PythonFile(cast("Any", self._store.open_input_file(name)), mode="r"))
+        return cast("IO[bytes]", StoredObject(self._store, name))
 
     def size(self, name: str) -> int | None:
         """See `Files.size`."""
-        size: Any = self._store.get_file_info([name])[0].size
-        return None if size is None else int(size)
+        try:
+            return obstore.head(self._store, name)["size"]
+        except FileNotFoundError:
+            return None
 
     def names(self, folder: str) -> list[str]:
         """See `Files.names`."""
-        prefix = f"{folder}/" if folder else ""
-        found = self._store.get_file_info_selector(folder, allow_not_found=True, recursive=False)
-        return sorted({info.path.removeprefix(prefix).split("/")[0] for info in found})
+        found = obstore.list_with_delimiter(self._store, folder)
+        paths = [*found["common_prefixes"], *(item["path"] for item in found["objects"])]
+        return sorted({path.rpartition("/")[2] for path in paths} - {""})
 
     def sizes(self, folder: str) -> dict[str, int]:
         """See `Files.sizes`."""
-        prefix = f"{folder}/" if folder else ""
-        found = self._store.get_file_info_selector(folder, allow_not_found=True, recursive=False)
-        return {info.path.removeprefix(prefix): int(info.size) for info in found if info.is_file}
+        found = obstore.list_with_delimiter(self._store, folder)["objects"]
+        return {item["path"].rpartition("/")[2]: item["size"] for item in found}
 
     def probe(self) -> None:
         """See `Files.probe`."""
-        name = f"{PROBE}{uuid.uuid4().hex}"
+        name = probe_name()
         with self.output(name) as stream:
             stream.write(b"probe")
-        self._store.delete_file(name)
+        self.remove(name)
+
+    def create(self, name: str, content: bytes) -> bool:
+        """See `Files.create`."""
+        try:
+            obstore.put(self._store, name, content, mode="create")
+        except AlreadyExistsError:
+            return False
+        return True
 
     def sync_log(self, versions: Iterable[int]) -> None:
         """Nothing: an object that the store has acknowledged is durable."""
 
-    def remove_folder(self, name: str) -> None:
-        """See `Files.remove_folder`."""
-        for info in self._store.get_file_info_selector(name, allow_not_found=True, recursive=True):
-            if info.is_file:
-                self._store.delete_file(info.path)
+    def remove(self, name: str) -> None:
+        """See `Files.remove`."""
+        with suppress(FileNotFoundError):
+            obstore.delete(self._store, name)
 
 
 def local_path(path: str) -> Path | None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from deltalake import DeltaTable
-from deltalake._internal import DeltaFileSystemHandler  # its public subclass cannot write under pyarrow 26
 
 from landfast.errors import LandfastError
 from landfast.events import Maintained, Notice
@@ -184,12 +183,11 @@ class Maintenance:
         self._sweep_due = began + self._settings.sweep_interval_seconds
         hours = int(-(-self._settings.sweep_grace_seconds // 3600))
         candidates = open_handle(self._table).vacuum(retention_hours=hours, dry_run=True, full=True, enforce_retention_duration=False)
-        store = DeltaFileSystemHandler(self._table.path, dict(self._table.storage_options))
         removed = nbytes = 0
         for path in candidates:
             if is_own(path):
                 nbytes += self._files.size(path) or 0
-                store.delete_file(path)
+                self._files.remove(path)
                 removed += 1
         if removed:
             self._tell("sweep", removed, nbytes, began)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,11 +56,10 @@ def write(files: Files, name: str, part: Part, settings: DeltaSettings, *, now: 
         writer.write_table(part.rows, row_group_size=settings.row_group_rows_max)
     with files.open(path) as stored:
         footer = pq.read_metadata(stored)
+        nbytes = stored.seek(0, io.SEEK_END)
     check(footer.num_rows == part.rows.num_rows, f"a file read back holds {footer.num_rows} rows instead of {part.rows.num_rows}")
-    size = files.size(path)
-    check(size is not None, "a file just written is not there")
     stats = stats_json(footer, schema, SYSTEM_COLUMNS, part.rows)
-    return DataFile(path, size or 0, footer.num_rows, part.values, int(now * 1000), stats)
+    return DataFile(path, nbytes, footer.num_rows, part.values, int(now * 1000), stats)
 
 
 def repetitive(rows: pa.Table) -> list[str]:
