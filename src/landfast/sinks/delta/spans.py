@@ -22,19 +22,22 @@ from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
-from landfast.errors import check
+from landfast.errors import Unavailable, check
 from landfast.model import Span, Stream
 from landfast.sinks.delta import metadata, parquet
 from landfast.sinks.delta.active import active_files
 from landfast.sinks.delta.commit import add_action
-from landfast.sinks.delta.errors import translated
-from landfast.sinks.delta.files import Files, files_of, local_path, log_name
+from landfast.sinks.delta.errors import FATES_TO_RETRY, fate_of, translated
+from landfast.sinks.delta.files import Files, files_of, log_name
 from landfast.sinks.delta.rows import Part
 from landfast.sinks.delta.settings import DeltaSettings
-from landfast.sinks.delta.table import HOOKS_OFF
+from landfast.sinks.delta.startup import create_or_open
+from landfast.sinks.delta.table import HOOKS_OFF, Place, place_of
 
 APP_ID = "landfast/spans"
 """Its transaction version in the spans table is the data table's version up to which spans are rolled up."""
+
+ROLL_UP_ATTEMPTS_MAX = 20
 
 NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 
@@ -170,26 +173,30 @@ def roll_up(table: DeltaTable, path: str, storage_options: Mapping[str, str], no
 
     Raises:
         Broken: a commit's record is damaged; nothing was copied, and the log must be kept.
+        Unavailable: the store does not answer, or others were faster each time.
     """
-    target = _open_or_create(spans_path(path), storage_options)
-    done = target.transaction_version(APP_ID)
-    after = -1 if done is None else done
+    place = place_of(DeltaSettings(path=spans_path(path), storage_options=storage_options))
     version = table.version()
-    if after >= version:
-        return 0
-    log = read_log(files_of(path, storage_options), version, after)
-    check(not log.damaged, f"commits {sorted(log.damaged)[:10]} of the table carry damaged records", code="LOG_CORRUPT")
-    settings = DeltaSettings(path=spans_path(path), storage_options=storage_options)
-    try:
-        _append(target, settings, _to_arrow(log.records), version, now)
-    except Exception as error:
-        # Whoever won the race has copied the same commits; only the position says whether that was enough.
-        fresh = DeltaTable(settings.path, storage_options=dict(storage_options))
-        reached = fresh.transaction_version(APP_ID)
-        if reached is not None and reached >= version:
+    failure: BaseException | None = None
+    for _ in range(ROLL_UP_ATTEMPTS_MAX):
+        target = create_or_open(place, SCHEMA, {})
+        done = target.transaction_version(APP_ID)
+        after = -1 if done is None else done
+        if after >= version:
             return 0
-        raise translated(error, "rolling spans up") from error
-    return len(log.records)
+        log = read_log(files_of(path, storage_options), version, after)
+        check(not log.damaged, f"commits {sorted(log.damaged)[:10]} of the table carry damaged records", code="LOG_CORRUPT")
+        try:
+            _append(target, place, _to_arrow(log.records), version, now)
+        except Exception as error:
+            failure = error
+            # Somebody else has rolled up meanwhile, or our own answer was lost: the position says how far that went.
+            if fate_of(error) in FATES_TO_RETRY:
+                continue
+            raise translated(error, "rolling spans up") from error
+        return len(log.records)
+    message = f"other processes rolled the spans up during each of {ROLL_UP_ATTEMPTS_MAX} attempts"
+    raise Unavailable("COMMIT_CONFLICT", message, next_step="Nothing: it is tried again.") from failure
 
 
 def runs(records: Iterable[SpanRecord]) -> list[RunSummary]:
@@ -295,22 +302,12 @@ def _rolled_up(path: str, storage_options: Mapping[str, str]) -> list[SpanRecord
     return records
 
 
-def _open_or_create(path: str, storage_options: Mapping[str, str]) -> DeltaTable:
-    try:
-        return DeltaTable(path, storage_options=dict(storage_options))
-    except TableNotFoundError:
-        folder = local_path(path)
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-        return DeltaTable.create(path, SCHEMA, mode="ignore", storage_options=dict(storage_options))
-
-
-def _append(target: DeltaTable, settings: DeltaSettings, rows: pa.Table, version: int, now: float) -> None:
+def _append(target: DeltaTable, place: Place, rows: pa.Table, version: int, now: float) -> None:
     """Land the rows and the version they reach in one durable commit."""
-    files = files_of(settings.path, settings.storage_options)
+    files = place.files
     adds: list[AddAction | RemoveAction] = []
     if rows.num_rows:
-        adds.append(add_action(parquet.write(files, f"spans-{uuid.uuid4().hex}.zstd.parquet", Part("", {}, rows), settings, now=now)))
+        adds.append(add_action(parquet.write(files, f"spans-{uuid.uuid4().hex}.zstd.parquet", Part("", {}, rows), place.settings, now=now)))
     target.create_write_transaction(
         adds,
         "append",
