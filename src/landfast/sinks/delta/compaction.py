@@ -154,7 +154,8 @@ def _write(files: Files, group: Sequence[ActiveFile], shape: Shape, settings: De
     with files.open(path) as stored:
         footer = pq.read_metadata(stored)
         nbytes = stored.seek(0, io.SEEK_END)
-    return DataFile(path, nbytes, footer.num_rows, _texts(group[0]), int(now * 1000), stats_json(footer, schema, SYSTEM_COLUMNS))
+    stats = stats_json(footer, schema, SYSTEM_COLUMNS, lambda name: _column(files, path, name))
+    return DataFile(path, nbytes, footer.num_rows, _texts(group[0]), int(now * 1000), stats)
 
 
 def _stored_schema(shape: Shape) -> pa.Schema:
@@ -176,6 +177,13 @@ def _rows_of(files: Files, paths: Sequence[str], shape: Shape) -> Iterator[pa.Ta
                 strange = set(batch.schema.names) - set(shape.schema.names)
                 check(not strange, f"a file has columns that the table does not have: {sorted(strange)}")
                 yield pa.table(columns, schema=schema)
+
+
+def _column(files: Files, path: str, name: str) -> Iterator[pa.Table]:
+    """One column of a file, a part at a time."""
+    with files.open(path) as stored:
+        for batch in pq.ParquetFile(stored).iter_batches(batch_size=BATCH_ROWS, columns=[name]):
+            yield pa.Table.from_batches([batch])
 
 
 def _gathered(tables: Iterator[pa.Table], rows_max: int, bytes_max: int) -> Iterator[pa.Table]:

@@ -58,7 +58,7 @@ def write(files: Files, name: str, part: Part, settings: DeltaSettings, *, now: 
         footer = pq.read_metadata(stored)
         nbytes = stored.seek(0, io.SEEK_END)
     check(footer.num_rows == part.rows.num_rows, f"a file read back holds {footer.num_rows} rows instead of {part.rows.num_rows}")
-    stats = stats_json(footer, schema, SYSTEM_COLUMNS, part.rows)
+    stats = stats_json(footer, schema, SYSTEM_COLUMNS, lambda _name: [part.rows])
     return DataFile(path, nbytes, footer.num_rows, part.values, int(now * 1000), stats)
 
 

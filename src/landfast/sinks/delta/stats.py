@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -25,11 +25,12 @@ STRING_CHARACTERS_MAX = 32
 _SURROGATES_FIRST, _SURROGATES_LAST, _CHARACTER_LAST = 0xD800, 0xDFFF, 0x10FFFF
 
 
-def stats_json(footer: pq.FileMetaData, schema: pa.Schema, always: Sequence[str], rows: pa.Table | None = None) -> str:
+def stats_json(footer: pq.FileMetaData, schema: pa.Schema, always: Sequence[str], rows_of: Callable[[str], Iterable[pa.Table]]) -> str:
     """The `stats` of an add action: bounds of flat columns among the first 32, and of those named in `always`.
 
     Bounds are given for all of these or for none. deltalake's own reader takes a column that is left out, beside others that are
-    there, for one without any value, and finds nothing in it. `rows`, where they are still at hand, tell what the footer leaves out.
+    there, for one without any value, and finds nothing in it. The footer leaves long strings out; only then `rows_of` is asked for tables
+    that hold the column of that name.
     """
     bounds: dict[str, tuple[str, str]] | None = {}
     nulls: dict[str, str] = {}
@@ -42,7 +43,7 @@ def stats_json(footer: pq.FileMetaData, schema: pa.Schema, always: Sequence[str]
         nulls[name] = str(null_count)
         if null_count == footer.num_rows or bounds is None:
             continue
-        both = _bounds(_extremes(found) or _searched(rows, name))
+        both = _bounds(_extremes(found) or _searched(rows_of, schema.field(name)))
         bounds = None if both is None else {**bounds, name: both}
     body = {"numRecords": str(footer.num_rows), "nullCount": _object(nulls)}
     if bounds is not None:
@@ -80,12 +81,13 @@ def _extremes(found: Sequence[Any]) -> tuple[Any, Any] | None:
         return None  # a moment that Python cannot hold, such as the year 10000
 
 
-def _searched(rows: pa.Table | None, name: str) -> tuple[Any, Any] | None:
-    """The least and the greatest value, looked for in the rows: the footer leaves long strings out."""
-    if rows is None or not pa.types.is_string(rows.schema.field(name).type):
+def _searched(rows_of: Callable[[str], Iterable[pa.Table]], field: pa.Field[Any]) -> tuple[Any, Any] | None:
+    """The least and the greatest string, looked for in the rows."""
+    if not pa.types.is_string(field.type):
         return None
-    least = pc.min_max(rows.column(name))
-    return least["min"].as_py(), least["max"].as_py()
+    found = [pc.min_max(table.column(field.name)) for table in rows_of(field.name)]
+    both = [(one["min"].as_py(), one["max"].as_py()) for one in found if one["min"].is_valid]
+    return (min(low for low, _ in both), max(high for _, high in both)) if both else None
 
 
 def _bounds(extremes: tuple[Any, Any] | None) -> tuple[str, str] | None:
