@@ -99,10 +99,10 @@ def landed_world(folder: Path, partition_by: Sequence[str]) -> DeltaWorld:
         columns = {name: rows.column(name) for name in TYPES.names}
         sink.commit([sink.stage(batch_of(decoded_of(LANE, start, start + 6, TYPES, columns), first=start == 0))])
         if start == 6:
-            settings = MaintenanceSettings(budget_seconds=60, compaction_interval_seconds=0, compaction_files_min=2)
+            settings = MaintenanceSettings(compaction_interval_seconds=0, compaction_files_min=2)
             keeper = Maintenance(settings, DeltaSettings(path=world.path), QuickClock(), world.ears)
             before = len(active_files(DeltaTable(world.path)))
-            keeper.after_commits(DeltaTable(world.path), 1)
+            keeper.after_commits(DeltaTable(world.path), 1, 60.0)
             assert len(active_files(DeltaTable(world.path))) < before
     return world
 
@@ -227,8 +227,8 @@ def test_a_compacted_file_keeps_its_bounds_beside_long_strings(world: DeltaWorld
     for start in (0, 6):
         rows = {name: [values(offset)[name] for offset in range(start, start + 6)] for name in TYPES.names}
         sink.commit([sink.stage(batch_of(decoded_of(LANE, start, start + 6, TYPES, rows), first=start == 0))])
-    settings = MaintenanceSettings(budget_seconds=60, compaction_interval_seconds=0, compaction_files_min=2)
-    Maintenance(settings, DeltaSettings(path=world.path), QuickClock(), world.ears).after_commits(DeltaTable(world.path), 1)
+    settings = MaintenanceSettings(compaction_interval_seconds=0, compaction_files_min=2)
+    Maintenance(settings, DeltaSettings(path=world.path), QuickClock(), world.ears).after_commits(DeltaTable(world.path), 1, 60.0)
     (described,) = pa.table(DeltaTable(world.path).get_add_actions(flatten=True)).to_pylist()
     assert (described["min.more_0"], described["max.more_0"]) == (0, 11)
     assert described["min.text"] == ""

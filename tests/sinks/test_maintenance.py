@@ -22,7 +22,7 @@ from deltalake.transaction import AddAction
 
 from landfast.errors import Broken
 from landfast.events import Event, Maintained, Notice
-from landfast.sinks.delta import DeltaSettings
+from landfast.sinks.delta import DeltaSettings, DeltaSink
 from landfast.sinks.delta.active import ActiveFile, active_files
 from landfast.sinks.delta.compaction import Limits, compact, due
 from landfast.sinks.delta.files import Disk, LocalFiles
@@ -33,7 +33,6 @@ from tests.sinks.delta_proof import LANE, OTHER, land, made, proved_table
 from tests.sinks.delta_world import DeltaWorld, QuickClock
 
 EAGER = MaintenanceSettings(
-    budget_seconds=60,
     checkpoint_commits=1000,
     cleanup_interval_seconds=1e9,
     compaction_interval_seconds=0,
@@ -86,7 +85,7 @@ def test_compaction_changes_no_row_and_no_position(world: DeltaWorld) -> None:
     """Small files become one; rows, positions and the proof are what they were, and landing goes on."""
     sink = proved_table(world)
     before, positions = content(world), sink.positions([LANE, OTHER])
-    assert upkeep(world).after_commits(DeltaTable(world.path), 1)
+    assert upkeep(world).after_commits(DeltaTable(world.path), 1, 60.0)
     assert acts(world) == ["compaction"]
     assert len(active_files(DeltaTable(world.path))) == 1
     assert content(world).equals(before)
@@ -144,7 +143,7 @@ def test_partitions_are_compacted_each_by_itself(world: DeltaWorld) -> None:
     land(sink, again)
     groups = due(DeltaTable(world.path), LIMITS)
     assert [len(group) for group in groups] == [2, 2, 2, 2]
-    upkeep(world).after_commits(DeltaTable(world.path), 1)
+    upkeep(world).after_commits(DeltaTable(world.path), 1, 60.0)
     assert len(active_files(DeltaTable(world.path))) == 4
     assert content(world).slice(0, 4).select(before.column_names).equals(before)
     assert verify_table(world.path).proved
@@ -235,13 +234,13 @@ def test_a_checkpoint_is_written_when_due_and_by_one_of_many(world: DeltaWorld) 
     sink = proved_table(world)
     settings = replace(EAGER, checkpoint_commits=3, compaction_interval_seconds=1e9, sweep_interval_seconds=1e9)
     one, other = upkeep(world, settings), upkeep(world, settings)
-    assert one.after_commits(DeltaTable(world.path), 1)
-    assert not one.after_commits(DeltaTable(world.path), 1)
-    assert not other.after_commits(DeltaTable(world.path), 1)
+    assert one.after_commits(DeltaTable(world.path), 1, 60.0)
+    assert not one.after_commits(DeltaTable(world.path), 1, 60.0)
+    assert not other.after_commits(DeltaTable(world.path), 1, 60.0)
     for start in range(40, 43):
-        assert not one.after_commits(DeltaTable(world.path), 1)
+        assert not one.after_commits(DeltaTable(world.path), 1, 60.0)
         land(sink, made(LANE, [start], start + 1))
-    assert one.after_commits(DeltaTable(world.path), 1)
+    assert one.after_commits(DeltaTable(world.path), 1, 60.0)
     assert acts(world) == ["checkpoint", "checkpoint"]
     assert verify_table(world.path).proved
 
@@ -257,7 +256,7 @@ def test_the_sweep_takes_only_what_is_ours_old_and_unnamed(world: DeltaWorld) ->
     long_ago = old.stat().st_mtime - 8 * DAY_SECONDS
     for file in (old, foreign, *(folder / one.path for one in active_files(DeltaTable(world.path)))):
         os.utime(file, (long_ago, long_ago))
-    upkeep(world, replace(EAGER, compaction_interval_seconds=1e9)).after_commits(DeltaTable(world.path), 1)
+    upkeep(world, replace(EAGER, compaction_interval_seconds=1e9)).after_commits(DeltaTable(world.path), 1, 60.0)
     assert acts(world) == ["sweep"]
     assert not old.exists()
     assert young.exists()
@@ -274,10 +273,10 @@ def test_replaced_files_stay_for_readers_of_older_versions(world: DeltaWorld) ->
     for file in replaced:
         os.utime(file, (long_ago, long_ago))
     keeper = upkeep(world)
-    keeper.after_commits(DeltaTable(world.path), 1)
-    keeper.after_commits(DeltaTable(world.path), 1)
+    keeper.after_commits(DeltaTable(world.path), 1, 60.0)
+    keeper.after_commits(DeltaTable(world.path), 1, 60.0)
     assert all(file.exists() for file in replaced)
-    upkeep(world, replace(EAGER, sweep_grace_seconds=0)).after_commits(DeltaTable(world.path), 1)
+    upkeep(world, replace(EAGER, sweep_grace_seconds=0)).after_commits(DeltaTable(world.path), 1, 60.0)
     assert not any(file.exists() for file in replaced)
     assert verify_table(world.path).proved
 
@@ -294,11 +293,11 @@ def test_the_log_is_cleaned_only_after_its_spans_are_safe(world: DeltaWorld) -> 
         os.utime(file, (long_ago, long_ago))
     clock = SteppingClock()
     keeper = upkeep(world, replace(EAGER, checkpoint_commits=1, cleanup_interval_seconds=3600, compaction_interval_seconds=1e9), clock)
-    keeper.after_commits(DeltaTable(world.path), 1)
+    keeper.after_commits(DeltaTable(world.path), 1, 60.0)
     assert acts(world) == ["checkpoint"]
     clock.seconds = 4000
     land(sink, made(LANE, range(44, 48), 48))
-    keeper.after_commits(DeltaTable(world.path), 1)
+    keeper.after_commits(DeltaTable(world.path), 1, 60.0)
     assert "clean-up" in acts(world)
     assert not (log / f"{1:020d}.json").exists()
     assert DeltaTable(spans_path(world.path)).to_pyarrow_table().num_rows == 8
@@ -311,8 +310,8 @@ def test_a_failure_is_told_and_harmless(world: DeltaWorld) -> None:
     sink = proved_table(world)
     (Path(world.path) / active_files(DeltaTable(world.path))[0].path).unlink()
     keeper = upkeep(world)
-    keeper.after_commits(DeltaTable(world.path), 1)
-    keeper.after_commits(DeltaTable(world.path), 1)
+    keeper.after_commits(DeltaTable(world.path), 1, 60.0)
+    keeper.after_commits(DeltaTable(world.path), 1, 60.0)
     (notice,) = told(world, Notice)
     assert isinstance(notice, Notice)
     assert notice.code == "MAINTENANCE_FAILED"
@@ -324,7 +323,7 @@ def test_a_table_that_is_gone_is_told(world: DeltaWorld) -> None:
     proved_table(world)
     handle = DeltaTable(world.path)
     Path(world.path).rename(Path(world.path).with_name("elsewhere"))
-    upkeep(world, replace(EAGER, checkpoint_commits=1)).after_commits(handle, 1)
+    upkeep(world, replace(EAGER, checkpoint_commits=1)).after_commits(handle, 1, 60.0)
     assert {event.code for event in told(world, Notice) if isinstance(event, Notice)} == {"MAINTENANCE_FAILED"}
 
 
@@ -337,11 +336,11 @@ def test_a_failed_fsync_stops_the_run(world: DeltaWorld) -> None:
 
     proved_table(world)
     with pytest.raises(Broken, match="fsync"):
-        upkeep(world, replace(EAGER, checkpoint_commits=1), disk=FailingDisk()).after_commits(DeltaTable(world.path), 1)
+        upkeep(world, replace(EAGER, checkpoint_commits=1), disk=FailingDisk()).after_commits(DeltaTable(world.path), 1, 60.0)
 
 
 def test_a_call_stops_at_its_budget(world: DeltaWorld) -> None:
-    """Once the budget is used up no further act begins."""
+    """Once the budget that the sink was given is used up no further act begins; with a larger one they do."""
 
     class Racing(QuickClock):
         ticks = 0.0
@@ -351,5 +350,9 @@ def test_a_call_stops_at_its_budget(world: DeltaWorld) -> None:
             return self.ticks
 
     proved_table(world)
-    upkeep(world, replace(EAGER, budget_seconds=1), Racing()).after_commits(DeltaTable(world.path), 1)
+    sink = DeltaSink(world.home("run-2"), upkeep(world, clock=Racing()))
+    land(sink, made(LANE, range(40, 44), 44))
+    sink.maintain(1.0)
     assert acts(world) == []
+    sink.maintain(10_000.0)
+    assert acts(world) == ["compaction"]

@@ -156,7 +156,7 @@ class MaintenanceSettings(Section):
     compaction_files_min: int = Field(
         default=8, ge=2, le=100_000, description="Small files in one partition from which on they are joined."
     )
-    compaction_bytes_max: ByteSize = Field(default=128 * MIB, ge=MIB, le=16 * GIB, description="Stored bytes that one compaction replaces.")
+    compaction_bytes_max: ByteSize = Field(default=64 * MIB, ge=MIB, le=16 * GIB, description="Stored bytes that one compaction replaces.")
     file_bytes_small: ByteSize = Field(default=32 * MIB, ge=KIB, le=4 * GIB, description="Files below this are small.")
     sweep_seconds: float = Field(default=86_400.0, ge=60, le=90 * 86_400, description="Between two sweeps of files that no commit names.")
     sweep_grace_seconds: float = Field(

@@ -72,7 +72,7 @@ def route_of(settings: Settings, route: RouteSettings, run: Run, site: Site, dec
 
     opening = partial(open_table, delta_settings(route), run, configured_columns(route.decode), site.clock, site.observer)
     home = patiently(opening, settings.engine, site)
-    sink = DeltaSink(home, maintenance_of(settings, route, site))
+    sink = DeltaSink(home, maintenance_of(route, site))
     limits = flow_limits(settings.engine, route.batch, route.dead_letters)
     return Route(route.name, route.takes, decoder or decoder_of(route.decode, sink.schema), sink, DeltaDeadLetters(home), limits)
 

@@ -157,13 +157,12 @@ def delta_settings(route: RouteSettings) -> Any:
     )
 
 
-def maintenance_of(settings: Settings, route: RouteSettings, site: Site) -> Any:
+def maintenance_of(route: RouteSettings, site: Site) -> Any:
     """What keeps the route's table fast and small."""
     from landfast.sinks.delta.maintenance import Maintenance, MaintenanceSettings
 
     wanted = route.sink.maintenance
     chosen = MaintenanceSettings(
-        budget_seconds=settings.engine.maintain_seconds,
         checkpoint_commits=wanted.checkpoint_commits,
         cleanup_interval_seconds=wanted.cleanup_seconds,
         compaction_interval_seconds=wanted.compaction_seconds,

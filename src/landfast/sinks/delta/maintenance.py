@@ -32,7 +32,6 @@ DAY_SECONDS = 24 * 3600.0
 class MaintenanceSettings:
     """What is done, and how often.
 
-    budget_seconds               time that one call may take; an act that has begun is finished
     checkpoint_commits           commits of the table between two checkpoints
     cleanup_interval_seconds     time between two clean-ups of the log; the table's own retention says what may go
     compaction_interval_seconds  time between two looks for small files
@@ -44,7 +43,6 @@ class MaintenanceSettings:
     sweep_grace_seconds          a file is swept only when it has been unnamed, or replaced, for longer than this
     """
 
-    budget_seconds: float = 5.0
     checkpoint_commits: int = 50
     cleanup_interval_seconds: float = DAY_SECONDS
     compaction_interval_seconds: float = 60.0
@@ -86,8 +84,8 @@ class Maintenance:
         self._sweep_due = now
         self._refused: set[frozenset[str]] = set()
 
-    def after_commits(self, handle: DeltaTable, commits: int) -> bool:
-        """Do what is due, as far as the budget goes. True: the handle should be opened anew.
+    def after_commits(self, handle: DeltaTable, commits: int, budget_seconds: float) -> bool:
+        """Do what is due; an act that has begun is finished, and none begins after the budget. True: the handle should be opened anew.
 
         Moves the given handle nowhere. A fault of the table or its store is a `Notice` with the code MAINTENANCE_FAILED.
 
@@ -101,7 +99,7 @@ class Maintenance:
             ("sweeping files that nobody names", self._sweep),
             ("cleaning up the log", self._clean_log),
         )
-        stop_at = began + self._settings.budget_seconds
+        stop_at = began + budget_seconds
         worn = False
         for name, act in acts:
             if self._clock.monotonic() > stop_at:

@@ -26,8 +26,11 @@ GUARANTEE = Guarantee(Level.EXACTLY_ONCE, "rows and positions land in one commit
 class Upkeep(Protocol):
     """What keeps a table fast: checkpoints, clean-up, compaction. Called from the committer's thread, between commits."""
 
-    def after_commits(self, handle: DeltaTable, commits: int) -> bool:
-        """Do what is due, `commits` commits after the last call that did something. True: the handle should be opened anew."""
+    def after_commits(self, handle: DeltaTable, commits: int, budget_seconds: float) -> bool:
+        """Do what is due, `commits` commits after the last call that did something. True: the handle should be opened anew.
+
+        Nothing is begun once the budget is used up.
+        """
 
 
 class DeltaSink:
@@ -104,7 +107,7 @@ class DeltaSink:
         if not self._commits_since_upkeep:
             return
         with mapped("maintaining the table"):
-            if self._upkeep.after_commits(self._committer.handle(), self._commits_since_upkeep):
+            if self._upkeep.after_commits(self._committer.handle(), self._commits_since_upkeep, budget_seconds):
                 self._commits_since_upkeep = 0
                 self._committer.forget_handle()
             self._committer.forget_worn_handle(self._home.settings.checkpoint_commits)
