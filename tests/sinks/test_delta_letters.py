@@ -7,10 +7,12 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
 from landfast.errors import Conflict, Unavailable
+from landfast.events import Maintained
 from landfast.model import Letter
 from landfast.sinks.delta import DeltaDeadLetters, letters_path
+from landfast.sinks.delta.active import active_files
 from tests.sinks.delta_trouble import PanicException, Trouble, nothing, raising
-from tests.sinks.delta_world import DeltaWorld, stream
+from tests.sinks.delta_world import DeltaWorld, QuickClock, stream
 
 LANE = stream(0)
 
@@ -120,3 +122,34 @@ def test_letters_are_found_across_checkpoints_and_many_files(world: DeltaWorld) 
     later = DeltaDeadLetters(world.home("later"))
     assert later.buried(LANE, 4) == set(range(4, 10))
     assert later.buried(stream(1), 0) == set()
+
+
+def test_the_table_of_letters_stays_small(world: DeltaWorld) -> None:
+    """Many small puts become one file, letters and fences are what they were, and a put that is read back finds them there."""
+
+    class SteppingClock(QuickClock):
+        seconds = 0.0
+
+        def monotonic(self) -> float:
+            return self.seconds
+
+    home = world.home()
+    home.clock = clock = SteppingClock()
+    letters = DeltaDeadLetters(home)
+    letters.claim([LANE])
+    for offset in range(9):
+        letters.put([letter(offset)])
+    before = DeltaTable(letters_path(world.path)).to_pyarrow_table().sort_by("offset")
+    clock.seconds = 3600.0
+    letters.put([letter(9)])
+    files = active_files(DeltaTable(letters_path(world.path)))
+    assert len(files) == 1
+    letters.put([letter(10)])
+    assert buried(world) == list(range(11))
+    assert letters.buried(LANE, 4) == set(range(4, 11))
+    after = DeltaTable(letters_path(world.path)).to_pyarrow_table().sort_by("offset")
+    assert after.slice(0, 9).equals(before)
+    assert [event.act for event in world.ears.heard if isinstance(event, Maintained)] == ["compaction"]
+    opened(world, "run-2")
+    with pytest.raises(Conflict):
+        letters.put([letter(11)])

@@ -27,7 +27,7 @@ from landfast.sinks.delta.active import ActiveFile, active_files
 from landfast.sinks.delta.compaction import Limits, compact, due
 from landfast.sinks.delta.files import Disk, LocalFiles
 from landfast.sinks.delta.maintenance import DAY_SECONDS, Maintenance, MaintenanceSettings
-from landfast.sinks.delta.spans import spans_path
+from landfast.sinks.delta.spans import read_spans, roll_up, spans_path
 from landfast.sinks.delta.verify import verify_table
 from tests.sinks.delta_proof import LANE, OTHER, land, made, proved_table
 from tests.sinks.delta_world import DeltaWorld, QuickClock
@@ -301,6 +301,23 @@ def test_the_log_is_cleaned_only_after_its_spans_are_safe(world: DeltaWorld) -> 
     assert "clean-up" in acts(world)
     assert not (log / f"{1:020d}.json").exists()
     assert DeltaTable(spans_path(world.path)).to_pyarrow_table().num_rows == 8
+    verdict = verify_table(world.path)
+    assert verdict.proved, verdict.findings
+
+
+def test_the_rolled_up_spans_stay_few_files(world: DeltaWorld) -> None:
+    """Each clean-up adds a file of spans; those are compacted too, and no span is lost or comes twice."""
+    sink = proved_table(world)
+    for offset in range(40, 44):
+        roll_up(DeltaTable(world.path), world.path, {}, 1_700_000_000.0)
+        land(sink, made(LANE, [offset], offset + 1))
+    spans = read_spans(world.path)
+    keeper = upkeep(world, replace(EAGER, compaction_interval_seconds=1e9, cleanup_interval_seconds=0))
+    keeper.after_commits(DeltaTable(world.path), 1, 60.0)
+    assert acts(world) == ["clean-up", "compaction"]
+    assert len(active_files(DeltaTable(spans_path(world.path)))) == 1
+    assert DeltaTable(spans_path(world.path)).to_pyarrow_table().num_rows == len(spans)
+    assert read_spans(world.path) == spans
     verdict = verify_table(world.path)
     assert verdict.proved, verdict.findings
 

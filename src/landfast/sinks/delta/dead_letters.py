@@ -6,6 +6,7 @@ half, which makes every number of an earlier claimant stale; each put raises the
 
 from __future__ import annotations
 
+import math
 import threading
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -20,12 +21,13 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable, Transaction
 
 from landfast.errors import Conflict, LandfastError, Unavailable
-from landfast.events import Notice, OutcomeResolved
+from landfast.events import OutcomeResolved
 from landfast.model import Letter, Position, Stream
 from landfast.sinks.delta.commit import WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, add_action, open_patiently, outcome_words
-from landfast.sinks.delta.errors import FATES_TO_RETRY, fate_of, is_foreign, mapped, translated
+from landfast.sinks.delta.errors import FATES_TO_RETRY, fate_of, is_foreign, mapped
 from landfast.sinks.delta.files import LOG
 from landfast.sinks.delta.letters import LETTERS_SCHEMA, letter_groups, letter_id, letters_table
+from landfast.sinks.delta.maintenance import Maintenance, MaintenanceSettings
 from landfast.sinks.delta.parquet import DataFile, write
 from landfast.sinks.delta.rows import Part
 from landfast.sinks.delta.settings import DeltaSettings
@@ -36,6 +38,8 @@ pc: Any = pyarrow.compute
 
 SUFFIX = "__dead_letters"
 PUT_BITS = 32
+UPKEEP_SECONDS_MAX = 2.0
+"""No act of upkeep begins when those after a put have taken so long."""
 
 
 def letters_path(path: str) -> str:
@@ -62,7 +66,7 @@ class DeltaDeadLetters:
         self._handle: DeltaTable | None = None
         self._fences: dict[Stream, int] = {}
         self._used: dict[Stream, int] = {}
-        self._commits_since_checkpoint = 0
+        self._upkeep: Maintenance | None = None
 
     def claim(self, streams: Collection[Stream]) -> None:
         """See `ports.DeadLetters.claim`."""
@@ -80,7 +84,7 @@ class DeltaDeadLetters:
             for _ in self._attempts():
                 handle, letters = self._unburied(letters)
                 if not letters or self._landed(handle, letters):
-                    self._checkpoint_when_due()
+                    self._tidy()
                     return
 
     def buried(self, stream: Stream, start: Position) -> AbstractSet[int]:
@@ -182,7 +186,6 @@ class DeltaDeadLetters:
             commit_properties=commit_properties(self._settings, custom_metadata={"isBlindAppend": True}, app_transactions=transactions),
             post_commithook_properties=HOOKS_OFF,
         )
-        self._commits_since_checkpoint += 1
         handle.update_incremental()
         self._open_home().catch_up(handle)
 
@@ -205,17 +208,15 @@ class DeltaDeadLetters:
             files.append(write(self._files, f"letters-{uuid.uuid4().hex}.zstd.parquet", Part("", {}, rows), self._settings, now=now))
         return files
 
-    def _checkpoint_when_due(self) -> None:
+    def _tidy(self) -> None:
         """Keep the table fast. The letters are buried already, so a failure is told and changes nothing."""
-        if self._commits_since_checkpoint < self._settings.checkpoint_commits or self._handle is None:
+        if self._handle is None:
             return
-        self._commits_since_checkpoint = 0
-        try:
-            self._handle.create_checkpoint()
-        except Exception as error:  # noqa: BLE001 — mapped to a notice: upkeep may fail without harm
-            told = translated(error, "writing a checkpoint of the dead letters")
-            self._data.observer.notice(Notice("", told.code, told.message))
-        self._handle = None
+        if self._upkeep is None:
+            settings = MaintenanceSettings(checkpoint_commits=self._settings.checkpoint_commits, cleanup_interval_seconds=math.inf)
+            self._upkeep = Maintenance(settings, self._settings, self._data.clock, self._data.observer, disk=self._place.disk)
+        if self._upkeep.after_commits(self._handle, 1, UPKEEP_SECONDS_MAX):
+            self._handle = None
 
 
 def _buried(home: TableHome, stream: Stream, start: Position) -> AbstractSet[int]:

@@ -7,8 +7,9 @@ was promised: it is told as an event, and tried again later.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from deltalake import DeltaTable
@@ -21,7 +22,7 @@ from landfast.sinks.delta.compaction import Limits, compact, due
 from landfast.sinks.delta.errors import is_foreign, translated
 from landfast.sinks.delta.files import LOG, Disk, Files, files_of, local_path
 from landfast.sinks.delta.settings import MIB, DeltaSettings
-from landfast.sinks.delta.spans import roll_up
+from landfast.sinks.delta.spans import roll_up, spans_path
 from landfast.sinks.delta.table import open_handle
 
 LAST_CHECKPOINT = "_last_checkpoint"
@@ -191,7 +192,7 @@ class Maintenance:
             self._tell("sweep", removed, nbytes, began)
         return False
 
-    def _clean_log(self, _handle: DeltaTable, _stop_at: float) -> bool:
+    def _clean_log(self, _handle: DeltaTable, stop_at: float) -> bool:
         """Let deltalake remove log entries beyond the table's retention, after their spans are safe elsewhere."""
         began = self._clock.monotonic()
         if began < self._cleanup_due:
@@ -202,7 +203,15 @@ class Maintenance:
         before = len(self._files.names(LOG))
         fresh.cleanup_metadata()
         self._tell("clean-up", before - len(self._files.names(LOG)), 0, began)
+        self._tidy_spans(stop_at)
         return True
+
+    def _tidy_spans(self, stop_at: float) -> None:
+        """The spans table gets a file and a commit with each clean-up, and the same upkeep, but for a clean-up of its own."""
+        settings = replace(self._settings, cleanup_interval_seconds=math.inf, compaction_interval_seconds=0)
+        spans = replace(self._table, path=spans_path(self._table.path), partition_by=())
+        keeper = Maintenance(settings, spans, self._clock, self._observer, flow=self._flow, disk=self._disk)
+        keeper.after_commits(open_handle(spans), 1, stop_at - self._clock.monotonic())
 
     def _tell(self, act: str, files: int, nbytes: int, began: float) -> None:
         self._observer.notice(Maintained(self._flow, act, files, nbytes, self._clock.monotonic() - began))
