@@ -124,6 +124,13 @@ def test_literal_secrets_are_masked_by_their_names(name: str) -> None:
     assert CANARY not in repr(Options({name: CANARY}))
 
 
+@pytest.mark.parametrize("name", ["sasl.mechanism", "sasl.mechanisms", "sasl.username", "security.protocol", "AWS_REGION"])
+def test_options_that_are_no_secrets_stay_readable(name: str) -> None:
+    """The word PLAIN is no secret because a mechanism is called so: masked everywhere, it would take the reason out of every error."""
+    options = Options({name: "PLAIN"})
+    assert (options.masked(), options.secrets({name: "PLAIN"})) == ({name: "PLAIN"}, ())
+
+
 @pytest.mark.parametrize(
     ("reference", "words"),
     [

@@ -14,7 +14,7 @@ from landfast.errors import Misconfigured
 MASK = "***"
 _SECRET_NAME = re.compile(
     r"pass(word|wd|phrase)?$|password|secret|token|credential|jaas|oauthbearer\.config|connection.?string|(access|account|shared|private|api|encryption|master|sse)"
-    r".*key|key$|\.pem$|key\.id$|key_id$|sas|signature|service.?account|\.rules$",
+    r".*key|key$|\.pem$|key\.id$|key_id$|sas(?!l)|signature|service.?account|\.rules$",
     re.IGNORECASE,
 )
 _REFERENCE = re.compile(r"^(env|file):(.+)$", re.DOTALL)

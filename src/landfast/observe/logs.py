@@ -26,10 +26,12 @@ TEXT_LENGTH_MAX = 4_000
 """Characters of one field; what is longer is cut, and says so."""
 
 _SECRET_NAME = re.compile(r"(?i)password|passwd|passphrase|secret|token|api[_.\-]?key|access[_.\-]?key|credentials?")
-# Not after CONFIG_, which would take the words behind our own code for a secret. Every repetition is bounded or cannot backtrack far.
+# Not after CONFIG_, which would take the words behind our own code for a secret, and not before a word with which a sentence of ours goes
+# on after a place: `source.options.sasl.password: the environment has …`. Every repetition is bounded or cannot backtrack far.
 _NAMED_SECRET = re.compile(
     r"""(?ix) (?<! CONFIG_ ) ( (?: password | passwd | passphrase | secret | token | api[_.\-]?key | access[_.\-]?key | credentials? )
-        [\w.\-]{0,40} ["']? \s{0,4} [=:] \s{0,4} ) ( "[^"]*" | '[^']*' | [^\s,;&"'}]+ )"""
+        [\w.\-]{0,40} ["']? \s{0,4} [=:] \s{0,4} ) (?! (?<=:[ ]) (?: an? | cannot | is | must | the | there | unknown ) [ ][a-z] )
+        ( "[^"]*" | '[^']*' | [^\s,;&"'}]+ )"""
 )
 _URL_SECRET = re.compile(r"(?i)([a-z][a-z0-9+.\-]{0,20}://[^\s:/@]*):[^\s/@]+@")
 _BEARER_SECRET = re.compile(r"(?i)\b(bearer|basic)\s+[a-z0-9+/_.=\-]{8,}")
