@@ -55,6 +55,15 @@ def test_joining_undoes_cutting(chunk: Chunk, places: list[int], records: int) -
     assert sum(piece.nbytes for piece in together) == size_of(chunk.values, chunk.keys, chunk.headers)
 
 
+def test_neighbours_are_joined_up_to_a_number_of_records() -> None:
+    """A chunk that would make the group too large begins the next one; one that is too large by itself stays as it is."""
+    chunks = [_chunk(start, headers=None) for start in range(0, 10, 2)]
+    assert [len(piece) for piece in joined(chunks, 4)] == [4, 4, 2]
+    assert [len(piece) for piece in joined(chunks, 5)] == [4, 4, 2]
+    assert [len(piece) for piece in joined(chunks, 1)] == [2] * 5
+    assert list(joined([], 4)) == []
+
+
 def test_joining_keeps_headers_beside_chunks_without() -> None:
     """A chunk without headers beside one with some gets empty ones."""
     plain = _chunk(0, headers=None)

@@ -9,13 +9,16 @@ from collections.abc import Set as AbstractSet
 import pytest
 
 from landfast import events
+from landfast.core.batching import BatchLimits
 from landfast.core.landing import InFlight, land
 from landfast.core.retry import RetryPolicy
 from landfast.core.route import FlowLimits, Route
 from landfast.core.runner import Outcome, RunnerLimits
 from landfast.errors import Broken, Conflict, LandfastError, Misconfigured, Refusal, Rejected, Unavailable, check
 from landfast.model import Assignment, Bounds, Chunk, Decoded, Halt, Poll, Stream
-from landfast.testing.memory import LineDecoder, MemoryDeadLetters, MemorySink, MemorySource, MemoryTable
+from landfast.testing.clock import ManualClock
+from landfast.testing.executor import SteppedExecutor
+from landfast.testing.memory import LineDecoder, MemoryDeadLetters, MemoryGroup, MemorySink, MemorySource, MemorySourceSettings, MemoryTable
 from tests.core.rig import Rig
 
 
@@ -259,3 +262,134 @@ class Repeating(MemorySource):
         if self.polls == 1 and self._membership is not None:
             again: Mapping[Stream, Assignment] = self._membership.gained(tuple(self._readers))
             self.rewind(again)
+
+
+def test_a_failure_that_comes_too_late_delays_nobody() -> None:
+    """A commit that fails after its stream was lost and gained again is not retried: the lane starts where the sink stands."""
+    executors: list[SteppedExecutor] = []
+
+    def executor() -> SteppedExecutor:
+        executors.append(SteppedExecutor(ahead=1))
+        return executors[-1]
+
+    rig = Rig(partitions=1, executor=executor, clock=ManualClock(lambda: [each.step() for each in executors]))
+    rig.produce(20)
+    report = rig.land(rig.route(sink=LosingSink(rig.table, rig.group)))
+    assert report.outcome is Outcome.FINISHED
+    assert next(iter(rig.observer.of(events.StreamLost))).abandoned == 20
+    assert not rig.observer.of(events.RetryScheduled)
+    assert rig.landed(rig.streams[0]) == list(range(20))
+
+
+class LosingSink(MemorySink):
+    """A sink whose first commit fails, while the group takes every stream away."""
+
+    def __init__(self, table: MemoryTable, group: MemoryGroup) -> None:
+        super().__init__(table)
+        self._group: MemoryGroup | None = group
+
+    def commit(self, staged):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+        """Fail once, or commit."""
+        group, self._group = self._group, None
+        if group is not None:
+            group.lose(group.log.streams())
+            raise Unavailable("SINK_DOWN", "the table does not answer")
+        return super().commit(staged)
+
+
+def test_a_conflict_while_staging_costs_only_a_second_reading() -> None:
+    """What was read is forgotten and read again from the sink's position: it lands once, and nothing of it dies."""
+    rig = Rig(partitions=2)
+    rig.produce(20, partition=0)
+    rig.produce(20, partition=1)
+    report = rig.land(rig.route(sink=DisputedSink(rig.table)))
+    assert report.outcome is Outcome.FINISHED
+    assert [event.code for event in rig.observer.of(events.ConflictMet)] == ["SCHEMA_CONFLICT"]
+    assert [rig.landed(stream) for stream in rig.streams] == [list(range(20))] * 2
+    assert not rig.store.letters
+
+
+class DisputedSink(MemorySink):
+    """A sink whose table another process changes while the first batch is staged."""
+
+    disputed = True
+
+    def stage(self, batch):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+        """Fail once, or stage."""
+        if self.disputed:
+            self.disputed = False
+            raise Conflict("SCHEMA_CONFLICT", "another process has changed the table")
+        return super().stage(batch)
+
+
+def test_a_route_that_broke_gains_no_further_streams() -> None:
+    """In the next rebalance the streams of a broken route are placed nowhere, those of the others are."""
+    rig = Rig(topics=("a", "b"), partitions=1)
+    routes = [
+        Route(name, lambda topic, name=name: topic == name, LineDecoder(), MemorySink(rig.table), MemoryDeadLetters(rig.store))  # type: ignore[misc]
+        for name in rig.topics
+    ]
+    runner = rig.runner(*routes)
+    runner.flows[0].fail(Broken("INVARIANT_BROKEN", "damage"))
+    assert set(runner.gained(rig.streams)) == {rig.streams[1]}
+
+
+def test_a_chunk_without_a_record_is_not_decoded() -> None:
+    """Of a chunk that lies behind the end of a bounded run only the gap before that end is left, and only the position moves over it."""
+    limits = FlowLimits(batch=BatchLimits(records_max=10))
+    rig = Rig(partitions=1, limits=limits, source_settings=MemorySourceSettings(chunk_records_max=10))
+    rig.produce(10)
+    rig.log.append_marker("t", 0, 2)
+    decoder = CountingDecoder()
+    source = Growing(rig.group, "one", rig.clock, rig.source_settings)
+    report = rig.runner(rig.route(decoder=decoder), source=source).run(until_end=True)
+    assert report.outcome is Outcome.FINISHED
+    assert decoder.records == [10]
+    assert rig.table.positions[rig.streams[0]] == 12
+
+
+class Growing(MemorySource):
+    """A source whose log has one more record whenever it is polled."""
+
+    def poll(self, limit: int, timeout_seconds: float, hold: AbstractSet[Stream]) -> Poll:
+        """Append, then read."""
+        self.group.log.append("t", 0, b"late")
+        return super().poll(limit, timeout_seconds, hold)
+
+
+class CountingDecoder(LineDecoder):
+    """A decoder that notes how many records it is given."""
+
+    def __init__(self) -> None:
+        self.records: list[int] = []
+
+    def decode(self, chunk: Chunk) -> Decoded:
+        """Note and decode."""
+        self.records.append(len(chunk))
+        return super().decode(chunk)
+
+
+def test_a_stream_of_another_member_that_is_gone_is_said_once() -> None:
+    """While a bounded run waits for the other members, it names what nobody will land, once, and ends when the rest has landed."""
+    rig = Rig(topics=("gone", "late", "mine"), partitions=1)
+    for topic in rig.topics:
+        rig.produce(10, topic=topic)
+    gone, late, mine = rig.streams
+    rig.group.join("another")
+    befalls = [(20.0, lambda: rig.log.delete("gone")), (40.0, lambda: land_alone(rig, "late"))]
+
+    def go_on() -> None:
+        if befalls and rig.clock.monotonic() > befalls[0][0]:
+            befalls.pop(0)[1]()
+
+    rig.clock.__init__(during_sleep=go_on)  # type: ignore[misc]
+    report = rig.runner().run(until_end=True)
+    assert report.outcome is Outcome.HALTED
+    assert [(event.stream, event.halt.code) for event in rig.observer.of(events.LaneHalted)] == [(gone, "TOPIC_GONE")]
+    assert (rig.landed(late), rig.landed(mine)) == ([*range(10)], [*range(10)])
+
+
+def land_alone(rig: Rig, topic: str) -> None:
+    """Another process lands a topic to its end."""
+    source = MemorySource(MemoryGroup(rig.log, [topic]), "another", ManualClock(), rig.source_settings)
+    rig.runner(source=source).run(until_end=True)
