@@ -19,7 +19,7 @@ PORT_METHODS_LIMIT = 5
 FILES_ABOVE: dict[str, int] = {}
 FUNCTIONS_ABOVE: dict[str, int] = {}
 ARGUMENTS_ABOVE: dict[str, int] = {}
-CLASSES_ABOVE: dict[str, int] = {"src/landfast/sources/kafka_ownership.py:Ownership": 18}
+CLASSES_ABOVE: dict[str, int] = {}
 
 
 def test_source_files_stay_under_four_hundred_lines() -> None:
@@ -50,11 +50,12 @@ def test_classes_have_at_most_twelve_public_methods() -> None:
 
 
 def test_ports_have_at_most_five_methods() -> None:
-    """The sixth method of a port needs a written decision."""
+    """The sixth method of a port needs a written decision: the one of Sink is docs/decisions/take-over.md."""
     protocols = {node.name: _public_methods(node) for node in classes(parsed(SOURCE / "ports.py"))}
     assert protocols.keys() >= {"Source", "Sink", "DeadLetters", "Decoder"}
     assert all(hasattr(ports, name) for name in protocols)
-    assert not {name: count for name, count in protocols.items() if count > PORT_METHODS_LIMIT}
+    decided = {"Sink": 6}
+    assert not {name: count for name, count in protocols.items() if count > decided.get(name, PORT_METHODS_LIMIT)}
 
 
 def _keep(sizes: dict[str, int], limit: int, above: dict[str, int]) -> None:

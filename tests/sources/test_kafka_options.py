@@ -139,6 +139,20 @@ def test_the_driver_takes_every_configuration_that_is_made(protocol: Any, option
     AdminClient(admin_configuration(chosen) | {"log_level": 0})
 
 
+def test_the_session_is_ours_to_set_where_it_is_the_members() -> None:
+    """Ten seconds unless told otherwise, three heartbeats to it, never above the poll interval; the newer protocol has none."""
+
+    def session(**changes: Any) -> tuple[str | None, str | None]:
+        configuration = consumer_configuration(made(**changes))
+        return configuration.get("session.timeout.ms"), configuration.get("heartbeat.interval.ms")
+
+    assert session() == ("10000", "3333")
+    assert session(session_seconds=45.0) == ("45000", "15000")
+    assert session(session_seconds=45.0, poll_interval_seconds_max=12.0) == ("12000", "4000")
+    assert session(session_seconds=45.0, options={"session.timeout.ms": "6000"}) == ("6000", "2000")
+    assert session(protocol="consumer") == (None, None)
+
+
 def test_every_known_option_is_known_to_the_driver() -> None:
     """The table of options holds no name that librdkafka would refuse."""
     from confluent_kafka import KafkaException

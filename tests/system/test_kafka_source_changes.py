@@ -24,10 +24,10 @@ def at_end(servers: str, records: int, **changes: object) -> tuple[str, Member]:
 
 def test_retention_that_passes_a_held_stream_halts_it_with_the_range(protocol: str, kafka: RealKafka) -> None:
     """Records that go while nobody reads them are named exactly, and nothing behind them is read."""
-    topic, reader = at_end(kafka.servers, 10, protocol=protocol)
+    topic, reader = at_end(kafka.servers, 10, protocol=protocol, hold_seconds_max=0.0)
     stream = reader.stream()
     reader.hold = {stream}
-    reader.poll()
+    reader.poll()  # Paused at once: nothing is fetched any more.
     produce(kafka.servers, (Record(topic, b"new", 0) for _ in range(20)))
     delete_records(kafka.servers, topic, 0, 25)
     reader.hold = set()
@@ -97,6 +97,18 @@ def test_records_read_from_a_new_topic_under_the_old_name_stay_unconfirmed(proto
     reader.until(lambda: old in reader.halted)
     assert reader.halted[old].code in {"TOPIC_REPLACED", "TOPIC_GONE"}
     assert reader.confirmed[old] == 50
+    reader.source.close()
+
+
+def test_an_empty_topic_created_again_is_no_truncated_log(protocol: str, kafka: RealKafka) -> None:
+    """Its end lies below the position, but it is another topic: the halt says so, while reading and at an assignment alike."""
+    topic, reader = at_end(kafka.servers, 50, protocol=protocol)
+    old = reader.stream()
+    delete_topic(kafka.servers, topic)
+    create_topic(kafka.servers, topic)
+    reader.source.rewind({old: reader.engine.next(old, 50)})
+    reader.until(lambda: old in reader.halted)
+    assert reader.halted[old].code in {"TOPIC_REPLACED", "TOPIC_GONE"}
     reader.source.close()
 
 

@@ -29,6 +29,12 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "Nothing depends on them: the position that counts is in the table.",
             "Nothing if it clears. If it stays, grant read on the group.",
         ),
+        "GROUP_WAITING": Code(
+            "The consumer group has given this worker no partition for a while.",
+            NOTHING_LOST,
+            "Wait: members that died keep theirs until their session ends (`session_seconds`). It stays so while there are more workers "
+            "than partitions; stop one, or add partitions.",
+        ),
         "KAFKA_CLIENT": Code(
             "The Kafka client library warns of something; the message is its own, without secrets.",
             NOTHING_LOST,

@@ -60,6 +60,17 @@ def _without_events(messages: list[Message], ends: dict[Key, Position], errors: 
     return records
 
 
+def key_of(message: Message) -> Key:
+    """The partition that a message speaks of."""
+    return (str(message.topic()), _number(message.partition()))
+
+
+def is_event(message: Message) -> bool:
+    """Whether this is neither a record nor the end of a partition."""
+    error = message.error()
+    return error is not None and error.code() != KafkaError._PARTITION_EOF  # noqa: SLF001 — the driver's own name for it
+
+
 def _number(value: int | None) -> int:
     return -1 if value is None else value
 

@@ -1,21 +1,20 @@
-"""Which partitions are ours, where each starts, and what of them the driver was given."""
+"""Which partitions are ours, and where each starts."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from collections.abc import Set as AbstractSet
-
-from confluent_kafka import Consumer, TopicPartition
+from collections.abc import Collection, Mapping
 
 from landfast.errors import Misconfigured, Unavailable
-from landfast.model import Assignment, Halt, Position, Stream
+from landfast.model import Assignment, Position, Stream
 from landfast.ports import Membership
 from landfast.sources.kafka_cluster import Extents, KafkaCluster
 from landfast.sources.kafka_columns import Key
 from landfast.sources.kafka_errors import expired, truncated
-from landfast.sources.kafka_identity import Findings, IdentityCheck
+from landfast.sources.kafka_feed import Feed
+from landfast.sources.kafka_identity import IdentityCheck
 from landfast.sources.kafka_notices import Notices
-from landfast.sources.kafka_readers import Mark, Reader, State, current, marks
+from landfast.sources.kafka_readers import Mark, Reader, State, marks
+from landfast.sources.kafka_roster import Roster
 from landfast.sources.kafka_settings import KafkaSettings
 
 _PLACE_AGAIN_SECONDS = 0.5
@@ -32,67 +31,27 @@ class Ownership:
     def __init__(
         self,
         settings: KafkaSettings,
-        driver: Consumer,
+        roster: Roster,
+        feed: Feed,
         cluster: KafkaCluster,
         identity: IdentityCheck,
         membership: Membership,
         notices: Notices,
     ) -> None:
-        self.readers: dict[Key, Reader] = {}
-        self.paused: set[Key] = set()
         self._settings = settings
-        self._driver = driver
+        self._roster = roster
+        self._feed = feed
         self._cluster = cluster
         self._identity = identity
         self._membership = membership
         self._notices = notices
         self._unplaced: set[Key] = set()
-        self._assigned: set[Key] = set()
-        self._orphans: dict[Stream, Reader] = {}
-        self._halted: dict[Stream, Halt] = {}
         self._place_at = 0.0
 
-    # ---- what is asked of it ----
-
-    def reading(self, key: Key) -> Reader | None:
-        """The reader of a partition that is being read."""
-        reader = self.readers.get(key)
-        return reader if reader is not None and reader.state is State.READING else None
-
-    def ours(self, stream: Stream) -> Reader | None:
-        """The reader of a stream of ours, in whatever state."""
-        reader = self.readers.get((stream.topic, stream.partition))
-        return reader if reader is not None and reader.stream == stream else None
-
-    def at_rest(self) -> bool:
-        """Whether the driver has nothing that it may read."""
-        return self._assigned <= self.paused
-
-    def standing(self) -> tuple[Mark, ...]:
-        """How far everything was read that belongs to a topic we can ask about."""
-        return marks([*self.readers.values(), *self._orphans.values()])
-
-    def unheld(self) -> tuple[Mark, ...]:
-        """How far the streams were read that nobody holds back."""
-        return marks([reader for key, reader in self.readers.items() if key not in self.paused])
-
-    def behind(self) -> bool:
-        """Whether something waits for a topic-id check."""
-        return bool(self._orphans) or any(
-            reader.confirmed < reader.position for reader in self.readers.values() if reader.state is State.READING
-        )
-
-    def newly_halted(self) -> dict[Stream, Halt]:
-        """Streams that were halted since this was asked last."""
-        halted, self._halted = self._halted, {}
-        return halted
-
-    def newly_confirmed(self) -> dict[Stream, Position]:
-        """Positions that were confirmed since this was asked last."""
-        fresh = [reader for reader in self.readers.values() if reader.confirmed > reader.told]
-        for reader in fresh:
-            reader.told = reader.confirmed
-        return {reader.stream: reader.confirmed for reader in fresh}
+    @property
+    def count(self) -> int:
+        """How many partitions are ours."""
+        return len(self._unplaced | self._roster.readers.keys())
 
     # ---- streams that come ----
 
@@ -103,8 +62,8 @@ class Ownership:
 
     def ask(self, assignments: Mapping[Stream, Assignment]) -> None:
         """Stop reading these at once; they start again, as told, at the next `place`. Streams that are not ours are left alone."""
-        ours = [reader for stream in assignments if (reader := self.ours(stream)) is not None]
-        self._unassign(reader.key for reader in ours)
+        ours = [reader for stream in assignments if (reader := self._roster.ours(stream)) is not None]
+        self._feed.take_back([reader.key for reader in ours])
         for reader in ours:
             reader.ask(assignments[reader.stream])
         self._place_at = 0.0
@@ -115,7 +74,7 @@ class Ownership:
 
     def place(self, now: float) -> None:
         """Ask the engine where to start what is new, and start what it has answered for; later, if no broker answers."""
-        waiting = bool(self._unplaced) or any(reader.state is State.ASKED for reader in self.readers.values())
+        waiting = bool(self._unplaced) or any(reader.state is State.ASKED for reader in self._roster.readers.values())
         if not waiting or now < self._place_at:
             return
         self._place_at = now + _PLACE_AGAIN_SECONDS
@@ -123,11 +82,11 @@ class Ownership:
         if gained:
             assignments = self._membership.gained(gained)
             for stream in gained:
-                reader = self.readers[stream.topic, stream.partition] = Reader(stream)
+                reader = self._roster.readers[stream.topic, stream.partition] = Reader(stream)
                 self._unplaced.discard(reader.key)
                 if stream in assignments:
                     reader.ask(assignments[stream])
-        self._start([reader for reader in self.readers.values() if reader.state is State.ASKED])
+        self._start([reader for reader in self._roster.readers.values() if reader.state is State.ASKED], now)
 
     def _introduced(self) -> list[Stream]:
         """What is unplaced, as streams."""
@@ -143,11 +102,11 @@ class Ownership:
                 self._notices.say("TOPIC_GONE", f"{name}[{partition}] is ours, and the broker knows no such topic", about=name)
                 continue
             stream = Stream(name, topic.incarnation, partition)
-            self._end_orphan(stream)
+            self._roster.end_orphan(stream)
             gained.append(stream)
         return gained
 
-    def _start(self, asked: Collection[Reader]) -> None:
+    def _start(self, asked: Collection[Reader], now: float) -> None:
         try:
             extents = self._cluster.extents([reader.key for reader in asked])
             firsts = self._first_positions([reader.key for reader in asked if reader.asked and reader.asked.position is None], extents)
@@ -155,19 +114,34 @@ class Ownership:
             self._put_off(error)
             return
         starting: list[Reader] = []
+        doubtful: list[tuple[Reader, Position | None]] = []
         for reader in asked:
             extent = extents.get(reader.key)
-            if extent is None or reader.asked is None:
-                continue
-            position = firsts[reader.key] if reader.asked.position is None else reader.asked.position
-            reader.start(position)
-            if position < extent.first:
-                self.halt(reader, expired(reader.stream, position, extent.first))
-            elif position > extent.high:
-                self.halt(reader, truncated(reader.stream, position, extent.high))
+            position = firsts.get(reader.key) if reader.asked is None or reader.asked.position is None else reader.asked.position
+            if extent is None or position is None or not extent.first <= position <= extent.high:
+                doubtful.append((reader, position))
             else:
+                reader.start(position)
                 starting.append(reader)
-        self._assign(starting)
+        self._feed.give({reader.key: reader.position for reader in starting})
+        self._judge(doubtful, extents, now)
+
+    def _judge(self, doubtful: Collection[tuple[Reader, Position | None]], extents: Mapping[Key, Extents], now: float) -> None:
+        """Halt what cannot start, once it is certain why: offsets that seem to be out of range may be another topic's by now."""
+        if not doubtful:
+            return
+        asked = {reader.key: Mark(reader.stream, reader.epoch, reader.position) for reader, _ in doubtful}
+        findings = self._identity.ask_and_wait(asked.values(), self._settings.request_seconds_max, now)
+        for reader, position in doubtful:
+            mark = asked[reader.key]
+            extent = extents.get(reader.key)
+            if mark in findings.halted:
+                self._roster.halt(reader, findings.halted[mark])
+            elif mark in findings.confirmed and extent is not None and position is not None:
+                reader.start(position)
+                below = position < extent.first
+                halt = expired(reader.stream, position, extent.first) if below else truncated(reader.stream, position, extent.high)
+                self._roster.halt(reader, halt)
 
     def _put_off(self, error: Misconfigured | Unavailable) -> None:
         self._notices.say(error.code, f"streams that are ours cannot start yet: {error.message}", about="place")
@@ -189,32 +163,32 @@ class Ownership:
         try:
             self._give_up(keys, deadline_seconds, now)
         finally:
-            held = [key for key in keys if key in self._assigned]
-            self._assigned.difference_update(held)
-            self.paused.difference_update(held)
-            # Also where nothing is held: otherwise the driver would take back all of `keys`, and fail on what it never had.
-            self._driver.incremental_unassign(partitions(held))
+            self._feed.hand_over(keys)
 
     def abandon(self, now: float) -> None:
         """Everything goes; there is no driver any more."""
-        self._give_up(list(self.readers), 0.0, now)
-        for stream in list(self._orphans):
-            self._end_orphan(stream)
+        self._give_up(list(self._roster.readers), 0.0, now)
+        for stream in list(self._roster.orphans):
+            self._roster.end_orphan(stream)
 
     def _give_up(self, keys: Collection[Key], deadline_seconds: float, now: float) -> None:
         self._unplaced.difference_update(keys)
-        going = [reader for key in keys if (reader := self.readers.get(key)) is not None]
+        going = [reader for key in keys if (reader := self._roster.readers.get(key)) is not None]
         if not going:
             return
         if deadline_seconds > 0:
             self._check_before_parting(now)
-        confirmed = {mark.stream: self.readers[mark.stream.topic, mark.stream.partition].confirmed for mark in marks(self.readers.values())}
+        confirmed = {
+            mark.stream: self._roster.readers[mark.stream.topic, mark.stream.partition].confirmed
+            for mark in marks(self._roster.readers.values())
+        }
         lost: list[Stream] = []
         for reader in going:
-            del self.readers[reader.key]
+            del self._roster.readers[reader.key]
             # A topic that seems to be gone takes its streams from us, but not silently: they stay until it is certain, then halt.
-            if reader.state is State.READING and self._identity.missing(reader.stream.topic):
-                self._orphans[reader.stream] = reader
+            if reader.began and self._identity.missing(reader.stream.topic):
+                reader.state = State.READING
+                self._roster.orphans[reader.stream] = reader
             else:
                 lost.append(reader.stream)
         if lost:
@@ -223,74 +197,4 @@ class Ownership:
     def _check_before_parting(self, now: float) -> None:
         """Everything that is read is asked about, not only what goes: a batch lands whole or not at all, and it spans streams."""
         wait = min(_PARTING_CHECK_SECONDS_MAX, self._settings.request_seconds_max)
-        self.apply(self._identity.ask_and_wait(marks(self.readers.values()), wait, now))
-
-    def _end_orphan(self, stream: Stream) -> None:
-        if self._orphans.pop(stream, None) is not None:
-            self._membership.lost([stream], 0.0, {})
-
-    # ---- streams that stop ----
-
-    def apply(self, findings: Findings) -> None:
-        """Take in what a topic-id check found."""
-        for mark in findings.confirmed:
-            reader = current(mark, self.readers)
-            if reader is None:
-                self._end_orphan(mark.stream)
-            else:
-                reader.confirmed = max(reader.confirmed, mark.position)
-        self.halt_marked(findings.halted)
-
-    def halt_marked(self, halts: Mapping[Mark, Halt]) -> None:
-        """Halt streams if they are still read under the marks' epochs."""
-        for mark, halt in halts.items():
-            reader = current(mark, self.readers)
-            if reader is not None:
-                self.halt(reader, halt)
-            elif self._orphans.pop(mark.stream, None) is not None:
-                self._halted[mark.stream] = halt
-
-    def halt(self, reader: Reader, halt: Halt) -> None:
-        """Stop reading a stream, for a reason that the next `poll` tells."""
-        self._unassign([reader.key])
-        reader.state = State.HALTED
-        self._halted[reader.stream] = halt
-
-    # ---- the driver ----
-
-    def hold(self, streams: AbstractSet[Stream]) -> None:
-        """Have the driver read exactly what is not in `streams`."""
-        wanted = {(stream.topic, stream.partition) for stream in streams} & self._assigned
-        pause = wanted - self.paused
-        resume = self.paused - wanted
-        if pause:
-            self._driver.pause(partitions(pause))
-            self.paused |= pause
-        if resume:
-            # Assigning it anew at its own position brings a lone partition back in milliseconds; a resume can take a second.
-            readers = [self.readers[key] for key in sorted(resume)]
-            self._unassign(resume)
-            self._assign(readers)
-
-    def _assign(self, readers: Collection[Reader]) -> None:
-        if not readers:
-            return
-        places = [TopicPartition(*reader.key, reader.position) for reader in readers]
-        self._driver.incremental_assign(places)
-        # A partition that was paused when it went is still paused when it comes back.
-        self._driver.resume(places)
-        keys = {reader.key for reader in readers}
-        self._assigned |= keys
-        self.paused -= keys
-
-    def _unassign(self, keys: Iterable[Key]) -> None:
-        held = [key for key in keys if key in self._assigned]
-        if held:
-            self._driver.incremental_unassign(partitions(held))
-            self._assigned.difference_update(held)
-            self.paused.difference_update(held)
-
-
-def partitions(keys: Iterable[Key]) -> list[TopicPartition]:
-    """These partitions as the driver names them."""
-    return [TopicPartition(topic, partition) for topic, partition in keys]
+        self._roster.apply(self._identity.ask_and_wait(marks(self._roster.readers.values()), wait, now))

@@ -49,6 +49,11 @@ class Reader:
         """What the driver knows the stream by."""
         return (self.stream.topic, self.stream.partition)
 
+    @property
+    def began(self) -> bool:
+        """Whether it is read, or was and waits to be started again."""
+        return self.state is State.READING or (self.state is State.ASKED and self.position >= 0)
+
     def ask(self, assignment: Assignment) -> None:
         """Take note of where to start."""
         self.asked = assignment

@@ -17,13 +17,16 @@ from landfast.sources import kafka_errors
 from landfast.sources.kafka_cluster import KafkaCluster
 from landfast.sources.kafka_columns import Key, chunk, gap, sort
 from landfast.sources.kafka_errors import Act, verdict
+from landfast.sources.kafka_feed import Feed
 from landfast.sources.kafka_identity import IdentityCheck
 from landfast.sources.kafka_notices import Notices
 from landfast.sources.kafka_ownership import Ownership
 from landfast.sources.kafka_readers import Reader, State
+from landfast.sources.kafka_roster import Roster
 from landfast.sources.kafka_settings import KafkaSettings, consumer_configuration
 from landfast.sources.kafka_stall import StallWatch
 from landfast.sources.kafka_subscription import Subscription
+from landfast.sources.kafka_waiting import GroupWait
 
 _CONSUME_SECONDS_MAX = 0.1  # consume() waits this out unless it is full; longer waits only delay what is there.
 _HELD_SECONDS_MAX = 0.05
@@ -64,6 +67,7 @@ class Session:
         self._record_bytes = _RECORD_BYTES_GUESS
         self._confirm_at = 0.0
         self._identity = IdentityCheck(cluster, self._notices, settings.gone_seconds)
+        self._group_wait = GroupWait(settings, self._notices)
         self._stall = StallWatch(cluster, self._notices, settings.stall_seconds)
         heard: dict[str, Any] = {
             "log_level": 4,
@@ -73,7 +77,9 @@ class Session:
         }
         try:
             self._driver = Consumer(consumer_configuration(settings) | heard)
-            self._streams = Ownership(settings, self._driver, cluster, self._identity, membership, self._notices)
+            self._feed = Feed(self._driver, settings.hold_seconds_max, settings.poll_bytes_max)
+            self._roster = Roster(self._feed, membership)
+            self._streams = Ownership(settings, self._roster, self._feed, cluster, self._identity, membership, self._notices)
             self._subscription = Subscription(settings, cluster, self._notices, names)
             self._subscribe(names)
         except (KafkaException, ValueError) as error:
@@ -84,23 +90,24 @@ class Session:
     def poll(self, limit: int, timeout_seconds: float, hold: AbstractSet[Stream]) -> Poll:
         """See `ports.Source`."""
         now = self._clock.monotonic()
-        self._streams.hold(hold)
+        self._feed.hold([(stream.topic, stream.partition) for stream in hold], self._roster.position, now)
         self._streams.place(now)
         changed = self._subscription.changed(now)
         if changed is not None:
             self._subscribe(changed)
         self._cluster.serve()
         with _collector_at_rest():
-            messages = self._consume(limit, timeout_seconds)
+            messages = self._feed.sifted(self._consume(limit, timeout_seconds), limit)
             self.raise_failure()
             chunks, reached = self._take(messages)
             # Message objects are many and large: they go before anything else is made.
             del messages
         now = self._clock.monotonic()
         self._streams.place(now)
+        self._group_wait.turn(now, self._streams.count)
         self._look_after_identity(now)
-        self._streams.halt_marked(self._stall.turn(now, self._streams.unheld(), self._streams.readers))
-        return Poll(chunks, reached, self._streams.newly_confirmed(), self._streams.newly_halted())
+        self._roster.halt_marked(self._stall.turn(now, self._roster.unheld(), self._roster.readers))
+        return Poll(chunks, reached, self._roster.newly_confirmed(), self._roster.newly_halted())
 
     def rewind(self, assignments: Mapping[Stream, Assignment]) -> None:
         """See `ports.Source`."""
@@ -111,7 +118,7 @@ class Session:
         offsets = [
             TopicPartition(stream.topic, stream.partition, position)
             for stream, position in positions.items()
-            if self._streams.ours(stream) is not None
+            if self._roster.ours(stream) is not None
         ]
         if not offsets:
             return
@@ -187,10 +194,12 @@ class Session:
 
     def _consume(self, limit: int, timeout_seconds: float) -> list[Message]:
         # consume() knows no bound in bytes, and asked for no record at all it serves nothing, not even the group.
-        count = max(1, min(limit, int(self._settings.poll_bytes_max / self._record_bytes)))
-        wait = min(timeout_seconds, _CONSUME_SECONDS_MAX)
-        if self._streams.at_rest():
-            count, wait = 1, min(wait, _HELD_SECONDS_MAX)
+        count = max(1, min(limit - self._feed.ready, int(self._settings.poll_bytes_max / self._record_bytes)))
+        wait = 0.0 if self._feed.ready else min(timeout_seconds, _CONSUME_SECONDS_MAX)
+        if self._feed.at_rest:
+            # What has been fetched stays where it is, so the wait is ours.
+            self._clock.sleep(min(wait, _HELD_SECONDS_MAX))
+            count, wait = 1, 0.0
         try:
             return self._driver.consume(count, wait)
         except KafkaException as error:
@@ -206,7 +215,7 @@ class Session:
         chunks = [part for part in taken if part is not None]
         reached: dict[Stream, Position] = {}
         for key, end in found.ends.items():
-            reader = self._streams.reading(key)
+            reader = self._roster.reading(key)
             if reader is None or end < reader.position:
                 continue
             if end > reader.position:
@@ -218,7 +227,7 @@ class Session:
         return chunks, reached
 
     def _taken(self, key: Key, records: list[Message]) -> Chunk | None:
-        reader = self._streams.reading(key)
+        reader = self._roster.reading(key)
         first = records[0].offset()
         if reader is None or first is None or first < reader.position:
             stream = Stream(key[0], "", key[1]) if reader is None else reader.stream
@@ -247,7 +256,7 @@ class Session:
             self._streams.again(concerned)
         elif concerned:
             for reader in concerned:
-                self._streams.halt(reader, kafka_errors.refused(reader.stream, reader.position, error))
+                self._roster.halt(reader, kafka_errors.refused(reader.stream, reader.position, error))
         else:
             raise kafka_errors.raised_at_start(KafkaException(error), "reading")
 
@@ -256,18 +265,18 @@ class Session:
         topic, partition = message.topic(), message.partition()
         return [
             reader
-            for (name, number), reader in self._streams.readers.items()
+            for (name, number), reader in self._roster.readers.items()
             if reader.state is State.READING
             and (not topic or name == topic)
             and (partition is None or partition < 0 or number == partition)
         ]
 
     def _look_after_identity(self, now: float) -> None:
-        self._streams.apply(self._identity.answered(now))
-        marks = self._streams.standing()
+        self._roster.apply(self._identity.answered(now))
+        marks = self._roster.standing()
         if self._identity.asking or not marks:
             return
-        pause = self._settings.confirm_seconds if self._streams.behind() else self._settings.topic_check_seconds
+        pause = self._settings.confirm_seconds if self._roster.behind() else self._settings.topic_check_seconds
         if now >= self._confirm_at + pause:
             self._confirm_at = now
             self._identity.ask(marks)

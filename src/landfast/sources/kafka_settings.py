@@ -26,9 +26,12 @@ class KafkaSettings:
     protocol                    classic (cooperative-sticky) or consumer (KIP-848)
     instance_id                 static membership; unique among the living members
     options                     librdkafka settings by their own names, secrets resolved; never shown
+    session_seconds             classic: how long the group waits for a member that went without a word; with protocol = consumer that is
+                                a setting of the group on the broker
     poll_interval_seconds_max   the group gives our partitions away when `poll` has not been called for so long
     poll_bytes_max              about how many bytes of values one poll may bring
     request_seconds_max         how long to wait for one answer of a broker
+    hold_seconds_max            a stream that is held for longer is paused, and what was fetched of it is fetched again later
     revoke_seconds              the deadline given with `lost` when streams are revoked
     stall_seconds               a stream with lag that brings nothing for so long is halted
     topic_check_seconds         how often topics are looked at while nothing is read: ids, new matches of the pattern
@@ -46,9 +49,11 @@ class KafkaSettings:
     protocol: Literal["classic", "consumer"] = "classic"
     instance_id: str | None = None
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
+    session_seconds: float = 10.0
     poll_interval_seconds_max: float = 300.0
     poll_bytes_max: int = 16 * MEBIBYTE
     request_seconds_max: float = 10.0
+    hold_seconds_max: float = 2.0
     revoke_seconds: float = 60.0
     stall_seconds: float = 300.0
     topic_check_seconds: float = 10.0
@@ -167,8 +172,8 @@ def consumer_configuration(settings: KafkaSettings) -> dict[str, Any]:
             base.pop(name, None)
     else:
         # librdkafka refuses a poll interval below the session timeout, and a session needs a few heartbeats to live.
-        session = int(base.get("session.timeout.ms", min(45_000, int(settings.poll_interval_seconds_max * 1000))))
-        base = {"heartbeat.interval.ms": str(max(1, min(3000, session // 4)))} | base | {"session.timeout.ms": str(session)}
+        session = int(base.get("session.timeout.ms", 1000 * min(settings.session_seconds, settings.poll_interval_seconds_max)))
+        base = {"heartbeat.interval.ms": str(max(1, session // 3))} | base | {"session.timeout.ms": str(session)}
     return base
 
 

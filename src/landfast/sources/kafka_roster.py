@@ -1,0 +1,97 @@
+"""The streams of ours, how far each was read and checked, and what of that the engine has still to be told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from landfast.model import Halt, Position, Stream
+from landfast.ports import Membership
+from landfast.sources.kafka_columns import Key
+from landfast.sources.kafka_feed import Feed
+from landfast.sources.kafka_identity import Findings
+from landfast.sources.kafka_readers import Mark, Reader, State, current, marks
+
+
+class Roster:
+    """Every stream of ours.
+
+    readers  by what the driver knows them by
+    orphans  streams that the group took away with a topic that seems to be gone: they stay until that is certain
+    """
+
+    def __init__(self, feed: Feed, membership: Membership) -> None:
+        self.readers: dict[Key, Reader] = {}
+        self.orphans: dict[Stream, Reader] = {}
+        self._feed = feed
+        self._membership = membership
+        self._halted: dict[Stream, Halt] = {}
+
+    def reading(self, key: Key) -> Reader | None:
+        """The reader of a partition that is being read."""
+        reader = self.readers.get(key)
+        return reader if reader is not None and reader.state is State.READING else None
+
+    def ours(self, stream: Stream) -> Reader | None:
+        """The reader of a stream of ours, in whatever state."""
+        reader = self.readers.get((stream.topic, stream.partition))
+        return reader if reader is not None and reader.stream == stream else None
+
+    def position(self, key: Key) -> Position:
+        """How far a partition of ours was delivered."""
+        return self.readers[key].position
+
+    def standing(self) -> tuple[Mark, ...]:
+        """How far everything was read that belongs to a topic we can ask about."""
+        return marks([*self.readers.values(), *self.orphans.values()])
+
+    def unheld(self) -> tuple[Mark, ...]:
+        """How far the streams were read that nobody holds back."""
+        return marks([reader for key, reader in self.readers.items() if key not in self._feed.held])
+
+    def behind(self) -> bool:
+        """Whether something waits for a topic-id check."""
+        return bool(self.orphans) or any(
+            reader.confirmed < reader.position for reader in self.readers.values() if reader.state is State.READING
+        )
+
+    def newly_halted(self) -> dict[Stream, Halt]:
+        """Streams that were halted since this was asked last."""
+        halted, self._halted = self._halted, {}
+        return halted
+
+    def newly_confirmed(self) -> dict[Stream, Position]:
+        """Positions that were confirmed since this was asked last."""
+        fresh = [reader for reader in self.readers.values() if reader.confirmed > reader.told]
+        for reader in fresh:
+            reader.told = reader.confirmed
+        return {reader.stream: reader.confirmed for reader in fresh}
+
+    def apply(self, findings: Findings) -> None:
+        """Take in what a topic-id check found."""
+        for mark in findings.confirmed:
+            reader = current(mark, self.readers)
+            if reader is None:
+                self.end_orphan(mark.stream)
+            else:
+                reader.confirmed = max(reader.confirmed, mark.position)
+        self.halt_marked(findings.halted)
+
+    def halt_marked(self, halts: Mapping[Mark, Halt]) -> None:
+        """Halt streams if they are still read under the marks' epochs."""
+        for mark, halt in halts.items():
+            reader = current(mark, self.readers)
+            if reader is not None:
+                self.halt(reader, halt)
+            elif self.orphans.pop(mark.stream, None) is not None:
+                self._halted[mark.stream] = halt
+
+    def halt(self, reader: Reader, halt: Halt) -> None:
+        """Stop reading a stream, for a reason that the next `poll` tells."""
+        self._feed.take_back([reader.key])
+        reader.state = State.HALTED
+        self._halted[reader.stream] = halt
+
+    def end_orphan(self, stream: Stream) -> None:
+        """The topic is there after all, or is read under another id: what was read of the orphan is given up."""
+        if self.orphans.pop(stream, None) is not None:
+            self._membership.lost([stream], 0.0, {})

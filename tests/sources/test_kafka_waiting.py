@@ -1,0 +1,49 @@
+"""A worker that the group leaves empty-handed says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from landfast.events import Notice
+from landfast.sources.kafka_notices import Notices
+from landfast.sources.kafka_settings import KafkaSettings
+from landfast.sources.kafka_waiting import GroupWait
+from tests.sources.kafka_world import Noted, WallClock
+
+
+def waiting(noted: Noted, **changes: Any) -> GroupWait:
+    """A wait that tells `noted`, with settings of its own."""
+    settings = KafkaSettings(servers="127.0.0.1:1", group="crew", topics=("t",), **changes)
+    return GroupWait(settings, Notices(noted, WallClock(), 0.0, {}))
+
+
+def told(noted: Noted) -> list[Notice]:
+    """What was said."""
+    return [event for event in noted.events if isinstance(event, Notice)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "session"), [({"session_seconds": 7.5}, "7.5 s"), ({"protocol": "consumer"}, "of the group on the broker")]
+)
+def test_a_wait_for_partitions_is_told_once_each_time(changes: dict[str, Any], session: str) -> None:
+    """After five seconds with nothing, with the group and how long dead members keep theirs; again only after there was something."""
+    noted = Noted()
+    wait = waiting(noted, **changes)
+    for now, ours in [(0.0, 0), (4.9, 0), (5.0, 0), (60.0, 0), (61.0, 2), (62.0, 0), (66.9, 0)]:
+        wait.turn(now, ours)
+    assert [notice.code for notice in told(noted)] == ["GROUP_WAITING"]
+    assert "group crew" in told(noted)[0].message
+    assert session in told(noted)[0].message
+    wait.turn(67.0, 0)
+    assert [notice.code for notice in told(noted)] == ["GROUP_WAITING"] * 2
+
+
+def test_a_worker_with_partitions_says_nothing() -> None:
+    """Being idle is not being without partitions."""
+    noted = Noted()
+    wait = waiting(noted)
+    for now in range(100):
+        wait.turn(float(now), 1)
+    assert told(noted) == []
