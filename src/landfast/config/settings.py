@@ -92,6 +92,13 @@ class SourceSettings(Section):
         max_length=249,
         description="Static membership: a name that is unique to this worker and survives its restarts.",
     )
+    session_seconds: float = Field(
+        default=10.0,
+        ge=1,
+        le=1800,
+        description="How long the group keeps the partitions of a worker that died without a word (`session.timeout.ms`; three heartbeats "
+        'go into it). With `protocol = "consumer"` this is a setting of the group on the broker (`consumer.session.timeout.ms`).',
+    )
     poll_interval_seconds_max: float = Field(
         default=300.0,
         ge=10,

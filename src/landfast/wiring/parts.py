@@ -66,6 +66,7 @@ def kafka_settings(settings: Settings) -> Any:
         protocol=source.protocol,
         instance_id=source.instance_id,
         options=source.options.resolve("source.options"),
+        session_seconds=source.session_seconds,
         poll_interval_seconds_max=source.poll_interval_seconds_max,
         poll_bytes_max=source.poll_bytes_max,
         request_seconds_max=source.request_seconds_max,
