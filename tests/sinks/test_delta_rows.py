@@ -191,6 +191,27 @@ def test_records_without_a_time_have_none(world: DeltaWorld) -> None:
     assert [(one.offset, one.reason) for one in caught.value.refusals] == [(3, "timestamp_out_of_range")]
 
 
+_TIME_MAX = (2**63 - 1) // 1000
+ONE_ROW = pa.table({"number": [0], "text": [""]}, schema=NUMBERS)
+
+
+@pytest.mark.parametrize("milliseconds", [_TIME_MAX, -_TIME_MAX, 0, 1, -2])
+def test_the_earliest_and_the_latest_time_land_as_they_are(world: DeltaWorld, milliseconds: int) -> None:
+    """Up to the last millisecond that the column can hold, either way, a record's time comes back exactly."""
+    sink = world.sink()
+    sink.commit([sink.stage(batch_of(Decoded(chunk_of(LANE, [0], 1, [milliseconds]), ONE_ROW), first=True))])
+    stored = DeltaTable(world.path).to_pyarrow_table().column("_timestamp").cast(pa.int64()).to_pylist()
+    assert stored == [milliseconds * 1000]
+
+
+@pytest.mark.parametrize("milliseconds", [_TIME_MAX + 1, -_TIME_MAX - 1, 2**63 - 1, -(2**63) + 1, -(2**63)])
+def test_a_time_beyond_the_column_is_refused(world: DeltaWorld, milliseconds: int) -> None:
+    """One millisecond more, and the extremes of the integer, are refused; none of them wraps around into a plausible time."""
+    with pytest.raises(Rejected) as caught:
+        world.sink().stage(batch_of(Decoded(chunk_of(LANE, [0], 1, [milliseconds]), ONE_ROW), first=True))
+    assert [(one.offset, one.reason) for one in caught.value.refusals] == [(0, "timestamp_out_of_range")]
+
+
 def test_a_large_batch_becomes_several_files(world: DeltaWorld) -> None:
     """Files are bounded by what they hold in memory; together they hold every row once."""
     sink = world.sink(file_bytes_target=10_000)

@@ -49,7 +49,8 @@ def system_columns(decoded: Decoded) -> dict[str, Any]:
         kept = pa.array(decoded.kept, pa.int64())
         offsets, milliseconds = offsets.take(kept), milliseconds.take(kept)
     check(len(offsets) == count, "a decoder returned another number of rows than it kept", stream=chunk.stream, position=chunk.start)
-    beyond = pc.greater(pc.abs(milliseconds), _MILLISECONDS_MAX)
+    # Both bounds, since the absolute value of the smallest integer is itself.
+    beyond = pc.or_(pc.greater(milliseconds, _MILLISECONDS_MAX), pc.less(milliseconds, -_MILLISECONDS_MAX))
     if pc.any(beyond).as_py():
         message = "the record's timestamp lies beyond what the column _timestamp can hold"
         raise _rejected([Refusal(chunk.stream, offset.as_py(), "timestamp_out_of_range", message) for offset in offsets.filter(beyond)])
@@ -58,7 +59,7 @@ def system_columns(decoded: Decoded) -> dict[str, Any]:
         "_topic": pa.repeat(pa.scalar(chunk.stream.topic, pa.string()), count),
         "_partition": pa.repeat(pa.scalar(chunk.stream.partition, pa.int32()), count),
         "_offset": offsets,
-        "_timestamp": pc.multiply(known, MICROSECONDS).cast(SYSTEM_SCHEMA.field("_timestamp").type),
+        "_timestamp": pc.multiply_checked(known, MICROSECONDS).cast(SYSTEM_SCHEMA.field("_timestamp").type),
     }
 
 
