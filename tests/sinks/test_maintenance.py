@@ -38,6 +38,7 @@ EAGER = MaintenanceSettings(
     compaction_interval_seconds=0,
     compaction_files_min=2,
     sweep_interval_seconds=0,
+    sweep_seen_seconds=0,
 )
 LIMITS = Limits(file_bytes_small=2**20, files_min=2, bytes_max=2**30, row_group_bytes_max=2**20)
 

@@ -169,7 +169,9 @@ def test_odd_partition_values_are_found_by_every_reader(store: VersityGateway) -
         return sorted(((row["number"], row["text"]) for row in rows), key=str)
 
     assert read() == sorted([*expected, *expected], key=str)
-    settings = MaintenanceSettings(compaction_interval_seconds=0, compaction_files_min=2, sweep_grace_seconds=0, sweep_interval_seconds=0)
+    settings = MaintenanceSettings(
+        compaction_interval_seconds=0, compaction_files_min=2, sweep_grace_seconds=0, sweep_interval_seconds=0, sweep_seen_seconds=0
+    )
     files = ObjectFiles(world.path, store.storage_options)
     old = [file.path for file in active_files(DeltaTable(world.path, storage_options=store.storage_options))]
     keeper = Maintenance(settings, replace(world.settings, path=world.path), QuickClock(), ears := Ears())

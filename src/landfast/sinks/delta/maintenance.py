@@ -23,6 +23,7 @@ from landfast.sinks.delta.errors import is_foreign, translated
 from landfast.sinks.delta.files import LOG, Disk, Files, files_of, local_path
 from landfast.sinks.delta.settings import MIB, DeltaSettings
 from landfast.sinks.delta.spans import roll_up, spans_path
+from landfast.sinks.delta.staged import Sightings, StagedNames
 from landfast.sinks.delta.table import open_handle
 
 LAST_CHECKPOINT = "_last_checkpoint"
@@ -41,7 +42,8 @@ class MaintenanceSettings:
     compaction_bytes_max         stored bytes that one commit of a compaction replaces
     row_group_bytes_max          decoded rows that a compaction holds in memory
     sweep_interval_seconds       time between two sweeps
-    sweep_grace_seconds          a file is swept only when it has been unnamed, or replaced, for longer than this
+    sweep_grace_seconds          a file is swept only when it has been unnamed, or replaced, for longer than this by the clock on the wall,
+    sweep_seen_seconds           and when this process has itself seen it so for longer than this, by a clock that nobody sets
     """
 
     checkpoint_commits: int = 50
@@ -53,6 +55,7 @@ class MaintenanceSettings:
     row_group_bytes_max: int = 64 * MIB
     sweep_interval_seconds: float = DAY_SECONDS
     sweep_grace_seconds: float = 7 * DAY_SECONDS
+    sweep_seen_seconds: float = 3600.0
 
 
 class Maintenance:
@@ -83,7 +86,14 @@ class Maintenance:
         self._cleanup_due = now + settings.cleanup_interval_seconds
         self._compaction_due = now + settings.compaction_interval_seconds
         self._sweep_due = now
+        self._staged = StagedNames()
+        self._sightings = Sightings(settings.sweep_seen_seconds)
         self._refused: set[frozenset[str]] = set()
+        self._keeper_of_spans: Maintenance | None = None
+
+    def spare(self, staged: StagedNames) -> None:
+        """Leave these files alone for as long as they are among them: somebody is about to commit them."""
+        self._staged = staged
 
     def after_commits(self, handle: DeltaTable, commits: int, budget_seconds: float) -> bool:
         """Do what is due; an act that has begun is finished, and none begins after the budget. True: the handle should be opened anew.
@@ -175,19 +185,26 @@ class Maintenance:
         return done
 
     def _sweep(self, _handle: DeltaTable, _stop_at: float) -> bool:
-        """Remove files of ours that no version within the grace period names, judged by the newest snapshot."""
+        """Remove files of ours that no version within the grace period names, judged by the newest snapshot.
+
+        The age of a file rests on two clocks of the wall, and a clock may be set. A file that is about to be committed looks just like
+        one that nobody wants, so its age alone condemns nothing.
+        """
         began = self._clock.monotonic()
         if began < self._sweep_due:
             return False
-        self._sweep_due = began + self._settings.sweep_interval_seconds
         hours = int(-(-self._settings.sweep_grace_seconds // 3600))
         candidates = open_handle(self._table).vacuum(retention_hours=hours, dry_run=True, full=True, enforce_retention_duration=False)
+        orphans = [path for path in candidates if is_own(path) and path not in self._staged]
         removed = nbytes = 0
-        for path in candidates:
-            if is_own(path):
-                nbytes += self._files.size(path) or 0
-                self._files.remove(path)
-                removed += 1
+        for path in self._sightings.ripe(orphans, began):
+            nbytes += self._files.size(path) or 0
+            self._files.remove(path)
+            removed += 1
+        wait_seconds = self._settings.sweep_interval_seconds
+        if removed < len(orphans):
+            wait_seconds = min(wait_seconds, self._settings.sweep_seen_seconds)
+        self._sweep_due = began + wait_seconds
         if removed:
             self._tell("sweep", removed, nbytes, began)
         return False
@@ -210,8 +227,9 @@ class Maintenance:
         """The spans table gets a file and a commit with each clean-up, and the same upkeep, but for a clean-up of its own."""
         settings = replace(self._settings, cleanup_interval_seconds=math.inf, compaction_interval_seconds=0)
         spans = replace(self._table, path=spans_path(self._table.path), partition_by=())
-        keeper = Maintenance(settings, spans, self._clock, self._observer, flow=self._flow, disk=self._disk)
-        keeper.after_commits(open_handle(spans), 1, stop_at - self._clock.monotonic())
+        if self._keeper_of_spans is None:
+            self._keeper_of_spans = Maintenance(settings, spans, self._clock, self._observer, flow=self._flow, disk=self._disk)
+        self._keeper_of_spans.after_commits(open_handle(spans), 1, stop_at - self._clock.monotonic())
 
     def _tell(self, act: str, files: int, nbytes: int, began: float) -> None:
         self._observer.notice(Maintained(self._flow, act, files, nbytes, self._clock.monotonic() - began))

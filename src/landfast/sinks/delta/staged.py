@@ -1,0 +1,73 @@
+"""Files between being written and being named by a commit: which they are, that they are still there, and which of them nobody wants."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from landfast.sinks.delta.files import Files
+from landfast.sinks.delta.parquet import DataFile
+
+NAMES_MAX = 100_000
+LOOKS_AT_ONCE = 8
+
+
+class StagedNames:
+    """The names of the files that this process has staged and not landed. Safe to share between threads.
+
+    Holds at most `names_max` and forgets the oldest first, so that what a conflict has left behind does not add up.
+    """
+
+    def __init__(self, names_max: int = NAMES_MAX) -> None:
+        self._names_max = names_max
+        self._lock = threading.Lock()
+        self._names: dict[str, None] = {}
+
+    def __contains__(self, name: str) -> bool:
+        with self._lock:
+            return name in self._names
+
+    def add(self, name: str) -> None:
+        """Take note of a file, before its first byte is written."""
+        with self._lock:
+            self._names[name] = None
+            while len(self._names) > self._names_max:
+                del self._names[next(iter(self._names))]
+
+    def discard(self, names: Iterable[str]) -> None:
+        """Forget files that have landed, or never will."""
+        with self._lock:
+            for name in names:
+                self._names.pop(name, None)
+
+
+class Sightings:
+    """When this process first saw each file that nobody names, by a clock that nobody sets.
+
+    Holds at most `names_max`; further files are seen when earlier ones are gone.
+    """
+
+    def __init__(self, seen_seconds: float, names_max: int = NAMES_MAX) -> None:
+        self._seen_seconds = seen_seconds
+        self._names_max = names_max
+        self._first_seen: dict[str, float] = {}
+
+    def ripe(self, names: Collection[str], now: float) -> list[str]:
+        """Of these files, those that were among the given ones at every call for long enough. The others begin to wait."""
+        fresh = {name: self._first_seen.get(name, now) for name in sorted(names, key=lambda name: self._first_seen.get(name, now))}
+        self._first_seen = dict(list(fresh.items())[: self._names_max])
+        return [name for name, seen in self._first_seen.items() if now - seen >= self._seen_seconds]
+
+
+def first_gone(files: Files, expected: Sequence[DataFile]) -> DataFile | None:
+    """The first of these files that is not there with the size it has; None where all are well.
+
+    A file that a commit names and that is not there would be lost for good: the position moves past its rows.
+    """
+    if files.local or len(expected) < 2:  # noqa: PLR2004 — one look needs no second thread
+        sizes: Iterable[int | None] = [files.size(file.path) for file in expected]
+    else:
+        with ThreadPoolExecutor(min(LOOKS_AT_ONCE, len(expected)), "landfast-look") as pool:
+            sizes = list(pool.map(files.size, [file.path for file in expected]))
+    return next((file for file, size in zip(expected, sizes, strict=True) if size != file.nbytes), None)
