@@ -5,7 +5,8 @@ stream to this process, and whatever carries an older epoch is discarded. A *bat
 position of each of its streams moves in that commit and nowhere else.
 
 Threads. `Source` and `Membership` are called from the main thread only. A `Sink` is called from three kinds of thread: `positions`
-from the main thread, `stage` from a pool (several at once), `commit` and `maintain` from one committer thread, one call at a time.
+and `take_over` from the main thread, `stage` from a pool (several at once), `commit` and `maintain` from one committer thread, one call
+at a time.
 `DeadLetters.claim` and `buried` come from the main thread, `put` from the committer.
 """
 
@@ -95,6 +96,13 @@ class Sink(Protocol):
     def positions(self, streams: Collection[Stream]) -> Mapping[Stream, Position | Halt | None]:
         """The durable position of each stream, from a fresh snapshot. None: never seen. Halt: it must not be read (a replaced topic)."""
 
+    def take_over(self, streams: Collection[Stream]) -> Mapping[Stream, Position | Halt | None]:
+        """Own these streams: from here on a commit by any earlier owner is a Conflict. Durable when it returns.
+
+        Answers like `positions`, from a snapshot that is later than the take-over: nothing but a commit of ours moves them any more,
+        until the next owner takes over. A stream answered with a Halt is not taken over.
+        """
+
     def stage(self, batch: Batch) -> Staged:
         """Prepare a batch (write files, cast, sort); nothing of it is visible to a reader. May be repeated; leftovers are swept.
 
@@ -106,10 +114,11 @@ class Sink(Protocol):
         """Land these batches, in this order, and their end positions in one atomic act.
 
         Commits only if each stream's durable position, in the very snapshot the commit is made against, equals the start of its
-        first span (or is absent where that span is `first`). Several spans of one stream must tile.
+        first span (or is absent where that span is `first`), and nobody has taken the stream over since we did. Several spans of one
+        stream must tile.
 
         Raises:
-            Conflict: a position is not as expected; nothing landed.
+            Conflict: a position or an owner is not as expected; nothing landed.
             Rejected: rows that cannot land; nothing landed.
         """
 

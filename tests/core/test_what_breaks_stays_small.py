@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,7 @@ from landfast.core.retry import RetryPolicy
 from landfast.core.route import FlowLimits, Route
 from landfast.core.runner import Outcome, RunnerLimits
 from landfast.errors import Broken, Conflict, LandfastError, Misconfigured, Refusal, Rejected, Unavailable, check
-from landfast.model import Assignment, Bounds, Chunk, Decoded, Halt, Poll, Stream
+from landfast.model import Assignment, Bounds, Chunk, Decoded, Halt, Poll, Receipt, Staged, Stream
 from landfast.testing.clock import ManualClock
 from landfast.testing.executor import SteppedExecutor
 from landfast.testing.memory import LineDecoder, MemoryDeadLetters, MemoryGroup, MemorySink, MemorySource, MemorySourceSettings, MemoryTable
@@ -393,3 +394,39 @@ def land_alone(rig: Rig, topic: str) -> None:
     """Another process lands a topic to its end."""
     source = MemorySource(MemoryGroup(rig.log, [topic]), "another", ManualClock(), rig.source_settings)
     rig.runner(source=source).run(until_end=True)
+
+
+class Stricter(LineDecoder):
+    """A decoder of later settings: it also rejects what ends in a five."""
+
+    def decode(self, chunk: Chunk) -> Decoded:
+        """Take lines that end in a five for bad ones."""
+        values = [b"bad" if value is not None and value.endswith(b"5") else value for value in chunk.values]
+        decoded = super().decode(replace(chunk, values=values))
+        return replace(decoded, chunk=chunk)
+
+
+class Asleep(MemorySink):
+    """A sink whose first commit comes after something else has happened."""
+
+    meanwhile: Callable[[], object] | None = None
+
+    def commit(self, staged: Sequence[Staged]) -> Receipt:
+        """Sleep, then commit."""
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+        return super().commit(staged)
+
+
+def test_a_sleeper_with_older_settings_lands_nothing_beside_a_letter() -> None:
+    """A former owner, for which a record is a row, wakes after its successor has buried it and before that has committed."""
+    rig = Rig(partitions=1)
+    rig.produce(10)
+    successor = rig.route(sink=NeverSink(rig.table), decoder=Stricter())
+    elsewhere = MemorySource(MemoryGroup(rig.log, rig.topics), "two", rig.clock, rig.source_settings)
+    sleeper = Asleep(rig.table)
+    sleeper.meanwhile = lambda: rig.runner(successor, source=elsewhere).run(until_end=True)
+    rig.runner(rig.route(sink=sleeper)).run(until_end=True)
+    assert rig.buried(rig.streams[0]) == [5]
+    assert rig.landed(rig.streams[0]) == [0, 1, 2, 3, 4, 6, 7, 8, 9]

@@ -91,7 +91,7 @@ class Flow:
         """Ask the sink where the unplaced lanes (of `streams`) stand, and start them there under a new epoch.
 
         The source must be told before it is polled again: what it says of a lane belongs to the epoch it was told last.
-        The claim comes first: after it no former owner can bury a letter, so the positions and burials read next stay true.
+        The claim and the take-over come first: after them no former owner can bury or land, so what is read next stays true.
         """
         asked = self.lanes if streams is None else streams
         waiting = [stream for stream in asked if self.lanes[stream].state is LaneState.UNPLACED]
@@ -100,7 +100,7 @@ class Flow:
             return {}
         try:
             self.route.dead_letters.claim(waiting)
-            positions = self.route.sink.positions(waiting)
+            positions = self.route.sink.take_over(waiting)
             standing = {stream: position for stream, position in positions.items() if not isinstance(position, Halt)}
             buried = {stream: self.route.dead_letters.buried(stream, position or 0) for stream, position in standing.items()}
         except (Unavailable, Conflict) as error:

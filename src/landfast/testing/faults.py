@@ -233,6 +233,10 @@ class FaultySink:
         """See `ports.Sink`."""
         return self._plan.around("sink", "positions", lambda: self._sink.positions(streams))
 
+    def take_over(self, streams: Collection[Stream]) -> Mapping[Stream, Position | Halt | None]:
+        """See `ports.Sink`."""
+        return self._plan.around("sink", "take_over", lambda: self._sink.take_over(streams))
+
     def stage(self, batch: Batch) -> Staged:
         """See `ports.Sink`."""
         return self._plan.around("sink", "stage", lambda: self._sink.stage(batch))

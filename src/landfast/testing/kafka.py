@@ -23,12 +23,14 @@ from typing import Any, Self
 
 from landfast.errors import Unavailable, check
 from landfast.testing.kafka_jars import default_cache, jars
+from landfast.testing.kafka_tls import Certificate, make_certificate
 
 _HOST = "127.0.0.1"
 # Outside the usual range of outgoing ports, so that nobody's connection takes a broker's port while the broker is down.
 _PORTS = range(20_000, 30_000)
 _START_ATTEMPTS = 3
 _PLAIN_LOGIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
+_SCRAM_LOGIN = "org.apache.kafka.common.security.scram.ScramLoginModule"
 
 _LOGGING = """\
 status = error
@@ -56,8 +58,8 @@ done
 class RealKafka:
     """One Apache Kafka broker (KRaft) on 127.0.0.1, its data in a folder of its own that goes when it closes.
 
-    `users` (name to password) adds a SASL listener, `sasl_servers`, whose users may do only what ACLs allow; clients of
-    `servers` may do everything. `properties` are added to the broker's own. Nothing is left behind, also where the owning
+    `users` (name to password) adds two listeners: `sasl_servers`, whose users may do only what ACLs allow, and `tls_servers`, which
+    shows `certificate`. Clients of `servers` and `tls_servers` may do everything. `properties` are added to the broker's own. Nothing is left behind, also where the owning
     process is killed.
 
     Raises:
@@ -81,7 +83,8 @@ class RealKafka:
         self._folder: Path | None = None
         self._watch: subprocess.Popen[str] | None = None
         self._broker: subprocess.Popen[bytes] | None = None
-        self._ports = (0, 0, 0)
+        self._ports = (0, 0, 0, 0)
+        self._certificate: Certificate | None = None
 
     @property
     def servers(self) -> str:
@@ -90,8 +93,20 @@ class RealKafka:
 
     @property
     def sasl_servers(self) -> str:
-        """The bootstrap address for the users: SASL_PLAINTEXT with the mechanism PLAIN."""
+        """The bootstrap address for the users: SASL_PLAINTEXT with PLAIN, and with SCRAM for users that were added to the cluster."""
         return f"{_HOST}:{self._ports[2]}"
+
+    @property
+    def tls_servers(self) -> str:
+        """The bootstrap address with TLS."""
+        return f"{_HOST}:{self._ports[3]}"
+
+    @property
+    def certificate(self) -> Certificate:
+        """What `tls_servers` shows."""
+        if self._certificate is None:
+            raise Unavailable("SOURCE_DOWN", "the test broker has no TLS: open it with users")
+        return self._certificate
 
     @property
     def pid(self) -> int:
@@ -134,6 +149,7 @@ class RealKafka:
 
     def _open(self, folder: Path) -> None:
         (folder / "logging.properties").write_text(_LOGGING)
+        self._certificate = make_certificate(folder) if self._users else None
         for attempt in range(1, _START_ATTEMPTS + 1):
             self._ports = _free_ports()
             self._write_properties(folder)
@@ -240,14 +256,14 @@ class RealKafka:
             raise Unavailable("SOURCE_DOWN", f"the storage tool failed: {(done.stdout + done.stderr).strip()[-1000:]}")
 
     def _write_properties(self, folder: Path) -> None:
-        port, controller_port, sasl_port = self._ports
+        port, controller_port, sasl_port, tls_port = self._ports
         listeners = {"PLAINTEXT": port, "CONTROLLER": controller_port}
         settings = {
             "process.roles": "broker,controller",
             "node.id": "1",
             "controller.quorum.voters": f"1@{_HOST}:{controller_port}",
             "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL",
             "log.dirs": f"{folder}/data",
             "offsets.topic.replication.factor": "1",
             "transaction.state.log.replication.factor": "1",
@@ -271,11 +287,13 @@ class RealKafka:
             "group.consumer.heartbeat.interval.ms": "300",
         }
         if self._users:
-            listeners["SASL_PLAINTEXT"] = sasl_port
+            listeners |= {"SASL_PLAINTEXT": sasl_port, "SSL": tls_port}
             known = " ".join(f'user_{name}="{password}"' for name, password in self._users.items())
             settings |= {
-                "sasl.enabled.mechanisms": "PLAIN",
+                "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256",
                 "listener.name.sasl_plaintext.plain.sasl.jaas.config": f"{_PLAIN_LOGIN} required {known};",
+                "listener.name.sasl_plaintext.scram-sha-256.sasl.jaas.config": f"{_SCRAM_LOGIN} required;",
+                **self.certificate.properties("ssl"),
                 "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
                 "super.users": "User:ANONYMOUS",
             }
@@ -329,14 +347,14 @@ class EmbeddedKafka:
         self._client = None
 
 
-def _free_ports() -> tuple[int, int, int]:
+def _free_ports() -> tuple[int, int, int, int]:
     free = []
     for port in random.sample(_PORTS, 200):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind((_HOST, port))
             free.append(port)
-        if len(free) == 3:  # noqa: PLR2004 — the broker's, the controller's, the users'
-            return free[0], free[1], free[2]
+        if len(free) == 4:  # noqa: PLR2004 — the broker's, the controller's, the users', and the one with TLS
+            return free[0], free[1], free[2], free[3]
     raise Unavailable("SOURCE_DOWN", "no free port for a test broker")
 
 

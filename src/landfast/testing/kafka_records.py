@@ -96,6 +96,16 @@ def create_topic(
     raise Unavailable("SOURCE_DOWN", f"topic {topic} got no leaders")
 
 
+def add_scram_user(servers: str, user: str, password: str, wait_seconds_max: float = 30.0) -> None:
+    """Let a user log in by SCRAM-SHA-256."""
+    from confluent_kafka.admin import ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
+
+    client = admin(servers)
+    credential = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, 4096)
+    asked = client.alter_user_scram_credentials([UserScramCredentialUpsertion(user, credential, password.encode())])
+    asked[user].result(wait_seconds_max)
+
+
 def delete_topic(servers: str, topic: str, wait_seconds_max: float = 30.0) -> None:
     """Delete a topic and wait until the name is free again."""
     client = admin(servers)

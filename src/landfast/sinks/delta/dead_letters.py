@@ -23,11 +23,12 @@ from deltalake import DeltaTable, Transaction
 from landfast.errors import Conflict, LandfastError, Unavailable
 from landfast.events import OutcomeResolved
 from landfast.model import Letter, Position, Stream
-from landfast.sinks.delta.commit import WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, add_action, open_patiently, outcome_words
+from landfast.sinks.delta.commit import add_action, open_patiently, outcome_words
 from landfast.sinks.delta.errors import FATES_TO_RETRY, fate_of, is_foreign, mapped
 from landfast.sinks.delta.files import LOG
 from landfast.sinks.delta.letters import LETTERS_SCHEMA, letter_groups, letter_id, letters_table
 from landfast.sinks.delta.maintenance import Maintenance, MaintenanceSettings
+from landfast.sinks.delta.ownership import WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX
 from landfast.sinks.delta.parquet import DataFile, write
 from landfast.sinks.delta.rows import Part
 from landfast.sinks.delta.settings import DeltaSettings

@@ -35,7 +35,7 @@ LETTERS_SCHEMA = pa.schema(_FIELDS)
 def letter_id(pipeline_id: str, of: Letter | Stream) -> str:
     """The id of a letter; of a stream, what the ids of all its letters begin with, up to the slash."""
     stream = of.stream if isinstance(of, Letter) else of
-    prefix = f"{pipeline_id}/{stream.incarnation}/{stream.partition}"
+    prefix = f"{pipeline_id}/{stream.topic}/{stream.incarnation}/{stream.partition}"
     return f"{prefix}/{of.offset}" if isinstance(of, Letter) else prefix
 
 

@@ -30,6 +30,11 @@ def incarnation_app_id(pipeline_id: str, stream: Stream) -> str:
     return f"landfast/{pipeline_id}/{stream.topic}/{stream.partition}/incarnation"
 
 
+def owner_app_id(pipeline_id: str, stream: Stream) -> str:
+    """The application id whose transaction version counts the take-overs of a stream."""
+    return f"landfast/{pipeline_id}/{stream.topic}/{stream.incarnation}/{stream.partition}/owner"
+
+
 def incarnation_number(incarnation: str) -> int:
     """An incarnation as a transaction version: 63 bits of a digest."""
     return int.from_bytes(hashlib.sha256(incarnation.encode()).digest()[:8]) >> 1
@@ -152,6 +157,10 @@ class TableHome:
     def positions(self, handle: DeltaTable, streams: Collection[Stream]) -> Mapping[Stream, Position | Halt | None]:
         """The position of each stream in this handle's snapshot, or why it must not be read."""
         return {stream: self._halt(handle, stream) or handle.transaction_version(app_id(self.pipeline_id, stream)) for stream in streams}
+
+    def owner(self, handle: DeltaTable, stream: Stream) -> int:
+        """How often the stream was taken over, in this handle's snapshot."""
+        return handle.transaction_version(owner_app_id(self.pipeline_id, stream)) or 0
 
     def _halt(self, handle: DeltaTable, stream: Stream) -> Halt | None:
         known = handle.transaction_version(incarnation_app_id(self.pipeline_id, stream))

@@ -48,6 +48,7 @@ class MemorySink:
         self._settings = settings or MemorySinkSettings()
         self._sequence = itertools.count(1)
         self._doubtful: TableCommit | None = None
+        self._tenures: dict[Stream, str] = {}
 
     @property
     def guarantee(self) -> Guarantee:
@@ -58,6 +59,26 @@ class MemorySink:
         """The durable position of each stream; a Halt where the table knows another incarnation of it that nobody has put aside."""
         held = self._snapshot().positions
         return {stream: self._answer(stream, held) for stream in streams}
+
+    def take_over(self, streams: Collection[Stream]) -> Mapping[Stream, Position | Halt | None]:
+        """Put a version that names us as the owner of the streams; positions are read from it, or from a later one."""
+        held = self._snapshot().positions
+        free = [stream for stream in streams if not isinstance(self._answer(stream, held), Halt)]
+        token = uuid.uuid4().hex
+        commit = TableCommit(token, self._run_id, 0, owners=dict.fromkeys(free, token))
+        for _ in range(self._settings.attempts_max):
+            snapshot = self._snapshot()
+            if token in snapshot.tokens:
+                self._tenures.update(commit.owners)
+                return {stream: self._answer(stream, snapshot.positions) for stream in streams}
+            try:
+                self.table.put(snapshot.version + 1, commit)
+            except (VersionTaken, AnswerLost):
+                continue
+        if token in (snapshot := self._snapshot()).tokens:
+            self._tenures.update(commit.owners)
+            return {stream: self._answer(stream, snapshot.positions) for stream in streams}
+        raise Unavailable("SINK_UNAVAILABLE", "the table did not take the streams over", kind="unknown", next_step="Try again.")
 
     def stage(self, batch: Batch) -> Staged:
         """Collect the rows with their coordinates."""
@@ -85,7 +106,7 @@ class MemorySink:
             snapshot = self._snapshot()
             if commit.token in snapshot.tokens:
                 return self._receipt(snapshot.tokens[commit.token], commit, already=True)
-            _compare(snapshot, starts)
+            _compare(snapshot, starts, self._tenures)
             self._doubtful = commit
             try:
                 self.table.put(snapshot.version + 1, commit)
@@ -150,8 +171,11 @@ def _tiled(spans: Iterable[Span]) -> tuple[dict[Stream, Position | None], dict[S
     return starts, ends
 
 
-def _compare(snapshot: Snapshot, starts: Mapping[Stream, Position | None]) -> None:
+def _compare(snapshot: Snapshot, starts: Mapping[Stream, Position | None], tenures: Mapping[Stream, str]) -> None:
     for stream, start in starts.items():
+        if stream in tenures and snapshot.owners.get(stream) != tenures[stream]:
+            message = "another owner has taken the stream over"
+            raise Conflict("PIPELINE_CONFLICT", message, stream=stream, position=start, next_step="Read the position again and go on.")
         position = snapshot.positions.get(stream)
         if position != start:
             message = f"the table stands at {position} and the batch starts at {start}"

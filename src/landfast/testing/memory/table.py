@@ -21,7 +21,10 @@ class AnswerLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TableCommit:
-    """One version of a table. `token` is unique to the attempt that made it; a commit of another tool has no spans."""
+    """One version of a table. `token` is unique to the attempt that made it; a commit of another tool has no spans.
+
+    `owners` names who takes streams over with this version.
+    """
 
     token: str
     run_id: str
@@ -29,15 +32,17 @@ class TableCommit:
     spans: tuple[Span, ...] = ()
     rows: tuple[LandedRow, ...] = ()
     positions: Mapping[Stream, Position] = field(default_factory=dict)
+    owners: Mapping[Stream, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A table at one version: 0 is the empty table. `tokens` maps the token of each commit to its version."""
+    """A table at one version: 0 is the empty table. `tokens` maps the token of each commit to its version; `owners` who took over last."""
 
     version: int
     positions: Mapping[Stream, Position]
     tokens: Mapping[str, int]
+    owners: Mapping[Stream, str] = field(default_factory=dict)
 
 
 class Table(Protocol):
@@ -93,10 +98,12 @@ class MemoryTable:
     def snapshot(self) -> Snapshot:
         """The table as it is now."""
         positions: dict[Stream, Position] = {}
+        owners: dict[Stream, str] = {}
         commits = self.commits
         for commit in commits:
             positions.update(commit.positions)
-        return Snapshot(len(commits), positions, {commit.token: version for version, commit in enumerate(commits, 1)})
+            owners.update(commit.owners)
+        return Snapshot(len(commits), positions, {commit.token: version for version, commit in enumerate(commits, 1)}, owners)
 
     def put(self, version: int, commit: TableCommit) -> None:
         """Make `commit` this version, if it is the next one.

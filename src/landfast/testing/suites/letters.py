@@ -37,6 +37,16 @@ def a_buried_letter_is_there(harness: LettersHarness) -> None:
     demand_equal(set(harness.open_letters().buried(A, 0)), {3}, "buried offsets in a new process")
 
 
+def a_letter_is_of_one_topic(harness: LettersHarness) -> None:
+    """Streams that differ in their topic only, as where topics have no ids, share no letter: what is dead in one is not in the other."""
+    other = replace(A, topic="suite-too")
+    letters = _claimed(harness, A, other)
+    letters.put([_letter(A, 3)])
+    demand_equal(set(letters.buried(other, 0)), set(), "buried offsets of another topic")
+    letters.put([_letter(other, 3)])
+    _demand_buried(harness, [_letter(A, 3), _letter(other, 3)])
+
+
 def nothing_is_buried_at_first(harness: LettersHarness) -> None:
     """A stream without letters has none, whatever is asked."""
     demand_equal(set(harness.open_letters().buried(A, 0)), set(), "buried offsets of a fresh store")
@@ -201,6 +211,7 @@ DEAD_LETTERS_CHECKS: tuple[Callable[[LettersHarness], None], ...] = (
     buried_answers_from_the_start_on,
     an_incarnation_is_another_stream,
     a_stream_that_was_never_claimed_cannot_be_buried,
+    a_letter_is_of_one_topic,
     a_former_owner_cannot_bury,
     a_former_owner_who_never_buried_cannot_either,
     one_foreign_stream_refuses_all,

@@ -72,6 +72,33 @@ def a_stale_view_conflicts_after_commits_of_its_own(harness: SinkHarness) -> Non
     demand_landed(harness, [(A, 0, b"a"), (A, 1, b"b"), (A, 2, b"c")])
 
 
+def a_former_owner_is_shut_out(harness: SinkHarness) -> None:
+    """Once somebody has taken a stream over, its former owner lands nothing more, though its batch starts at the position."""
+    former, owner = harness.open_sink(), harness.open_sink()
+    demand_equal(former.take_over([A, B]), {A: None, B: None}, "positions at the first take-over")
+    land(harness, former, Part(A, 0, [b"a"], first=True))
+    late = former.stage(material_of(harness).batch(2, Part(A, 1, [b"b"])))
+    demand_equal(owner.take_over([A]), {A: 1}, "position at the second take-over")
+    demand_raises(Conflict, lambda: former.commit([late]), "a commit after the stream was taken over")
+    demand_landed(harness, [(A, 0, b"a")])
+    land(harness, former, Part(B, 0, [b"x"], first=True))
+    land(harness, owner, Part(A, 1, [b"b"]))
+    demand_equal(former.take_over([A]), {A: 2}, "position when it is taken back")
+    land(harness, former, Part(A, 2, [b"c"]))
+    demand_landed(harness, [(A, 0, b"a"), (B, 0, b"x"), (A, 1, b"b"), (A, 2, b"c")])
+
+
+def taking_over_again_shuts_nobody_out_but_others(harness: SinkHarness) -> None:
+    """An owner that takes over what it owns goes on; taking over nothing changes nothing."""
+    sink = harness.open_sink()
+    demand_equal(sink.take_over([]), {}, "a take-over of nothing")
+    sink.take_over([A])
+    staged = sink.stage(material_of(harness).batch(1, Part(A, 0, [b"a"], first=True)))
+    sink.take_over([A])
+    sink.commit([staged])
+    demand_landed(harness, [(A, 0, b"a")])
+
+
 def owners_of_different_streams_do_not_disturb_each_other(harness: SinkHarness) -> None:
     """Two processes that own different streams commit in turns, each with a view that the other has made old, and both land."""
     one, two = harness.open_sink(), harness.open_sink()
@@ -129,6 +156,8 @@ FENCE_CHECKS: tuple[Callable[[SinkHarness], None], ...] = (
     one_wrong_stream_refuses_the_whole_batch,
     a_stale_view_conflicts,
     a_stale_view_conflicts_after_commits_of_its_own,
+    a_former_owner_is_shut_out,
+    taking_over_again_shuts_nobody_out_but_others,
     owners_of_different_streams_do_not_disturb_each_other,
     of_many_who_commit_the_same_one_lands,
     batches_that_do_not_tile_land_nothing,
