@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Protocol, cast
 
 import pyarrow as pa
 from deltalake import DeltaTable
 
-from landfast.errors import check
+from landfast.errors import Conflict, check
 from landfast.model import Batch, Guarantee, Halt, Level, Position, Receipt, Staged, Stream
 from landfast.sinks.delta.commit import Committer, Landing, moves_of
 from landfast.sinks.delta.errors import mapped
 from landfast.sinks.delta.evolve import evolved
 from landfast.sinks.delta.maintenance import Maintenance, MaintenanceSettings
+from landfast.sinks.delta.ownership import Ownership
 from landfast.sinks.delta.parquet import DataFile, write
 from landfast.sinks.delta.rows import aligned, as_table, parts_of
+from landfast.sinks.delta.staged import StagedNames, first_gone
 from landfast.sinks.delta.table import TableHome
 
 GUARANTEE = Guarantee(Level.EXACTLY_ONCE, "rows and positions land in one commit, compared and set on one snapshot of the table")
@@ -25,6 +28,9 @@ GUARANTEE = Guarantee(Level.EXACTLY_ONCE, "rows and positions land in one commit
 
 class Upkeep(Protocol):
     """What keeps a table fast: checkpoints, clean-up, compaction. Called from the committer's thread, between commits."""
+
+    def spare(self, staged: StagedNames) -> None:
+        """Leave these files alone for as long as they are among them: they are about to be committed. Called once, first."""
 
     def after_commits(self, handle: DeltaTable, commits: int, budget_seconds: float) -> bool:
         """Do what is due, `commits` commits after the last call that did something. True: the handle should be opened anew.
@@ -38,8 +44,11 @@ class DeltaSink:
 
     def __init__(self, home: TableHome, upkeep: Upkeep | None = None) -> None:
         self._home = home
-        self._committer = Committer(home)
+        self._ownership = Ownership(home)
+        self._committer = Committer(home, self._ownership)
+        self._staged = StagedNames()
         self._upkeep: Upkeep = upkeep or _upkeep_of(home)
+        self._upkeep.spare(self._staged)
         self._commits_since_upkeep = 0
 
     @property
@@ -55,6 +64,11 @@ class DeltaSink:
         """See `ports.Sink.positions`."""
         with mapped("reading positions"):
             return self._home.positions(self._home.open(), streams)
+
+    def take_over(self, streams: Collection[Stream]) -> Mapping[Stream, Position | Halt | None]:
+        """See `ports.Sink.take_over`."""
+        with mapped("taking streams over"):
+            return self._ownership.take(streams)
 
     def stage(self, batch: Batch) -> Staged:
         """See `ports.Sink.stage`: Parquet files that no commit names yet."""
@@ -77,6 +91,7 @@ class DeltaSink:
                 for part in parts_of(table, shape.partition_by, batch.decoded):
                     for piece in part.cut(rows_per_file):
                         name = f"landfast-{uuid.uuid4().hex}.zstd.parquet"
+                        self._staged.add(f"{part.folder}{name}")
                         files.append(write(self._home.files, name, piece, settings, now=self._home.clock.now()))
         check(sum(file.rows for file in files) == written, "the files of a batch do not hold its rows")
         return Staged(batch.number, batch.spans, rows, 0, tuple(files))
@@ -88,7 +103,8 @@ class DeltaSink:
         spans = tuple(span for one in staged for span in one.spans)
         rows = sum(one.rows for one in staged)
         sequence = self._committer.sequence
-        with mapped("committing to the table"):
+        with mapped("committing to the table"), self._until_settled(files):
+            self._check_still_there(staged)
             landed = self._committer.land(Landing(spans, moves_of(staged), files, rows))
         self._commits_since_upkeep += 1
         return Receipt(
@@ -101,6 +117,30 @@ class DeltaSink:
             already=landed.already,
             seconds=self._home.clock.monotonic() - began,
         )
+
+    @contextmanager
+    def _until_settled(self, files: Sequence[DataFile]) -> Iterator[None]:
+        """Forget these files once they have landed or never will; after anything else they may be committed again."""
+        try:
+            yield
+        except Conflict:
+            self._staged.discard(file.path for file in files)
+            raise
+        self._staged.discard(file.path for file in files)
+
+    def _check_still_there(self, staged: Sequence[Staged]) -> None:
+        """Look at every file right before a commit names it, whoever may have taken it away since it was staged.
+
+        Raises:
+            Conflict: one is gone or has another size. Nothing has landed, and what it held is read again.
+        """
+        gone = first_gone(self._home.files, [file for one in staged for file in _files_of(one)])
+        if gone is None:
+            return
+        span = next(one.spans[0] for one in staged if gone in _files_of(one))
+        message = f"the staged file {gone.path} is gone or has another size than when it was written; nothing of the batch has landed"
+        next_step = "Nothing: its records are read again. If it repeats, find out what removes files from the table's folder."
+        raise Conflict("STAGED_FILE_GONE", message, stream=span.stream, position=span.start, next_step=next_step)
 
     def maintain(self, budget_seconds: float) -> None:
         """See `ports.Sink.maintain`."""
