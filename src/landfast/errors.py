@@ -14,9 +14,10 @@ An adapter maps every exception of its driver to one of these in one table, with
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from landfast.model import Position, Stream
 
@@ -28,7 +29,10 @@ class LandfastError(Exception):
     stream      the stream concerned, or None
     position    the position concerned, or None
     next_step   one sentence for the operator
+    where       what in the pipeline it concerns, such as the route with its table; empty where nobody knew better than the message
     """
+
+    where: str = ""
 
     def __init__(
         self,
@@ -47,9 +51,19 @@ class LandfastError(Exception):
         self.position = position
 
     def __str__(self) -> str:
-        place = "" if self.stream is None else f" at {self.stream}" + ("" if self.position is None else f" offset {self.position}")
         after = f" Next: {self.next_step}" if self.next_step else ""
-        return f"{self.code}{place}: {self.message}{after}"
+        return f"{self.code}{f' at {self.place}' if self.place else ''}: {self.message}{after}"
+
+    @property
+    def place(self) -> str:
+        """Where it went wrong, in words: what it concerns, the stream, the position, as far as they are known."""
+        stream = "" if self.stream is None else f"{self.stream}" + ("" if self.position is None else f" offset {self.position}")
+        return ", ".join(filter(None, (self.where, stream)))
+
+    def at(self, where: str) -> Self:
+        """The same error with what it concerns; whoever said so first was nearer."""
+        self.where = self.where or where
+        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_restored, (type(self), dict(self.__dict__)))
@@ -132,3 +146,19 @@ def check(
             position=position,
             next_step="Stop, keep the table as it is, run `landfast verify`, and report this.",
         )
+
+
+def together(errors: Sequence[LandfastError]) -> list[LandfastError]:
+    """The errors, in order, with those that share code, place and next step in one that names them all, each in a line of its own."""
+    groups: dict[tuple[str, str, str], list[LandfastError]] = {}
+    for error in errors:
+        groups.setdefault((error.code, error.place, error.next_step), []).append(error)
+    return [_joined(group) for group in groups.values()]
+
+
+def _joined(errors: Sequence[LandfastError]) -> LandfastError:
+    if len(errors) == 1:
+        return errors[0]
+    joined = copy.copy(errors[0])
+    joined.message = f"{len(errors)} findings\n" + "\n".join(f"  {error.message}" for error in errors)
+    return joined

@@ -97,9 +97,19 @@ def test_a_wrong_type_names_the_column_and_what_is_near(text: str, hint: str) ->
     with pytest.raises(Misconfigured) as raised:
         parse_columns({"fine": "string", "voltage": text})
     assert raised.value.code == "SCHEMA_INVALID"
-    assert "'voltage'" in raised.value.message
+    assert raised.value.message.startswith("decode.columns.voltage: ")
+    assert not raised.value.message.endswith(".")
     assert hint in raised.value.message
     assert pickle.loads(pickle.dumps(raised.value)).message == raised.value.message  # noqa: S301 — our own bytes
+
+
+def test_all_columns_that_are_wrong_are_named_at_once() -> None:
+    """One round of corrections is enough."""
+    with pytest.raises(Misconfigured) as raised:
+        parse_columns({"a": "strng", "b": "string", "_offset": "int64", "c": "array<"})
+    lines = raised.value.message.splitlines()
+    assert lines[0] == "3 faults"
+    assert [line.split(":")[0].strip() for line in lines[1:]] == ["decode.columns._offset", "decode.columns.a", "decode.columns.c"]
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,7 @@ def test_an_innocent_message_is_left_alone() -> None:
         "source.options.sasl.password: cannot read the file /run/secret.txt (No such file or directory)",
         "decode.columns.token: must be a text",
         "decode.columns.api_key: there is no type 'strin'; did you mean string?",
+        "decode.columns.secret: expected 'null', found the end",
         "pipeline.toml: source.passwordx: unknown key; did you mean options?",
     ],
 )

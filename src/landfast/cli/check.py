@@ -11,7 +11,7 @@ import typer
 from landfast.cli import exits
 from landfast.cli.run import AsJson, SettingsFile
 from landfast.cli.screen import Screen
-from landfast.errors import LandfastError
+from landfast.errors import LandfastError, together
 
 if TYPE_CHECKING:
     from landfast.config import RouteSettings, Settings
@@ -40,7 +40,7 @@ def check(file: SettingsFile, as_json: AsJson = False) -> None:
         found += looked.findings
         if not as_json and not looked.findings:
             screen.say(f"well   {looked.subject}: {looked.words}")
-        for finding in looked.findings:
+        for finding in looked.findings if as_json else together(looked.findings):
             screen.show_error(finding)
     guarantee = wiring.guarantee()
     if as_json:
@@ -63,7 +63,7 @@ def _look(settings: Settings, site: Site) -> Iterator[Looked]:
 def _route(settings: Settings, route: RouteSettings) -> Looked:
     from landfast import wiring
 
-    subject = f"route {route.name} → {wiring.shown_path(route)}"
+    subject = wiring.named(route)
     try:
         words, problems = wiring.look_at_sink(settings, route)
     except LandfastError as error:
@@ -83,5 +83,5 @@ def _as_object(settings: Settings, guarantee: Any, found: list[LandfastError]) -
         "pipeline": settings.name,
         "settings": settings.effective(),
         "guarantee": {"level": str(guarantee.level), "reason": guarantee.reason},
-        "findings": [{"code": error.code, "message": error.message, "next": error.next_step} for error in found],
+        "findings": [{"code": error.code, "message": error.message, "where": error.place, "next": error.next_step} for error in found],
     }

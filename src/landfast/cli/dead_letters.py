@@ -35,7 +35,8 @@ def list_letters(file: SettingsFile, limit: Limit = 50, reason: Reason = None, t
     settings = config.load(file)
     screen = Screen(as_json=as_json, secrets=wiring.secrets(settings))
     for route in settings.routes:
-        found = lookup.letters(wiring.delta_settings(route), limit=limit, reason=reason, topic=topic)
+        with wiring.concerning(route):
+            found = lookup.letters(wiring.delta_settings(route), limit=limit, reason=reason, topic=topic)
         if as_json:
             listed = [_json_ready(row) for row in found.newest]
             screen.say({"route": route.name, "total": found.total, "reasons": dict(found.reasons), "letters": listed})
@@ -51,7 +52,8 @@ def show_letter(file: SettingsFile, letter_id: LetterId, as_hex: AsHex = False, 
 
     settings = config.load(file)
     for route in settings.routes:
-        found = lookup.letter(wiring.delta_settings(route), letter_id)
+        with wiring.concerning(route):
+            found = lookup.letter(wiring.delta_settings(route), letter_id)
         if found is not None:
             # Not by way of the screen, which masks what looks like a secret: the operator asked for the bytes as they are.
             typer.echo(json.dumps({"route": route.name, **_json_ready(found)}) if as_json else "\n".join(whole(found, as_hex=as_hex)))

@@ -21,8 +21,9 @@ def runs(file: SettingsFile, as_json: AsJson = False) -> None:
     settings = config.load(file)
     screen = Screen(as_json=as_json, secrets=wiring.secrets(settings))
     for route in settings.routes:
-        sink = wiring.delta_settings(route)
-        found = spans.runs(spans.read_spans(sink.path, sink.storage_options))
+        with wiring.concerning(route):
+            sink = wiring.delta_settings(route)
+            found = spans.runs(spans.read_spans(sink.path, sink.storage_options))
         screen.say({"route": route.name, "runs": [_as_object(one) for one in found]} if as_json else "\n".join(as_lines(route.name, found)))
 
 

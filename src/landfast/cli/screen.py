@@ -26,8 +26,7 @@ class Screen:
 
     def show_error(self, error: LandfastError) -> None:
         """An error: what happened, where, what is safe, what next."""
-        place = "" if error.stream is None else f"{error.stream}" + ("" if error.position is None else f" offset {error.position}")
-        self._show(error.code, error.message, place, error.next_step)
+        self._show(error.code, error.message, error.place, error.next_step)
 
     def show_halt(self, stream: Stream, halt: Halt) -> None:
         """Why a lane stands still."""

@@ -55,7 +55,7 @@ def status(file: SettingsFile, as_json: AsJson = False) -> None:
     settings = config.load(file)
     screen = Screen(as_json=as_json, secrets=wiring.secrets(settings))
     bounds, source_problem = _bounds(settings)
-    routes = [status_of(settings, route, bounds) for route in settings.routes]
+    routes = [wiring.concerning(route)(status_of)(settings, route, bounds) for route in settings.routes]
     worker = _worker(settings.metrics)
     steps = next_steps(routes, worker, source_problem, str(file))
     if as_json:

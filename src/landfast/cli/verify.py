@@ -29,7 +29,8 @@ def verify(file: SettingsFile, source: WithSource = False, as_json: AsJson = Fal
     screen = Screen(as_json=as_json, secrets=wiring.secrets(settings))
     proved = True
     for route in settings.routes:
-        verdict = verdict_of(settings, route, with_source=source)
+        with wiring.concerning(route):
+            verdict = verdict_of(settings, route, with_source=source)
         proved = proved and verdict.proved
         screen.say({"route": route.name, **as_object(verdict)} if as_json else "\n".join(as_lines(route.name, verdict)))
     raise typer.Exit(exits.WELL if proved else exits.FOUND)

@@ -25,6 +25,7 @@ RESCUED = "_rescued"
 SYSTEM_COLUMNS = ("_topic", "_partition", "_offset", "_timestamp")
 """Appended by the sink to every row."""
 
+_PLACE = "decode.columns"
 NESTING_MAX = 32
 DECIMAL_PRECISION_MAX = 38
 COLUMNS_MAX = 10_000
@@ -220,35 +221,41 @@ def _misconfigured(message: str) -> Misconfigured:
     return Misconfigured("SCHEMA_INVALID", message, next_step="Correct the column in the settings.")
 
 
-def _checked_names(names: list[str]) -> None:
+def _name_faults(names: list[str], place: str) -> list[str]:
+    """What is wrong with the names of columns, each fault with its place; none where all is well."""
     if not names:
-        raise _misconfigured("There are no columns.")
+        return [f"{place}: there are no columns"]
     if len(names) > COLUMNS_MAX:
-        raise _misconfigured(f"There are {len(names)} columns; at most {COLUMNS_MAX} are supported.")
-    for name in names:
-        if not name.strip():
-            raise _misconfigured("A column has an empty name.")
-        if name.lower() in {*SYSTEM_COLUMNS, RESCUED}:
-            raise _misconfigured(f"Column {name!r}: Landfast adds a column of this name itself.")
+        return [f"{place}: there are {len(names)} columns, and at most {COLUMNS_MAX} can be"]
+    faults = [f"{place}: a column has an empty name" for name in names if not name.strip()]
+    faults += [
+        f"{place}.{name}: Landfast adds a column of this name itself" for name in names if name.lower() in {*SYSTEM_COLUMNS, RESCUED}
+    ]
     twin = _twins(names)
-    if twin:
-        raise _misconfigured(f"The columns {twin} differ at most by case: no table can tell them apart.")
+    return [*faults, f"{place}: the columns {twin} differ at most by case, and no table can tell them apart"] if twin else faults
+
+
+def _refuse(faults: list[str]) -> None:
+    if faults:
+        raise _misconfigured(faults[0] if len(faults) == 1 else f"{len(faults)} faults\n" + "\n".join(f"  {fault}" for fault in faults))
 
 
 def parse_columns(columns: Mapping[str, str]) -> pa.Schema:
     """The schema that `[decode.columns]` describes.
 
     Raises:
-        Misconfigured: SCHEMA_INVALID, naming the column and the nearest known type.
+        Misconfigured: SCHEMA_INVALID, naming every column that is wrong, and for a type the nearest known one.
     """
-    _checked_names(list(columns))
+    faults = _name_faults(list(columns), _PLACE)
     fields: list[pa.Field[Any]] = []
     for name, text in columns.items():
         try:
             kind, nullable = _Parser(text).whole()
         except _Wrong as wrong:
-            raise _misconfigured(f"Column {name!r}, type {text!r}: {wrong}.") from wrong
+            faults.append(f"{_PLACE}.{name}: {wrong}")
+            continue
         fields.append(pa.field(name, kind, nullable))
+    _refuse(faults)
     return pa.schema(fields)
 
 
@@ -269,7 +276,7 @@ def to_text(kind: pa.DataType) -> str:
         return f"map<{to_text(kind.key_type)}, {_field_text(kind.item_field)}>"
     if pa.types.is_struct(kind):
         return f"struct<{', '.join(f'{_quoted(field.name)}: {_field_text(field)}' for field in kind)}>"
-    raise _misconfigured(f"The Arrow type {kind} is not supported.")
+    raise _misconfigured(f"the Arrow type {kind} is not supported")
 
 
 def to_columns(schema: pa.Schema) -> dict[str, str]:
@@ -298,8 +305,8 @@ def from_arrow(schema: pa.Schema) -> pa.Schema:
         try:
             fields.append(_data_field(field, NESTING_MAX))
         except _Wrong as wrong:
-            raise _misconfigured(f"Column {field.name!r} of the table: {wrong}.") from wrong
-    _checked_names([field.name for field in fields])
+            raise _misconfigured(f"column {field.name} of the table: {wrong}") from wrong
+    _refuse(_name_faults([field.name for field in fields], "the table"))
     return pa.schema(fields)
 
 

@@ -30,7 +30,8 @@ _SECRET_NAME = re.compile(r"(?i)password|passwd|passphrase|secret|token|api[_.\-
 # on after a place: `source.options.sasl.password: the environment has …`. Every repetition is bounded or cannot backtrack far.
 _NAMED_SECRET = re.compile(
     r"""(?ix) (?<! CONFIG_ ) ( (?: password | passwd | passphrase | secret | token | api[_.\-]?key | access[_.\-]?key | credentials? )
-        [\w.\-]{0,40} ["']? \s{0,4} [=:] \s{0,4} ) (?! (?<=:[ ]) (?: an? | cannot | is | must | the | there | unknown ) [ ][a-z] )
+        [\w.\-]{0,40} ["']? \s{0,4} [=:] \s{0,4} )
+        (?! (?<=:[ ]) (?: an? | cannot | expected | is | landfast | must | nested | the | there | unexpected | unknown ) [ ][a-z'] )
         ( "[^"]*" | '[^']*' | [^\s,;&"'}]+ )"""
 )
 _URL_SECRET = re.compile(r"(?i)([a-z][a-z0-9+.\-]{0,20}://[^\s:/@]*):[^\s/@]+@")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from landfast.wiring.build import assembled, build, new_run, patiently
-from landfast.wiring.look import guarantee, look_at_sink, look_at_source, samples, shown_path
+from landfast.wiring.look import concerning, guarantee, look_at_sink, look_at_source, named, samples
 from landfast.wiring.parts import Silence, Site, configured_columns, delta_settings, flow_limits, kafka_source, rereader, secrets
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Site",
     "assembled",
     "build",
+    "concerning",
     "configured_columns",
     "delta_settings",
     "flow_limits",
@@ -18,10 +19,10 @@ __all__ = [
     "kafka_source",
     "look_at_sink",
     "look_at_source",
+    "named",
     "new_run",
     "patiently",
     "rereader",
     "samples",
     "secrets",
-    "shown_path",
 ]

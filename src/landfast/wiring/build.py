@@ -17,7 +17,7 @@ from landfast.errors import Unavailable
 from landfast.model import Run
 from landfast.ports import Clock, Decoder, Extent, Source
 from landfast.system import Threads, committers, cores, jitter
-from landfast.wiring.look import bounds_of
+from landfast.wiring.look import bounds_of, concerning
 from landfast.wiring.parts import (
     Site,
     configured_columns,
@@ -70,11 +70,13 @@ def route_of(settings: Settings, route: RouteSettings, run: Run, site: Site, dec
     from landfast.sinks.delta.sink import DeltaSink
     from landfast.sinks.delta.startup import open_table
 
-    opening = partial(open_table, delta_settings(route), run, configured_columns(route.decode), site.clock, site.observer)
-    home = patiently(opening, settings.engine, site)
-    sink = DeltaSink(home, maintenance_of(route, site))
+    with concerning(route):
+        opening = partial(open_table, delta_settings(route), run, configured_columns(route.decode), site.clock, site.observer)
+        home = patiently(concerning(route)(opening), settings.engine, site)
+        sink = DeltaSink(home, maintenance_of(route, site))
+        chosen = decoder or decoder_of(route.decode, sink.schema)
     limits = flow_limits(settings.engine, route.batch, route.dead_letters)
-    return Route(route.name, route.takes, decoder or decoder_of(route.decode, sink.schema), sink, DeltaDeadLetters(home), limits)
+    return Route(route.name, route.takes, chosen, sink, DeltaDeadLetters(home), limits)
 
 
 def patiently(call: Callable[[], T], engine: EngineSettings, site: Site) -> T:
@@ -92,6 +94,7 @@ def patiently(call: Callable[[], T], engine: EngineSettings, site: Site) -> T:
             wait = backoff.failed(site.clock.monotonic(), draw())
             if wait is None or site.stopping():
                 raise
-            site.observer.notice(events.RetryScheduled("", error.code, error.kind, backoff.attempt, wait, error.message))
+            message = f"{error.place}: {error.message}" if error.place else error.message
+            site.observer.notice(events.RetryScheduled("", error.code, error.kind, backoff.attempt, wait, message))
         while backoff.waiting(site.clock.monotonic()) and not site.stopping():
             site.clock.sleep(_WAIT_TICK_SECONDS)

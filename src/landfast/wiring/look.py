@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from landfast.config import RouteSettings, Settings
 from landfast.config.options import mask_uri
@@ -25,14 +26,31 @@ def shown_path(route: RouteSettings) -> str:
     return mask_uri(route.sink.path)
 
 
+def named(route: RouteSettings) -> str:
+    """A route with its table, as errors and findings name it."""
+    return f"route {route.name} → {shown_path(route)}"
+
+
+@contextmanager
+def concerning(route: RouteSettings) -> Iterator[None]:
+    """Errors that leave this block say which route and table they concern: with several routes nobody could guess."""
+    try:
+        yield
+    except LandfastError as error:
+        error.at(named(route))
+        raise
+
+
 def look_at_source(settings: Settings, site: Site) -> str:
     """What the brokers say of the topics, in words.
 
     Raises:
-        Misconfigured: a topic is missing or may not be read.
+        Misconfigured: a topic is missing or may not be read, or the group may not be joined.
         Unavailable: nobody answers.
     """
-    bounds = bounds_of(settings, kafka_source(settings, site))
+    source = kafka_source(settings, site)
+    bounds = bounds_of(settings, source)
+    source.preflight()
     found = {stream.topic for stream in bounds}
     held = sum(extent.end - extent.first for extent in bounds.values())
     return f"{counted(len(found), 'topic')}, {counted(len(bounds), 'partition')}, at most {counted(held, 'record')} in the log"
@@ -73,12 +91,13 @@ def look_at_sink(settings: Settings, route: RouteSettings) -> tuple[str, tuple[L
     """
     from landfast.sinks.delta.inspection import inspect, probe_place
 
-    columns = configured_columns(route.decode)
-    chosen = delta_settings(route)
-    inspection = inspect(chosen, settings.name, columns)
-    probe_place(chosen)
+    with concerning(route):
+        columns = configured_columns(route.decode)
+        chosen = delta_settings(route)
+        inspection = inspect(chosen, settings.name, columns)
+        probe_place(chosen)
     words = "will be created" if inspection.version is None else f"a table at version {inspection.version}"
-    return words, inspection.problems
+    return words, tuple(problem.at(named(route)) for problem in inspection.problems)
 
 
 def samples(settings: Settings, site: Site, records: int) -> list[bytes]:
