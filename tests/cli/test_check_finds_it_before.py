@@ -11,6 +11,7 @@ from deltalake import write_deltalake
 
 from landfast.testing.kafka import RealKafka
 from tests.cli.command import fill, good, landfast, pipeline_file
+from tests.sources.kafka_rights import grant, sasl
 
 pytestmark = pytest.mark.system
 
@@ -62,6 +63,21 @@ def test_a_place_that_cannot_be_written_is_found(kafka: RealKafka, tmp_path: Pat
     assert ended.code == 1
     assert "writing to the table's place" in ended.err
     assert [path.name for path in tmp_path.iterdir()] == ["pipeline.toml"]
+
+
+def test_a_right_that_is_lacking_is_found(kafka: RealKafka, tmp_path: Path) -> None:
+    """Topics that may be seen but not read, and a group that may not be joined, are known before the run."""
+    topic = "checked-rights"
+    fill(kafka.servers, topic, good(1))
+    grant(kafka.servers, "TOPIC", topic, "DESCRIBE")
+    file = pipeline_file(tmp_path, kafka.sasl_servers, topic, source={"options": sasl()})
+    ended = landfast("check", file)
+    assert ended.code == 1
+    assert "SOURCE_AUTH: " in ended.err
+    assert f"topic {topic}, group group-{topic}" in ended.err
+    grant(kafka.servers, "TOPIC", topic, "READ")
+    grant(kafka.servers, "GROUP", f"group-{topic}", "READ")
+    assert landfast("check", file).code == 0
 
 
 def test_wrong_settings_are_no_finding_but_a_refusal(tmp_path: Path) -> None:

@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from landfast.errors import Misconfigured, Unavailable
 from landfast.sources.kafka import KafkaSource
 from landfast.testing.kafka import RealKafka
-from landfast.testing.kafka_records import Record, admin, create_topic, produce
-from tests.conftest import KAFKA_USERS
+from landfast.testing.kafka_records import Record, add_scram_user, create_topic, produce
+from landfast.testing.kafka_tls import make_certificate
+from tests.sources.kafka_rights import grant, sasl, withdraw
 from tests.sources.kafka_world import Engine, Noted, WallClock, member, refusal, settings, unique
 
 pytestmark = pytest.mark.system
-
-USER, PASSWORD = next(iter(KAFKA_USERS.items()))
-
-
-def sasl(password: str = PASSWORD) -> dict[str, str]:
-    """Options of the broker's one user."""
-    return {"security.protocol": "sasl_plaintext", "sasl.mechanism": "PLAIN", "sasl.username": USER, "sasl.password": password}
-
-
-def grant(servers: str, kind: str, name: str, *operations: str) -> None:
-    """Let the user do this."""
-    from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
-
-    bindings = [
-        AclBinding(
-            ResourceType[kind], name, ResourcePatternType.LITERAL, f"User:{USER}", "*", AclOperation[operation], AclPermissionType.ALLOW
-        )
-        for operation in operations
-    ]
-    client = admin(servers)
-    for done in client.create_acls(bindings).values():
-        done.result(30)
 
 
 def test_a_missing_topic_is_refused_by_name(kafka: RealKafka) -> None:
@@ -105,14 +86,77 @@ def test_a_group_that_may_not_be_joined_is_refused_and_goes_once_it_may(protocol
 
 
 def test_a_right_that_is_taken_away_halts_the_stream(kafka: RealKafka) -> None:
-    """A topic that may not be read any more is a halt with a code, not silence."""
+    """A topic that may not be read any more is a halt with a code and the place, not silence."""
     topic = unique()
     create_topic(kafka.servers, topic)
     produce(kafka.servers, [Record(topic, b"x", 0)])
     chosen = settings(kafka.sasl_servers, topic, options=sasl())
-    grant(kafka.servers, "TOPIC", topic, "DESCRIBE")
+    grant(kafka.servers, "TOPIC", topic, "DESCRIBE", "READ")
     grant(kafka.servers, "GROUP", chosen.group, "READ")
     reader = member(chosen)
-    reader.until(lambda: reader.halted or reader.noted.codes() & {"SOURCE_AUTH"})
-    assert reader.chunks == []
+    reader.until(lambda: reader.end() == 1)
+    stream = reader.stream()
+    withdraw(kafka.servers, "TOPIC", topic, "READ")
+    produce(kafka.servers, [Record(topic, b"y", 0)])
+    reader.until(lambda: reader.halted)
+    assert reader.halted[stream].code == "SOURCE_AUTH"
+    assert reader.halted[stream].next_step
     reader.source.close()
+
+
+def test_rights_are_known_before_anything_is_read(kafka: RealKafka) -> None:
+    """A look names every topic and the group for which READ is lacking, joins nothing, and is content once all is granted."""
+    topic, other = unique(), unique()
+    for name in (topic, other):
+        create_topic(kafka.servers, name)
+        grant(kafka.servers, "TOPIC", name, "DESCRIBE")
+    chosen = settings(kafka.sasl_servers, topic, other, options=sasl())
+    source = KafkaSource(chosen, WallClock(), Noted())
+    error = refusal(source.preflight)
+    assert (type(error), error.code) == (Misconfigured, "SOURCE_AUTH")
+    assert all(named in error.message for named in (f"topic {topic}", f"topic {other}", f"group {chosen.group}"))
+    assert "READ" in error.next_step
+    grant(kafka.servers, "TOPIC", topic, "READ")
+    grant(kafka.servers, "GROUP", chosen.group, "READ")
+    error = refusal(source.preflight)
+    assert (topic in error.message, other in error.message, chosen.group in error.message) == (False, True, False)
+    grant(kafka.servers, "TOPIC", other, "READ")
+    source.preflight()
+    KafkaSource(settings(kafka.servers, topic), WallClock(), Noted()).preflight()
+
+
+def test_a_login_by_scram_reads_and_a_wrong_one_is_refused(kafka: RealKafka) -> None:
+    """SCRAM goes through the passed options: with the right password records arrive, with another one SOURCE_AUTH at once."""
+    topic, user = unique(), unique("scram")
+    create_topic(kafka.servers, topic)
+    produce(kafka.servers, [Record(topic, b"x", 0)])
+    add_scram_user(kafka.servers, user, "long-and-secret")
+    chosen = settings(kafka.sasl_servers, topic, options=sasl("long-and-secret", user, "SCRAM-SHA-256"))
+    grant(kafka.servers, "TOPIC", topic, "READ", user=user)
+    grant(kafka.servers, "GROUP", chosen.group, "READ", user=user)
+    reader = member(chosen)
+    reader.until(lambda: reader.offsets() == [0])
+    reader.source.close()
+    wrong = settings(kafka.sasl_servers, topic, options=sasl("another-secret", user, "SCRAM-SHA-256"))
+    error = refusal(lambda: member(wrong))
+    assert (type(error), error.code) == (Misconfigured, "SOURCE_AUTH")
+    assert "another-secret" not in str(error)
+
+
+def test_tls_reads_what_its_certificate_vouches_for_and_nothing_else(kafka: RealKafka, tmp_path: Path) -> None:
+    """With the broker's authority records arrive; with another one nothing is read, and the error speaks of the certificate."""
+    topic = unique()
+    create_topic(kafka.servers, topic)
+    produce(kafka.servers, [Record(topic, b"x", 0)])
+
+    def trusting(authority: Path) -> dict[str, str]:
+        return {"security.protocol": "ssl", "ssl.ca.location": str(authority)}
+
+    reader = member(settings(kafka.tls_servers, topic, options=trusting(kafka.certificate.authority)))
+    reader.until(lambda: reader.offsets() == [0])
+    reader.source.close()
+    stranger = make_certificate(tmp_path).authority
+    error = refusal(lambda: member(settings(kafka.tls_servers, topic, options=trusting(stranger))))
+    assert (type(error), error.code) == (Misconfigured, "SOURCE_AUTH")
+    assert "certificate" in error.message
+    assert "ssl.ca.location" in error.next_step

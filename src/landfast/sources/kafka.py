@@ -71,6 +71,18 @@ class KafkaSource:
                 raise
             raise Unavailable(error.code, error.message, kind="auth", next_step=error.next_step) from error
 
+    def preflight(self) -> None:
+        """Look at what reading will take besides the topics: the right to read them, and to join the group. Joins nothing.
+
+        Raises:
+            Misconfigured: SOURCE_AUTH, with everything that is lacking.
+            Unavailable: there is no answer.
+        """
+        lacking = self._asking().unreadable(self._named(), self._settings.group)
+        if lacking:
+            step = f"Grant READ on {' and '.join(lacking)} to the user of these credentials."
+            raise Misconfigured("SOURCE_AUTH", f"these credentials lack the right READ on {', '.join(lacking)}", next_step=step)
+
     def _bounds(self, streams: Collection[Stream] | None) -> Mapping[Stream, Bounds]:
         cluster = self._asking()
         names = self._named() if streams is None else {stream.topic for stream in streams}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec  # type: ignore[attr-defined] # the stubs forget to export it
+from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, OffsetSpec  # type: ignore[attr-defined] # the stubs forget to export it
 
 from landfast.errors import LandfastError, Unavailable
 from landfast.model import Position
@@ -22,6 +22,7 @@ from landfast.sources.kafka_settings import KafkaSettings, admin_configuration
 _NO_LEADER = (KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.OFFSET_NOT_AVAILABLE)
 
 _SERVE_SECONDS = 0.02
+_ASK_AGAIN_SECONDS = 0.1
 _EARLIEST: Any = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
@@ -174,6 +175,47 @@ class KafkaCluster:
             if inside is not None and verdict(inside).code == "SOURCE_AUTH":
                 return "compact,delete"
             raise self.failed(error, f"asking for the settings of topic {topic}") from error
+
+    def unreadable(self, names: Collection[str], group: str) -> list[str]:
+        """Which of these topics, and whether the group, may not be read, in words.
+
+        What a broker does not say is taken to be granted: reading will tell.
+
+        Raises:
+            Unavailable: there is no answer.
+        """
+        if self._settings.topic_ids == "ignored":
+            return []  # Brokers that know no topic ids do not answer these questions.
+        patience = self._settings.request_seconds_max
+        collection = TopicCollection(sorted(names))
+        topics = self._admin.describe_topics(collection, include_authorized_operations=True, request_timeout=patience)
+        lacking = [f"topic {name}" for name, future in topics.items() if not self._may_read(future, f"topic {name}")]
+        return lacking if self._may_join(group) else [*lacking, f"group {group}"]
+
+    def _may_join(self, group: str) -> bool:
+        """Asked again while the group has no coordinator, as the first one of a new cluster has none for a moment."""
+        deadline = self._clock.monotonic() + self._settings.request_seconds_max
+        while True:
+            patience = max(_SERVE_SECONDS, deadline - self._clock.monotonic())
+            asked = self._admin.describe_consumer_groups([group], include_authorized_operations=True, request_timeout=patience)
+            try:
+                return self._may_read(asked[group], f"group {group}")
+            except Unavailable:
+                if self._clock.monotonic() >= deadline:
+                    raise
+                self._clock.sleep(_ASK_AGAIN_SECONDS)
+
+    def _may_read(self, future: Future[Any], what: str) -> bool:
+        try:
+            operations = self.wait_for(future, self._settings.request_seconds_max).authorized_operations
+        except (KafkaException, TimeoutError) as error:
+            inside = kafka_error(error)
+            if inside is not None and verdict(inside).code == "SOURCE_AUTH":
+                return False
+            if inside is not None and verdict(inside).act is Act.STOP:
+                return True
+            raise Unavailable("SOURCE_DOWN", f"asking for the rights on {what}: {error}", next_step="Try again.") from error
+        return not operations or AclOperation.READ in operations
 
     def _ask(self, keys: Collection[Key], spec: Any, *, committed: bool) -> dict[Key, Future[Any]]:
         if not keys:

@@ -128,10 +128,12 @@ def raised_at_start(error: BaseException, doing: str) -> LandfastError:
         return Unavailable("SOURCE_DOWN", f"{doing}: {type(error).__name__}: {error}")
     judged = verdict(inside)
     words = f"{doing}: {inside.name()}: {inside.str()}"
+    if inside.code() == KafkaError._SSL:  # noqa: SLF001 — the driver's own name for it
+        step = "Correct `ssl.ca.location` or `servers`: the broker's certificate must be one that we trust, for the address we use."
+        return Misconfigured("SOURCE_AUTH", words, next_step=step)
     if judged.code == "SOURCE_AUTH":
-        return Misconfigured(
-            "SOURCE_AUTH", words, next_step="Correct the credentials, or grant describe and read on the topics and the group."
-        )
+        step = "Correct the credentials, or grant describe and read on the topics and the group."
+        return Misconfigured("SOURCE_AUTH", words, next_step=step)
     if judged.code == "TOPIC_GONE":
         return Misconfigured("TOPIC_MISSING", words, next_step="Create the topic, or correct its name.")
     if inside.code() == KafkaError._INVALID_ARG:  # noqa: SLF001 — the driver's own name for it

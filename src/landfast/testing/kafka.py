@@ -59,8 +59,8 @@ class RealKafka:
     """One Apache Kafka broker (KRaft) on 127.0.0.1, its data in a folder of its own that goes when it closes.
 
     `users` (name to password) adds two listeners: `sasl_servers`, whose users may do only what ACLs allow, and `tls_servers`, which
-    shows `certificate`. Clients of `servers` and `tls_servers` may do everything. `properties` are added to the broker's own. Nothing is left behind, also where the owning
-    process is killed.
+    shows `certificate`. Clients of `servers` and `tls_servers` may do everything. `properties` are added to the broker's own. Nothing
+    is left behind, also where the owning process is killed.
 
     Raises:
         Unavailable: Java or Maven is missing, or the broker did not start in time.

@@ -98,11 +98,12 @@ def create_topic(
 
 def add_scram_user(servers: str, user: str, password: str, wait_seconds_max: float = 30.0) -> None:
     """Let a user log in by SCRAM-SHA-256."""
-    from confluent_kafka.admin import ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
+    from confluent_kafka import admin as scram
 
     client = admin(servers)
-    credential = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, 4096)
-    asked = client.alter_user_scram_credentials([UserScramCredentialUpsertion(user, credential, password.encode())])
+    credential = scram.ScramCredentialInfo(scram.ScramMechanism.SCRAM_SHA_256, 4096)  # type: ignore[attr-defined] # not in the stubs
+    wanted = scram.UserScramCredentialUpsertion(user, credential, password.encode())  # type: ignore[attr-defined] # not in the stubs
+    asked = client.alter_user_scram_credentials([wanted])
     asked[user].result(wait_seconds_max)
 
 

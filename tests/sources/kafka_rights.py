@@ -1,0 +1,37 @@
+"""Logging in to the test broker, and what its users may do there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from confluent_kafka.admin import AclBinding, AclBindingFilter, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
+
+from landfast.testing.kafka_records import admin
+from tests.conftest import KAFKA_USERS
+
+USER, PASSWORD = next(iter(KAFKA_USERS.items()))
+
+
+def sasl(password: str = PASSWORD, user: str = USER, mechanism: str = "PLAIN") -> dict[str, str]:
+    """Options of one of the broker's users."""
+    return {"security.protocol": "sasl_plaintext", "sasl.mechanism": mechanism, "sasl.username": user, "sasl.password": password}
+
+
+def grant(servers: str, kind: str, name: str, *operations: str, user: str = USER) -> None:
+    """Let the user do this."""
+    client = admin(servers)
+    asked = client.create_acls([_binding(AclBinding, kind, name, operation, user) for operation in operations])
+    for done in asked.values():
+        done.result(30)
+
+
+def withdraw(servers: str, kind: str, name: str, operation: str) -> None:
+    """Let the user do this no more."""
+    client = admin(servers)
+    for done in client.delete_acls([_binding(AclBindingFilter, kind, name, operation, USER)]).values():
+        assert len(done.result(30)) == 1
+
+
+def _binding(make: Any, kind: str, name: str, operation: str, user: str) -> Any:
+    place = (ResourceType[kind], name, ResourcePatternType.LITERAL)
+    return make(*place, f"User:{user}", "*", AclOperation[operation], AclPermissionType.ALLOW)
