@@ -9,6 +9,11 @@ from landfast.codes.entry import NOTHING_DONE, NOTHING_LOST, Code
 
 TABLE: Mapping[str, Code] = MappingProxyType(
     {
+        "BUCKET_MISSING": Code(
+            "The store answers, and has no bucket or container of the name in the table's path.",
+            NOTHING_LOST,
+            "Create it, or correct `sink.path`; for a store of your own, look at the endpoint in `sink.storage_options`.",
+        ),
         "COLUMNS_ADDED": Code(
             "Records had fields that the table had no column for, and the settings let the table grow.",
             "A value moved into its column only where the column holds it exactly; everything else is in `_rescued`.",
@@ -55,7 +60,7 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "Keep a copy of `_delta_log`. Restore the file that the message names from a backup.",
         ),
         "NOT_A_TABLE": Code(
-            "The path holds files, and they are no Delta table.",
+            "The path holds files, and they are no Delta table; or a file lies where a folder has to be.",
             NOTHING_DONE,
             "Choose an empty path, or one that holds a Delta table.",
         ),
@@ -100,9 +105,9 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "Correct the column that the message names; it shows the types there are.",
         ),
         "SINK_AUTH": Code(
-            "The store refuses our credentials, or the path may not be written.",
+            "There are no credentials, the store refuses ours, or the path may not be written.",
             NOTHING_LOST,
-            "Correct the credentials or the permission. Nothing is dropped for it.",
+            "Give or correct credentials (`sink.storage_options`, or the store's own variables), or the permission.",
         ),
         "SINK_DOWN": Code(
             "The store does not answer, or answers with a fault of its own.",
@@ -113,6 +118,11 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "The store asks us to slow down.",
             NOTHING_LOST,
             "Nothing if it clears. Otherwise use larger batches or ask for a higher limit.",
+        ),
+        "STAGED_FILE_GONE": Code(
+            "A file that was written for a batch was no longer there, or not as it was written, when the commit was about to name it.",
+            "Nothing of the batch has landed, and no position has moved: its records are read again.",
+            "Nothing. If it repeats, find out what removes files from the table's folder: a clean-up with too short an age, or a clock.",
         ),
         "TABLE_MISSING": Code(
             "There is no table at the path, and nothing says what to create; or the table vanished while running.",
