@@ -79,9 +79,57 @@ def test_a_misspelt_variable_is_refused_by_its_name(file: Path, variable: str, w
 
 
 def test_variables_of_others_are_left_alone(file: Path) -> None:
-    """Names that platforms invent, without a double underscore, are no settings."""
-    others = {"LANDFAST_SERVICE_HOST": "1", "LANDFAST_PORT": "tcp://1", "OTHER__NAME": "x"}
+    """Names that platforms invent, and names that resemble no setting, are no settings."""
+    others = {
+        "LANDFAST_SERVICE_HOST": "10.0.0.1",
+        "LANDFAST_SERVICE_PORT": "9464",
+        "LANDFAST_SERVICE_PORT_METRICS": "9464",
+        "LANDFAST_PORT": "tcp://10.0.0.1:9464",
+        "LANDFAST_PORT_9464_TCP": "tcp://10.0.0.1:9464",
+        "LANDFAST_PORT_9464_TCP_ADDR": "10.0.0.1",
+        "LANDFAST_METRICS_SERVICE_HOST": "10.0.0.1",
+        "LANDFAST_METRICS_PORT": "tcp://10.0.0.1:9464",
+        "LANDFAST_CACHE": "/var/cache",
+        "LANDFAST_VERSION": "1",
+        "LANDFAST_HOME": "/opt",
+        "OTHER__NAME": "x",
+    }
     assert load(file, others).digest() == load(file, {}).digest()
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("LANDFAST_BATCH_ROWS", "LANDFAST_BATCH__ROWS"),
+        ("LANDFAST_BATCH_ROW", "LANDFAST_BATCH__ROWS"),
+        ("LANDFAST_batch_rows", "LANDFAST_BATCH__ROWS"),
+        ("LANDFAST_ENGINE_RETRY_ATTEMPTS", "LANDFAST_ENGINE__RETRY__ATTEMPTS"),
+        ("LANDFAST_METRICS_PORT", "LANDFAST_METRICS__PORT"),
+        ("LANDFAST_ROUTES_0_SINK_PATH", "LANDFAST_ROUTES__0__SINK__PATH"),
+        ("LANDFAST_SERVERS", "LANDFAST_SOURCE__SERVERS"),
+        ("LANDFAST_SOURCE", "LANDFAST_SOURCE__SERVERS"),
+        ("LANDFAST_PORT", "LANDFAST_METRICS__PORT"),
+    ],
+)
+def test_what_is_nearly_a_setting_is_refused_with_the_right_name(file: Path, variable: str, meant: str) -> None:
+    """One underscore for two, a key without its section, a slip of the pen: ignoring it would run with a value that nobody wanted."""
+    with pytest.raises(Misconfigured) as caught:
+        load(file, {variable: "5"})
+    assert caught.value.code == "CONFIG_UNKNOWN"
+    assert caught.value.message == f"the environment: {variable}: no such setting; did you mean {meant}?"
+    assert caught.value.next_step == "Correct or unset the variable."
+
+
+def test_all_variables_that_are_nearly_settings_are_named_at_once(file: Path) -> None:
+    """One round of corrections is enough."""
+    with pytest.raises(Misconfigured, match=r"(?s)2 faults.*LANDFAST_BATCH_ROWS: .*LANDFAST_SINK_PATH: "):
+        load(file, {"LANDFAST_SINK_PATH": "x", "LANDFAST_BATCH_ROWS": "5"})
+
+
+@pytest.mark.parametrize("text", ["x,y", " x , y,", '["x", "y"]', '[ "x",\n"y" ]'])
+def test_a_list_of_texts_may_be_written_with_commas(file: Path, text: str) -> None:
+    """Lists of topics need no TOML in the shell."""
+    assert load(file, {"LANDFAST_SOURCE__TOPICS": text}).source.topics == ("x", "y")
 
 
 def test_the_process_environment_is_the_default(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,19 +72,18 @@ def dotted(place: Place) -> str:
     return text
 
 
-def misconfigured(
-    code: str, message: str, *, next_step: str = "Correct the settings; `landfast check` tells whether all is well."
-) -> Misconfigured:
+def misconfigured(code: str, message: str, *, next_step: str = _NEXT_STEP) -> Misconfigured:
     """The error for settings that cannot be used."""
     return Misconfigured(code, message, next_step=next_step)
 
 
-def all_of(faults: Sequence[Fault], label: str) -> Misconfigured:
+def all_of(faults: Sequence[Fault], label: str, *, next_step: str = _NEXT_STEP) -> Misconfigured:
     """One error for all faults of `label`; its code is that of the first."""
     lines = list(dict.fromkeys(fault.text() for fault in faults))
     if len(lines) == 1:
-        return misconfigured(faults[0].code, f"{label}: {lines[0]}")
-    return misconfigured(faults[0].code, f"{label}: {len(lines)} faults\n" + "\n".join(f"  {line}" for line in lines))
+        return misconfigured(faults[0].code, f"{label}: {lines[0]}", next_step=next_step)
+    words = f"{label}: {len(lines)} faults\n" + "\n".join(f"  {line}" for line in lines)
+    return misconfigured(faults[0].code, words, next_step=next_step)
 
 
 def nearest(word: str, known: Sequence[str]) -> str | None:

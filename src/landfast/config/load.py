@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import tomllib
-import typing
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from landfast.config.environment import Document, overlaid
 from landfast.config.faults import SHARED, Fault, Place, all_of, faults_of, misconfigured
 from landfast.config.relations import relation_faults
 from landfast.config.settings import RouteSettings, Section, Settings
-from landfast.errors import Misconfigured
 
 S = TypeVar("S", bound=Section)
 
-PREFIX = "LANDFAST_"
 _FILE_BYTES_MAX = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class _Document:
-    """The settings as written, before they mean anything. `origins` says which variable set a place."""
-
-    body: dict[str, Any]
-    origins: Mapping[Place, str]
 
 
 def load(path: str | Path, environment: Mapping[str, str] | None = None) -> Settings:
@@ -43,7 +31,7 @@ def load(path: str | Path, environment: Mapping[str, str] | None = None) -> Sett
         Misconfigured: with every fault of the file at once, each with its place.
     """
     file = Path(path)
-    document = _overlaid(_parsed(file), os.environ if environment is None else environment)
+    document = overlaid(_parsed(file), os.environ if environment is None else environment)
     return _settings(document, folder=file.resolve().parent, label=str(path))
 
 
@@ -53,7 +41,7 @@ def from_mapping(body: Mapping[str, Any], *, folder: str | Path = ".", label: st
     Raises:
         Misconfigured: as `load` does.
     """
-    return _settings(_Document(deepcopy(dict(body)), {}), folder=Path(folder).resolve(), label=label)
+    return _settings(Document(deepcopy(dict(body)), {}), folder=Path(folder).resolve(), label=label)
 
 
 def section(model: type[S], values: Mapping[str, Any], name: str) -> S:
@@ -85,68 +73,7 @@ def _parsed(file: Path) -> dict[str, Any]:
         raise misconfigured("CONFIG_UNREADABLE", f"{file}: not TOML: {error}", next_step="Correct the file at that line.") from error
 
 
-def _overlaid(body: dict[str, Any], environment: Mapping[str, str]) -> _Document:
-    """The document with variables laid over it.
-
-    Variables without a double underscore, except `LANDFAST_NAME`, are not settings: platforms invent such names
-    (`LANDFAST_SERVICE_HOST` for a Kubernetes service called landfast).
-    """
-    origins: dict[Place, str] = {}
-    for variable in sorted(environment):
-        rest = variable.removeprefix(PREFIX)
-        if rest == variable or ("__" not in rest and rest != "NAME"):
-            continue
-        place: Place = tuple(int(part) if part.isdigit() else part.lower() for part in rest.split("__"))
-        _put(body, place, _read(place, environment[variable]), variable)
-        origins[place] = variable
-    return _Document(body, origins)
-
-
-def _put(body: dict[str, Any], place: Place, value: object, variable: str) -> None:
-    inner: Any = body
-    for part, following in itertools.pairwise(place):
-        if isinstance(part, str) and isinstance(inner, dict):
-            inner = inner.setdefault(part, {} if isinstance(following, str) else [])
-        elif isinstance(part, int) and isinstance(inner, list) and part < len(inner):
-            inner = inner[part]
-        else:
-            raise _no_place(variable)
-    if not (isinstance(inner, dict) and isinstance(place[-1], str)):
-        raise _no_place(variable)
-    inner[place[-1]] = value
-
-
-def _no_place(variable: str) -> Misconfigured:
-    return misconfigured("CONFIG_UNKNOWN", f"{variable}: the settings have no such place", next_step="Correct or unset the variable.")
-
-
-def _read(place: Place, text: str) -> object:
-    """A variable's value: text where the setting is a text, what TOML makes of it elsewhere (`[1, 2]`, `5`, `true`)."""
-    if _is_text(place):
-        return text
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def _is_text(place: Place) -> bool:
-    names = [part for part in place if isinstance(part, str) and part != "routes"]
-    model: type[BaseModel] = RouteSettings if names and (names[0] in SHARED or place[0] == "routes") else Settings
-    for index, name in enumerate(names):
-        field = model.model_fields.get(name)
-        if field is None:
-            return False
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            model = kind
-            continue
-        # Below a section there are only maps of text: columns and options.
-        return index < len(names) - 1 or kind in (str, str | None) or typing.get_origin(kind) is Literal
-    return False
-
-
-def _settings(document: _Document, *, folder: Path, label: str) -> Settings:
+def _settings(document: Document, *, folder: Path, label: str) -> Settings:
     body = document.body
     routed = body.get("routes", []) != []
     try:

@@ -17,7 +17,9 @@ from landfast.config.settings import GIB, KIB, MIB, RouteSettings, Settings
 _HEAD = """# Settings
 
 One TOML file per pipeline. Every key below can also be set by an environment variable, `LANDFAST_` and the path in capitals with two
-underscores between its parts: `LANDFAST_SOURCE__SERVERS`. Relative paths are relative to the file. Unknown keys are refused.
+underscores between its parts: `LANDFAST_SOURCE__SERVERS`; a route is named by its number: `LANDFAST_ROUTES__0__SINK__PATH`. Lists of
+text are written with commas, `LANDFAST_SOURCE__TOPICS=a,b`, other lists and tables as in TOML. Relative paths are relative to the file.
+Unknown keys are refused, and so are variables that are nearly a setting, such as `LANDFAST_BATCH_ROWS`.
 
 This page is generated from the code.
 """
