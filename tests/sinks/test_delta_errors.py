@@ -7,8 +7,8 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from obstore.exceptions import GenericError, UnauthenticatedError
 
 from landfast.codes import CODES
-from landfast.errors import Broken, Conflict, LandfastError, Unavailable
-from landfast.sinks.delta.errors import RULES, Fate, fate_of, mapped, translated
+from landfast.errors import Broken, Conflict, LandfastError, Misconfigured, Unavailable
+from landfast.sinks.delta.errors import RULES, Fate, fate_of, looked, mapped, translated
 from tests.sinks.delta_trouble import PanicException
 
 KNOWN: list[tuple[BaseException, Fate]] = [
@@ -40,7 +40,13 @@ KNOWN: list[tuple[BaseException, Fate]] = [
     (OSError("dns error: failed to lookup address"), Fate.TRANSIENT),
     (OSError("Generic S3 error: 500 Internal Server Error"), Fate.TRANSIENT),
     (GenericError("Error performing PUT http://store:1/lake/403/x in 401.5ms - HTTP error: error sending request"), Fate.TRANSIENT),
-    (GenericError("Error performing PUT http://169.254.169.254/latest/api/token in 3.4s - HTTP error: timed out"), Fate.AUTH),
+    (GenericError("Error performing PUT http://169.254.169.254/latest/api/token in 3.4s - HTTP error: timed out"), Fate.NO_CREDENTIALS),
+    (GenericError("Generic S3 error: PUT http://169.254.169.254/latest/api/token - 403 Forbidden: denied"), Fate.NO_CREDENTIALS),
+    (OSError("Kernel error -> Operation not supported\n ↳ an error occurred while loading credentials"), Fate.NO_CREDENTIALS),
+    (FileNotFoundError("Object at location x not found: 404 Not Found: <Error><Code>NoSuchBucket</Code>"), Fate.NO_BUCKET),
+    (OSError("Generic S3 error\n ↳ 404 Not Found\n ↳ <Message>The specified bucket does not exist.</Message>"), Fate.NO_BUCKET),
+    (NotADirectoryError(20, "Not a directory"), Fate.NO_FOLDER),
+    (TableNotFoundError('Error: Os { code: 20, kind: NotADirectory, message: "Not a directory" }'), Fate.NO_FOLDER),
     (UnauthenticatedError("The operation lacked valid authentication credentials for path x/y: 401 Unauthorized"), Fate.AUTH),
     (FileNotFoundError("Object at location x/403/y not found: Error performing GET https://a/403 in 1ms: 404 Not Found"), Fate.MISSING),
     (OSError("Too many open files (os error 24)"), Fate.DESCRIPTORS),
@@ -74,6 +80,52 @@ def test_nothing_of_the_original_text_is_passed_on() -> None:
     secret = "https://bucket.example?X-Amz-Signature=s3cr3t and row {'card': 4111}"
     ours = translated(OSError(f"403 Forbidden {secret}"), "committing")
     assert not any(part in f"{ours} {ours.message}" for part in ("s3cr3t", "4111", "example"))
+
+
+SECRETS = (
+    "at https://user:s3cr3t@store.example/lake?sig=s3cr3t",
+    "with AWS_SECRET_ACCESS_KEY=s3cr3t and sas: s3cr3t",
+    "for key AKIAIOSFODNN7S3CR3T99",
+    "in row {'card': 4111222233334444, 'name': 's3cr3t'}",
+    'near [s3cr3t] "s3cr3t" `s3cr3t` <Id>s3cr3t</Id',
+    "value 4111222233334444",
+    "quoted 's3cr3t without an end",
+)
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_an_unknown_failure_says_what_the_store_said_without_secrets(secret: str) -> None:
+    """People get the first line of the store's text, so that they can act; what could be a secret or a value is cut out of it."""
+    ours = translated(OSError(f"\x1b[31mGeneric Frobnicator error\x1b[0m {secret}\nsecond line s3cr3t"), "committing")
+    assert "Generic Frobnicator error" in ours.message
+    assert not any(part in ours.message.lower() for part in ("s3cr3t", "4111", "\x1b", "second line"))
+    assert ours.next_step
+
+
+def test_an_unknown_failure_over_rows_shows_nothing_of_its_text() -> None:
+    """What pyarrow or Python say of values is not passed on at all."""
+    ours = translated(ValueError("Could not convert s3cr3t"), "committing")
+    assert "s3cr3t" not in ours.message
+    assert "ValueError" in ours.message
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (NotADirectoryError(20, "Not a directory"), "NOT_A_TABLE"),
+        (OSError("an error occurred while loading credentials"), "SINK_AUTH"),
+        (OSError("404 Not Found <Code>NoSuchBucket</Code>"), "BUCKET_MISSING"),
+        (TableNotFoundError("no log files"), "TABLE_MISSING"),
+    ],
+)
+def test_a_look_says_what_an_operator_has_to_change(error: BaseException, code: str) -> None:
+    """Where waiting mends nothing a look says so: Misconfigured, with the code and a next step. An outage stays Unavailable."""
+    with pytest.raises(Misconfigured) as caught, looked("looking"):
+        raise error
+    assert (caught.value.code, bool(caught.value.next_step)) == (code, True)
+    with pytest.raises(Unavailable) as waiting, looked("looking"):
+        raise OSError("tcp connect error: Connection refused")
+    assert "tried again" not in waiting.value.next_step
 
 
 def test_a_panic_is_mapped_and_an_interrupt_is_not() -> None:

@@ -2,7 +2,8 @@
 
 deltalake's classes say little: the same class carries a full disk, a refused credential and a lost race, and a Rust panic is not even
 an Exception. So the text decides, cleaned of colour codes first. What is passed on to people is our own sentence and the class of the
-original, never its text: that may hold a URL with credentials or a preview of rows.
+original, not its text: that may hold a URL with credentials or a preview of rows. Only where we have no sentence of our own is the first
+line of a store's text passed on, without all that could be a secret or a value.
 """
 
 from __future__ import annotations
@@ -13,12 +14,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from landfast.errors import Broken, LandfastError, Unavailable
+from deltalake.exceptions import DeltaError
+from obstore.exceptions import BaseError as StoreError
+
+from landfast.errors import Broken, LandfastError, Misconfigured, Unavailable
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 # What a file is called and how long a request took are no reasons, however much they look like a status.
 _NOISE = re.compile(r"(?<=://)([^/\s]*)/\S*|\bin [\d.]+(?:ns|µs|ms|s)\b|\b(?:location|path) \S+(?= )")
 _RETRY = "Nothing: it is tried again. If it repeats, look at the store."
+_SET_CREDENTIALS = (
+    "Give credentials in sink.storage_options or in the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION "
+    "(and AWS_ENDPOINT_URL for a store of your own); AZURE_STORAGE_ACCOUNT_KEY; or GOOGLE_SERVICE_ACCOUNT."
+)
+_BELONGS_TO_OPERATOR = frozenset({"BUCKET_MISSING", "NOT_A_TABLE", "SINK_AUTH", "TABLE_MISSING"})
+"""Codes behind which is a setting or its surroundings: nothing that waiting would mend."""
+
+# Whatever could show a secret or a value of a row: URLs, quoted and bracketed parts, named secrets, long numbers and tokens.
+_SHOWN_CHARACTERS_MAX = 200
+_HIDDEN = (
+    (re.compile(r"(\w+://)(?:[^/@\s]*@)?([^/\s?]*)\S*"), r"\1\2"),
+    (re.compile(r"(?<!\w)([\"'`]).*?(?:\1|$)|\{.*?(?:\}|$)|\[.*?(?:\]|$)|<.*"), "…"),
+    (re.compile(r"(?i)\b([\w-]*(?:key|secret|token|passw|signature|credential|sas|auth)[\w-]*\s*[=:])\s*\S+"), r"\1 …"),
+    (re.compile(r"(?=\S*\d)[\w+/=%.-]{16,}|\d{5,}"), "…"),
+)
 
 
 class Fate(enum.Enum):
@@ -31,6 +50,10 @@ class Fate(enum.Enum):
     TRANSIENT = "transient"
     THROTTLED = "throttled"
     AUTH = "auth"
+    NO_CREDENTIALS = "no credentials"
+    NO_BUCKET = "no bucket"
+    NO_FOLDER = "no folder"
+    """A file lies where a folder has to be."""
     DISK = "disk"
     DESCRIPTORS = "descriptors"
     MISSING = "missing"
@@ -59,11 +82,18 @@ RULES: tuple[Rule, ...] = (
     Rule(r"(already exists|VersionAlreadyExists)", Fate.INTERFERENCE),
     Rule(r"(append-only|[Tt]able features|Unsupported|column mapping)", Fate.UNSUPPORTED),
     Rule(r"(found gap|Json error|Corrupt footer|Malformed JSON|unexpected '|Invalid Parquet|checkpoint.*corrupt)", Fate.DAMAGED),
+    Rule(r"(NoSuchBucket|bucket does not exist|ContainerNotFound)", Fate.NO_BUCKET),
+    Rule(r"(Not a directory|os error 20\b|NotADirectory)", Fate.NO_FOLDER),
+    Rule(
+        r"(169\.254\.169\.254|metadata\.google\.internal|loading credentials|\bIMDS\b|[Mm]issing region|[Mm]issing credentials"
+        r"|no providers in chain)",
+        Fate.NO_CREDENTIALS,
+    ),
     Rule(r"(No space left on device|os error 28\b|[Qq]uota exceeded|os error 122\b)", Fate.DISK),
     Rule(r"(\b429\b|Too Many Requests|SlowDown|503 Service Unavailable|503 Slow Down)", Fate.THROTTLED),
     Rule(
         r"(\b401\b|\b403\b|Forbidden|Unauthorized|lacked the necessary privileges|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch"
-        r"|Permission denied|169\.254\.169\.254|os error 13\b|Read-only file system|os error 30\b|Operation not permitted|os error 1\b)",
+        r"|Permission denied|os error 13\b|Read-only file system|os error 30\b|Operation not permitted|os error 1\b)",
         Fate.AUTH,
     ),
     Rule(
@@ -98,6 +128,16 @@ def fate_of(error: BaseException) -> Fate:
     return next((rule.fate for rule in RULES if re.search(rule.pattern, text)), Fate.UNKNOWN)
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what a store or its client says, fit to be shown; empty where the text may speak of rows."""
+    if not isinstance(error, (OSError, DeltaError, StoreError)):
+        return ""
+    text = next((line.strip() for line in _COLOURS.sub("", str(error)).splitlines() if line.strip()), "")
+    for pattern, replacement in _HIDDEN:
+        text = pattern.sub(replacement, text)
+    return text[:_SHOWN_CHARACTERS_MAX].rstrip(" .:")
+
+
 def is_foreign(error: BaseException) -> bool:
     """Whether an exception is the driver's to map: any Exception, and a Rust panic, which is a BaseException."""
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"
@@ -108,7 +148,8 @@ def translated(error: BaseException, action: str) -> LandfastError:
     if isinstance(error, LandfastError):
         return error
     fate = fate_of(error)
-    what = f"{action}: {_SENTENCES[fate]} ({type(error).__name__})."
+    said = first_line(error) if fate is Fate.UNKNOWN else ""
+    what = f"{action}: {said or _SENTENCES[fate]} ({type(error).__name__})."
     if fate is Fate.DAMAGED:
         return Broken("LOG_CORRUPT", what, next_step="Keep the table as it is and look at the newest files of its _delta_log.")
     if fate is Fate.UNSUPPORTED:
@@ -128,7 +169,10 @@ _SENTENCES = {
     Fate.MISSING: "the table or a part of it was not found",
     Fate.DAMAGED: "the table's log cannot be read",
     Fate.UNSUPPORTED: "the table demands a feature that is not supported",
-    Fate.UNKNOWN: "it failed for a reason that is not in the error table",
+    Fate.NO_CREDENTIALS: "no credentials for the store were found",
+    Fate.NO_BUCKET: "the store has no such bucket or container",
+    Fate.NO_FOLDER: "a file lies at the path, or on the way to it, where a folder has to be",
+    Fate.UNKNOWN: "it failed in a way that is not known, and the text may show values",
 }
 
 _UNAVAILABLE = {
@@ -140,7 +184,10 @@ _UNAVAILABLE = {
     Fate.DISK: ("DISK_FULL", "disk", "Free some space; it goes on by itself."),
     Fate.DESCRIPTORS: ("FD_LIMIT", "transient", "Raise the limit (`ulimit -n`), or look for what holds so many files."),
     Fate.MISSING: ("TABLE_MISSING", "unknown", "Bring the table back, or start anew with an empty path."),
-    Fate.UNKNOWN: ("SINK_DOWN", "unknown", _RETRY),
+    Fate.NO_CREDENTIALS: ("SINK_AUTH", "auth", _SET_CREDENTIALS),
+    Fate.NO_BUCKET: ("BUCKET_MISSING", "unknown", "Create the bucket, or correct sink.path, or the endpoint in sink.storage_options."),
+    Fate.NO_FOLDER: ("NOT_A_TABLE", "unknown", "Choose a path where a folder can be."),
+    Fate.UNKNOWN: ("SINK_DOWN", "unknown", "Look at what the message says, and at the store; a run tries it again by itself."),
 }
 
 
@@ -155,3 +202,17 @@ def mapped(action: str) -> Iterator[None]:
         if not is_foreign(error):
             raise
         raise translated(error, action) from error
+
+
+@contextmanager
+def looked(action: str) -> Iterator[None]:
+    """Like `mapped`, for a look that is not tried again by itself: what an operator has to change is Misconfigured."""
+    try:
+        with mapped(action):
+            yield
+    except Unavailable as error:
+        if error.code in _BELONGS_TO_OPERATOR:
+            raise Misconfigured(error.code, error.message, next_step=error.next_step) from error
+        if error.next_step == _RETRY:
+            error.next_step = "Make the store reachable, then ask again."
+        raise
