@@ -54,6 +54,13 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
     ("no_source", {"source": None}, "CONFIG_MISSING", "source: is missing"),
     ("section_is_a_number", {"source": 3}, "CONFIG_INVALID", "source: must be a section"),
     ("no_servers", {"source": {"servers": None}}, "CONFIG_MISSING", "source.servers: is missing"),
+    ("port_too_high", {"source": {"servers": "h:1,h:99999"}}, "CONFIG_INVALID", "source.servers: server 2 is not host:port"),
+    ("port_zero", {"source": {"servers": "h:0"}}, "CONFIG_INVALID", "source.servers: server 1 is not host:port"),
+    ("port_is_a_word", {"source": {"servers": "h:kafka"}}, "CONFIG_INVALID", "source.servers: server 1 is not host:port"),
+    ("no_server_at_all", {"source": {"servers": "not a server"}}, "CONFIG_INVALID", "source.servers: server 1 is not host:port"),
+    ("empty_server", {"source": {"servers": "h:1,"}}, "CONFIG_INVALID", "source.servers: server 2 is not host:port"),
+    ("bare_ipv6", {"source": {"servers": "::1:9092"}}, "CONFIG_INVALID", "IPv6 addresses stand in brackets"),
+    ("server_with_a_password", {"source": {"servers": "u:p@h:1"}}, "CONFIG_INVALID", "source.servers: server 1 is not"),
     ("no_topics", {"source": {"topics": None}}, "CONFIG_MISSING", "source.topics: is missing: name the topics"),
     ("topics_as_text", {"source": {"topics": "t"}}, "CONFIG_INVALID", "source.topics: must be a list"),
     ("topics_and_pattern", {"source": {"topic_pattern": "^t"}}, "CONFIG_INVALID", "source.topic_pattern: give topics or topic_pattern"),
@@ -63,6 +70,12 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
     ("start_at_missing", {"source": {"start": "timestamp"}}, "CONFIG_MISSING", "source.start_at: is missing"),
     ("start_at_not_a_time", {"source": {"start_at": "now"}}, "CONFIG_INVALID", "source.start_at: must be a TOML date-time"),
     ("option_of_a_wrong_kind", {"source": {"options": {"a": [1]}}}, "CONFIG_INVALID", "source.options: a: an option is a text"),
+    (
+        "dotted_key_without_quotes",
+        {"source": {"options": {"sasl": {"mechanism": "PLAIN", "oauthbearer": {"config": "x"}}}}},
+        "CONFIG_INVALID",
+        'source.options: quote a key that has dots, so that it is one key: "sasl.mechanism", "sasl.oauthbearer.config" = …',
+    ),
     ("options_as_a_list", {"source": {"options": [1]}}, "CONFIG_INVALID", "source.options: must be a table"),
     ("no_sink", {"sink": None}, "CONFIG_MISSING", "sink.path: is missing"),
     ("empty_path", {"sink": {"path": ""}}, "CONFIG_INVALID", "sink.path: must have at least 1 characters"),
@@ -72,7 +85,9 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
     ("size", {"batch": {"bytes": "1 furlong"}}, "CONFIG_INVALID", "batch.bytes: a size is a number with a unit"),
     ("size_without_a_number", {"batch": {"bytes": "MiB"}}, "CONFIG_INVALID", "batch.bytes: a size is a number with a unit"),
     ("seconds", {"batch": {"seconds": 4000}}, "CONFIG_INVALID", "batch.seconds: must be at most 3600"),
-    ("seconds_nan", {"batch": {"seconds": float("nan")}}, "CONFIG_INVALID", "batch.seconds: must be"),
+    ("seconds_nan", {"batch": {"seconds": float("nan")}}, "CONFIG_INVALID", "batch.seconds: must be a finite number"),
+    ("seconds_endless", {"batch": {"seconds": float("inf")}}, "CONFIG_INVALID", "batch.seconds: must be a finite number"),
+    ("share_nan", {"dead_letters": {"max_share": float("nan")}}, "CONFIG_INVALID", "dead_letters.max_share: must be a finite number"),
     ("share", {"dead_letters": {"max_share": 1.5}}, "CONFIG_INVALID", "dead_letters.max_share: must be at most 1"),
     ("memory", {"engine": {"memory_bytes": "64 MiB"}}, "CONFIG_INVALID", "batch.bytes: must not be more than engine.memory_bytes"),
     (
@@ -175,8 +190,14 @@ def test_a_sound_file_keeps_every_value(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "cannot be read"), (b"name = ", "not TOML"), (b"\xff\xfe", "not UTF-8"), (b"#" * (1 << 20) + b"##", "larger than 1 MiB")],
-    ids=["missing", "syntax", "encoding", "huge"],
+    [
+        (None, "cannot be read"),
+        (b"name = ", "not TOML"),
+        (b"# one\n# two \xe9\n", "not UTF-8 text: line 2, byte 7 of it"),
+        (b"\xff\xfen\x00", "not UTF-8 text: line 1, byte 1 of it"),
+        (b"#" * (1 << 20) + b"##", "larger than 1 MiB"),
+    ],
+    ids=["missing", "syntax", "encoding", "other encoding", "huge"],
 )
 def test_a_file_that_cannot_be_used_says_why(tmp_path: Path, content: bytes | None, words: str) -> None:
     """A missing, broken, foreign or huge file is refused with its name and the reason."""
@@ -187,6 +208,21 @@ def test_a_file_that_cannot_be_used_says_why(tmp_path: Path, content: bytes | No
         load(file, {})
     assert caught.value.code == "CONFIG_UNREADABLE"
     assert str(file) in caught.value.message
+
+
+def test_a_byte_order_mark_is_no_statement(tmp_path: Path) -> None:
+    """Editors that put a mark before the first line do no harm."""
+    file = tmp_path / "p.toml"
+    file.write_bytes(b"\xef\xbb\xbf" + b'name = "sensors"\nsource = { servers = "h:1", topics = ["t"] }\nsink = { path = "t" }\n')
+    assert load(file, {}).name == "sensors"
+
+
+@pytest.mark.parametrize(
+    "servers", ["h:1", "broker-1.example.org:9092, 10.0.0.7:65535", "[::1]:9092", "[fe80::1%eth0]:9092", "SASL_SSL://h:1", "localhost"]
+)
+def test_servers_are_taken_in_every_form_that_the_client_knows(servers: str) -> None:
+    """Names, addresses, IPv6 in brackets, with the protocol before or without a port."""
+    assert from_mapping(whole(source={"servers": servers})).source.servers == servers
 
 
 def test_the_digest_tells_settings_apart_and_ignores_secrets() -> None:

@@ -64,11 +64,13 @@ def _parsed(file: Path) -> dict[str, Any]:
             text = opened.read(_FILE_BYTES_MAX + 1)
         if len(text) > _FILE_BYTES_MAX:
             raise misconfigured("CONFIG_UNREADABLE", f"{file}: larger than 1 MiB, which no settings file is", next_step=next_step)
-        return tomllib.loads(text.decode())
+        return tomllib.loads(text.decode("utf-8-sig"))
     except OSError as error:
         raise misconfigured("CONFIG_UNREADABLE", f"{file}: cannot be read ({error.strerror})", next_step=next_step) from error
     except UnicodeDecodeError as error:
-        raise misconfigured("CONFIG_UNREADABLE", f"{file}: not UTF-8 text", next_step=next_step) from error
+        before = text[: error.start].split(b"\n")
+        words = f"not UTF-8 text: line {len(before)}, byte {len(before[-1]) + 1} of it"
+        raise misconfigured("CONFIG_UNREADABLE", f"{file}: {words}", next_step="Save the file as UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
         raise misconfigured("CONFIG_UNREADABLE", f"{file}: not TOML: {error}", next_step="Correct the file at that line.") from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -84,12 +84,25 @@ def mask_uri(uri: str) -> str:
 
 
 def _as_text(name: str, value: object) -> str:
+    if isinstance(value, Mapping):
+        # TOML takes `security.protocol = "SSL"` for a key inside a table of its own.
+        keys = ", ".join(f'"{name}.{below}"' for below in _dotted(value))
+        message = f"quote a key that has dots, so that it is one key: {keys or name} = …"
+        raise ValueError(message)  # noqa: TRY004 — what pydantic makes a fault of, as below
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str | int | float):
         return str(value)
     message = f"{name}: an option is a text, a number or a boolean"
     raise ValueError(message)
+
+
+def _dotted(table: Mapping[str, object]) -> Iterator[str]:
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from (f"{name}.{below}" for below in _dotted(value))
+        else:
+            yield name
 
 
 def _absolute(value: str, folder: Path | None) -> str:

@@ -9,6 +9,10 @@ from collections.abc import Iterator
 from landfast.config.faults import Fault, Place
 from landfast.config.settings import RouteSettings, Settings
 
+_PORT_MAX = 65_535
+_SERVER = re.compile(
+    r"(?:[A-Za-z_]{3,16}://)?(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253})|\[[0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9]{1,16})?\])(?::([0-9]{1,5}))?"
+)
 _TOPIC = re.compile(r"^[A-Za-z0-9._-]{1,249}$")
 
 
@@ -45,7 +49,18 @@ def _source(settings: Settings) -> Iterator[Fault]:
     if source.topics and source.topic_pattern is not None:
         yield _invalid(("source", "topic_pattern"), "give topics or topic_pattern, not both")
     if not source.topics and source.topic_pattern is None:
-        yield _missing(("source", "topics"), "name the topics, or give topic_pattern")
+        if any(route.topic_pattern is not None for route in settings.routes):
+            yield _missing(
+                ("source", "topic_pattern"), "a route takes topics by a pattern, so give one that finds the topics of all routes"
+            )
+        else:
+            yield _missing(("source", "topics"), "name the topics, or give topic_pattern")
+    for number, server in enumerate(source.servers.split(","), start=1):
+        match = _SERVER.fullmatch(server.strip())
+        if match is None or not 1 <= int(match[1] or 1) <= _PORT_MAX:
+            # Not shown: somebody may have written a user and a password into it.
+            words = "is not host:port with a port from 1 to 65535; IPv6 addresses stand in brackets, commas between servers"
+            yield _invalid(("source", "servers"), f"server {number} {words}")
     if source.start == "timestamp" and source.start_at is None:
         yield _missing(("source", "start_at"), 'start = "timestamp" needs the time')
     if source.start != "timestamp" and source.start_at is not None:
@@ -82,6 +97,16 @@ def _routes(settings: Settings) -> Iterator[Fault]:
     if settings.source.topics:
         for topic in sorted(named - set(settings.source.topics)):
             yield _invalid(("routes",), f"the topic {topic} of a route is not in source.topics: it would never be read")
+    for topic in sorted(topic for topic in named if not _found(settings.source.topic_pattern, topic)):
+        yield _invalid(("routes",), f"the topic {topic} of a route does not match source.topic_pattern: it would never be read")
+
+
+def _found(pattern: str | None, topic: str) -> bool:
+    """Whether a pattern that is one finds the topic; without a pattern there is nothing to say."""
+    try:
+        return pattern is None or re.search(pattern, topic) is not None
+    except re.error:
+        return True
 
 
 def _same_table(place: Place, route: RouteSettings, other: RouteSettings) -> Iterator[Fault]:

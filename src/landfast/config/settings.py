@@ -45,7 +45,9 @@ Location = Annotated[str, PlainSerializer(mask_uri)]
 class Section(BaseModel):
     """Base of all sections: frozen, strict, and without room for unknown keys."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True, allow_inf_nan=False
+    )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.model_dump(mode='json')})"
@@ -57,12 +59,15 @@ class SourceSettings(Section):
     """Where events come from."""
 
     kind: Literal["kafka"] = Field(default="kafka", description="The kind of source.")
-    servers: str = Field(min_length=1, max_length=4096, description="Bootstrap servers, `host:port`, separated by commas.")
+    servers: str = Field(
+        min_length=1, max_length=4096, description="Bootstrap servers, `host:port`, separated by commas; IPv6 in brackets."
+    )
     topics: tuple[str, ...] = Field(
         default=(),
         max_length=10_000,
         strict=False,
-        description="The topics to read, by name. With routes, the topics that the routes name.",
+        description="The topics to read, by name. With routes, the topics that the routes name; if one of them takes topics by a pattern, "
+        "give `topic_pattern`.",
     )
     topic_pattern: str | None = Field(
         default=None,

@@ -65,7 +65,8 @@ def bounds_of(settings: Settings, extent: Extent) -> Mapping[Stream, Bounds]:
     """
     bounds = extent.bounds()
     found = {stream.topic for stream in bounds}
-    missing = sorted(set(settings.source.topics) - found)
+    named = {topic for route in settings.routes for topic in route.topics}
+    missing = sorted(named.union(settings.source.topics) - found)
     if missing or not found:
         words = f"no such topic: {', '.join(missing)}" if missing else f"no topic matches {settings.source.topic_pattern}"
         raise Misconfigured("TOPIC_MISSING", words, next_step="Create it, or correct source.topics or source.topic_pattern.")
