@@ -220,7 +220,7 @@ def test_a_stop_lands_what_was_read() -> None:
     rig = Rig(partitions=1)
     rig.produce(50)
     runner = rig.runner()
-    rig.clock.__init__(during_sleep=runner.stop)  # type: ignore[misc]
+    rig.clock.__init__(during_sleep=lambda: rig.observer.of(events.RecordsRead) and runner.stop())  # type: ignore[misc]
     report = runner.run()
     assert report.outcome is Outcome.STOPPED
     assert report.abandoned == 0

@@ -16,7 +16,7 @@ from landfast.core.retry import RetryPolicy
 from landfast.core.route import FlowLimits, Route
 from landfast.core.runner import Outcome, RunnerLimits
 from landfast.errors import Broken, Conflict, LandfastError, Misconfigured, Refusal, Rejected, Unavailable, check
-from landfast.model import Assignment, Bounds, Chunk, Decoded, Halt, Poll, Receipt, Staged, Stream
+from landfast.model import Assignment, Batch, Bounds, Chunk, Decoded, Halt, Poll, Receipt, Staged, Stream
 from landfast.testing.clock import ManualClock
 from landfast.testing.executor import SteppedExecutor
 from landfast.testing.memory import LineDecoder, MemoryDeadLetters, MemoryGroup, MemorySink, MemorySource, MemorySourceSettings, MemoryTable
@@ -332,7 +332,8 @@ def test_a_route_that_broke_gains_no_further_streams() -> None:
     ]
     runner = rig.runner(*routes)
     runner.flows[0].fail(Broken("INVARIANT_BROKEN", "damage"))
-    assert set(runner.gained(rig.streams)) == {rig.streams[1]}
+    runner.gained(rig.streams)
+    assert [set(flow.lanes) for flow in runner.flows] == [set(), {rig.streams[1]}]
 
 
 def test_a_chunk_without_a_record_is_not_decoded() -> None:
@@ -430,3 +431,82 @@ def test_a_sleeper_with_older_settings_lands_nothing_beside_a_letter() -> None:
     rig.runner(rig.route(sink=sleeper)).run(until_end=True)
     assert rig.buried(rig.streams[0]) == [5]
     assert rig.landed(rig.streams[0]) == [0, 1, 2, 3, 4, 6, 7, 8, 9]
+
+
+def test_a_sink_that_does_not_say_where_it_stands_holds_up_no_other_route() -> None:
+    """While one route's store hangs, the main thread goes on and the other route lands."""
+    rig = Rig(topics=("a", "b"), partitions=1, executor=SteppedExecutor)
+    rig.produce(20, topic="b")
+    well = MemoryTable()
+    routes = (
+        Route("hung", lambda topic: topic == "a", LineDecoder(), MemorySink(rig.table), MemoryDeadLetters(rig.store)),
+        Route("well", lambda topic: topic == "b", LineDecoder(), MemorySink(well), MemoryDeadLetters(rig.store)),
+    )
+    executors: list[SteppedExecutor] = []
+
+    def executor() -> SteppedExecutor:
+        executors.append(SteppedExecutor())
+        return executors[-1]
+
+    rig.executor = executor
+    runner = rig.runner(*routes)
+    pool, hung, going = executors
+
+    def world() -> None:
+        pool.run_all()
+        going.run_all()
+        if len(well.rows) == 20:
+            runner.stop()
+
+    rig.clock.__init__(during_sleep=world)  # type: ignore[misc]
+    report = runner.run()
+    assert len(well.rows) == 20
+    assert report.outcome is Outcome.STOPPED
+    assert hung.closed
+
+
+def test_batches_that_fail_together_are_one_failure() -> None:
+    """Three batches that meet a full disk at once use up one attempt, not three."""
+    rig = Rig(partitions=1, limits=FlowLimits(batch=BatchLimits(records_max=5), retry=RetryPolicy(attempts_max=4)))
+    rig.produce(15)
+    report = rig.land(rig.route(sink=FullDisk(rig.table)))
+    assert report.outcome is Outcome.FINISHED
+    assert [event.attempt for event in rig.observer.of(events.RetryScheduled)] == [1, 2]
+    assert rig.landed(rig.streams[0]) == list(range(15))
+
+
+class FullDisk(MemorySink):
+    """A sink whose disk is full for the first two rounds of three batches."""
+
+    rounds = 6
+
+    def stage(self, batch: Batch) -> Staged:
+        """Fail, or stage."""
+        if self.rounds > 0:
+            self.rounds -= 1
+            raise Unavailable("DISK_FULL", "no space is left", kind="disk")
+        return super().stage(batch)
+
+
+def test_a_flow_that_breaks_during_a_commit_still_counts_it() -> None:
+    """The commit that was under way is in the report, and the run ends."""
+    rig = Rig(partitions=1, limits=FlowLimits(batch=BatchLimits(records_max=5)))
+    rig.produce(10)
+    runner = rig.runner(rig.route(sink=BreaksLater(rig.table, lambda: runner.flows[0].fail(Broken("INVARIANT_BROKEN", "damage")))))
+    report = runner.run(until_end=True)
+    assert report.outcome is Outcome.BROKEN
+    assert report.totals.written == len(rig.table.rows) > 0
+
+
+class BreaksLater(MemorySink):
+    """A sink during whose commit something else breaks the flow."""
+
+    def __init__(self, table: MemoryTable, breaks: Callable[[], object]) -> None:
+        super().__init__(table)
+        self._breaks = breaks
+
+    def commit(self, staged: Sequence[Staged]) -> Receipt:
+        """Commit, while the flow breaks."""
+        receipt = super().commit(staged)
+        self._breaks()
+        return receipt

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+
+from landfast.model import Halt, Letter, Stream
 
 WINDOW_RECORDS = 10_000
 """How far back the share is measured, in records of one stream."""
@@ -50,3 +52,12 @@ class Breaker:
             if len(self.recent) > self.limits.share_max * WINDOW_RECORDS:
                 return f"{len(self.recent)} of the last {WINDOW_RECORDS} records would become dead letters"
         return None
+
+
+def too_many_dead(tripped: str, letters: Sequence[Letter], stream: Stream) -> Halt:
+    """Why a lane of `stream` halts: what tripped, why the records of its batch were refused, and where the first of them is."""
+    ours = [letter for letter in letters if letter.stream == stream]
+    reasons = ", ".join(f"{reason} {count}" for reason, count in Counter(letter.reason for letter in ours).most_common())
+    message = f"{tripped} (refused in this batch: {reasons}; the first at offset {ours[0].offset})"
+    step = "Nothing of it was buried: mend the decoding or the producer, or raise the [dead_letters] limits, and start again."
+    return Halt("DLQ_RATE", message, step)

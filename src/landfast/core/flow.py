@@ -8,36 +8,23 @@ everything read and not landed, and places its lanes anew at the sink's position
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 
 from landfast import events
+from landfast.core.asking import Asked, Asking
 from landfast.core.batching import RECORD_OVERHEAD_BYTES, full
-from landfast.core.breaker import Breaker
+from landfast.core.breaker import Breaker, too_many_dead
 from landfast.core.flight import Flight
 from landfast.core.landing import InFlight, Landed
 from landfast.core.lanes import Lane, LaneState
 from landfast.core.ledger import Ledger
 from landfast.core.prepare import Work
 from landfast.core.retry import Backoff
-from landfast.core.route import Route
+from landfast.core.route import Route, Surroundings
 from landfast.core.upkeep import Upkeep
 from landfast.errors import Conflict, LandfastError, Rejected, Unavailable
-from landfast.model import Assignment, Bounds, Chunk, Cut, Halt, Letter, Poll, Position, Stream
-from landfast.ports import Clock, Executor, Observer
-
-_BREAKER_STEP = "Nothing of it was buried: mend the decoding or the producer, or raise the [dead_letters] limits, and start again."
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a flow shares with the others: time, threads, chance, ears, and the one counter of epochs."""
-
-    clock: Clock
-    pool: Executor
-    observer: Observer
-    jitter: Callable[[], float]
-    next_epoch: Callable[[], int]
+from landfast.model import Assignment, Bounds, Chunk, Cut, Halt, Poll, Position, Stream
+from landfast.ports import Executor
 
 
 class Flow:
@@ -56,18 +43,19 @@ class Flow:
         self._conflicts = 0
         self._held = (0, 0)
         self._bounds: Mapping[Stream, Bounds] | None = None
+        self._asking = Asking(route, committer)
+        self._asked: Asked | None = None
         self._placing = Backoff(limits.retry)
         self._staging = Backoff(limits.retry)
         self._committing = Backoff(limits.retry)
 
     # ---- ownership ----
 
-    def gain(self, streams: Collection[Stream]) -> dict[Stream, Assignment]:
-        """Take these streams over and place them; what the sink cannot answer for now is left out and placed by a later turn."""
+    def gain(self, streams: Collection[Stream]) -> None:
+        """Take these streams over; a later turn places them, when the sink has said where they stand."""
         self.release([stream for stream in streams if stream in self.lanes])
         for stream in streams:
             self.lanes[stream] = Lane(stream, Breaker(self._limits.breaker))
-        return self.place(self._around.clock.monotonic(), streams)
 
     def release(self, streams: Collection[Stream]) -> int:
         """Let these streams go. What is in flight with them is forgotten, and the other lanes of those batches are placed anew.
@@ -87,30 +75,35 @@ class Flow:
             self._dissolve()
         return all_abandoned
 
-    def place(self, now: float, streams: Collection[Stream] | None = None) -> dict[Stream, Assignment]:
-        """Ask the sink where the unplaced lanes (of `streams`) stand, and start them there under a new epoch.
+    def place(self, now: float) -> dict[Stream, Assignment]:
+        """Start the lanes whose positions have arrived, under a new epoch, and ask for those of the lanes that have none.
 
-        The source must be told before it is polled again: what it says of a lane belongs to the epoch it was told last.
-        The claim and the take-over come first: after them no former owner can bury or land, so what is read next stays true.
+        The source must be told of what is returned before it is polled again: what it says of a lane belongs to the epoch it was told last.
         """
-        asked = self.lanes if streams is None else streams
-        waiting = [stream for stream in asked if self.lanes[stream].state is LaneState.UNPLACED]
-        # A landing still under way may move the very positions that we would ask for.
-        if not waiting or self._flight.landing or self._placing.waiting(now):
-            return {}
+        placed = {} if self._asked is None or not self._asked.answer.done() else self._take_answer(self._asked, now)
+        unplaced = {stream: lane for stream, lane in self.lanes.items() if lane.state is LaneState.UNPLACED}
+        if unplaced and self._asked is None and not self._placing.waiting(now):
+            self._asked = self._asking.submit(unplaced)
+        return placed
+
+    def _take_answer(self, asked: Asked, now: float) -> dict[Stream, Assignment]:
+        self._asked = None
         try:
-            self.route.dead_letters.claim(waiting)
-            positions = self.route.sink.take_over(waiting)
-            standing = {stream: position for stream, position in positions.items() if not isinstance(position, Halt)}
-            buried = {stream: self.route.dead_letters.buried(stream, position or 0) for stream, position in standing.items()}
+            standings = asked.answer.result()
         except (Unavailable, Conflict) as error:
             self._retry(self._placing, error, now)
             return {}
         self._placing.succeeded()
-        for stream, halt in positions.items():
-            if isinstance(halt, Halt):
-                self._stop_lane(stream, halt)
-        return {stream: self._place(stream, position, frozenset(buried[stream])) for stream, position in standing.items()}
+        placed: dict[Stream, Assignment] = {}
+        for stream, standing in standings.items():
+            # A lane that went, or came anew, while the sink was asked is not the one that was asked for.
+            if self.lanes.get(stream) is not asked.lanes[stream] or asked.lanes[stream].state is not LaneState.UNPLACED:
+                continue
+            if isinstance(standing.position, Halt):
+                self._stop_lane(stream, standing.position)
+            else:
+                placed[stream] = self._place(stream, standing.position, standing.buried)
+        return placed
 
     def _place(self, stream: Stream, position: Position | None, buried: frozenset[int]) -> Assignment:
         lane = self.lanes[stream]
@@ -173,9 +166,9 @@ class Flow:
 
     def turn(self, now: float, *, drain: bool = False) -> None:
         """Look at what has ended, cut what is ready, land what is prepared. `drain` cuts whatever waits."""
+        self.end_landing(now)
         if self.broken is not None:
             return
-        self._end_landing(now)
         self._end_preparing(now)
         self._cut_ready(now, drain=drain)
         self._start_landing(now)
@@ -187,7 +180,8 @@ class Flow:
         self.broken = error
         self._halt_all(error)
 
-    def _end_landing(self, now: float) -> None:
+    def end_landing(self, now: float) -> None:
+        """Take in what became of the commit under way, if it has ended; also where the flow broke meanwhile."""
         landing = self._flight.take_landed()
         if landing is None:
             return
@@ -244,7 +238,9 @@ class Flow:
                 self._staging.succeeded()
                 self._notice(events.BatchPrepared(self.route.name, item.number, prepared.staged.rows, now - item.started_at))
         except Unavailable as error:
-            self._retry(self._staging, error, now)
+            # Several batches that fail together are one failure of the sink, not several.
+            if not self._staging.waiting(now):
+                self._retry(self._staging, error, now)
         except Conflict as error:
             self._conflict(error)
         if not self._staging.waiting(now):
@@ -302,7 +298,7 @@ class Flow:
         for deaths in item.prepared.deaths:
             tripped = self.lanes[deaths.stream].breaker.count(deaths.ordinals, deaths.records)
             if tripped is not None:
-                self.halt(deaths.stream, Halt("DLQ_RATE", f"{tripped}: {_reasons(item.prepared.letters, deaths.stream)}", _BREAKER_STEP))
+                self.halt(deaths.stream, too_many_dead(tripped, item.prepared.letters, deaths.stream))
                 return False
         return True
 
@@ -374,7 +370,8 @@ class Flow:
     @property
     def at_work(self) -> bool:
         """Whether a call into the sink is running on another thread."""
-        return self._flight.under_way or self._upkeep.under_way
+        asking = self._asked is not None and not self._asked.answer.done()
+        return asking or self._flight.under_way or self._upkeep.under_way
 
     @property
     def nbytes(self) -> int:
@@ -390,10 +387,3 @@ class Flow:
 
     def _notice(self, event: events.Event) -> None:
         self._around.observer.notice(event)
-
-
-def _reasons(letters: Sequence[Letter], stream: Stream) -> str:
-    """Why the records of a stream would die, most frequent first, and where the first of them is."""
-    ours = [letter for letter in letters if letter.stream == stream]
-    counts = Counter(letter.reason for letter in ours).most_common(3)
-    return ", ".join(f"{reason} {count}" for reason, count in counts) + f", the first at offset {ours[0].offset}"

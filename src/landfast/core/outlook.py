@@ -10,7 +10,7 @@ from landfast import events
 from landfast.core.flow import Flow
 from landfast.core.lanes import Lane, LaneState
 from landfast.errors import Unavailable
-from landfast.model import Bounds, Halt, Stream
+from landfast.model import Bounds, Halt, Position, Stream
 from landfast.ports import Executor, Extent, Observer, Sink
 
 _ASK_SECONDS = 1.0
@@ -40,7 +40,8 @@ class Outlook:
         self._short_seconds_max = short_seconds_max
         self._looking: Future[Mapping[Stream, Bounds]] | None = None
         self._look_at = 0.0
-        self._ask_at = 0.0
+        self._ask_at: dict[int, float] = {}
+        self._asked: dict[int, Future[Mapping[Stream, Position | Halt | None]]] = {}
         self._seen: Mapping[Stream, Bounds] | None = None
         self._short_since: dict[Stream, float] = {}
 
@@ -83,17 +84,23 @@ class Outlook:
         return {} if seen is None else {stream: _GONE for stream in streams if stream not in seen}
 
     def others(self, sink: Sink, streams: Collection[Stream], ends: Mapping[Stream, Bounds], now: float) -> Others:
-        """Whether the sink holds these streams up to their ends, whoever landed them. Asks once a second; until then the answer is no."""
-        if now < self._ask_at:
+        """Whether the sink holds these streams up to their ends, whoever landed them. Asked on the pool, once a second."""
+        asked = self._asked.get(id(sink))
+        if asked is None:
+            if now >= self._ask_at.get(id(sink), 0.0):
+                self._ask_at[id(sink)] = now + _ASK_SECONDS
+                self._asked[id(sink)] = self._pool.submit(lambda: sink.positions(tuple(streams)))
             return Others(landed=False)
-        self._ask_at = now + _ASK_SECONDS
+        if not asked.done():
+            return Others(landed=False)
+        del self._asked[id(sink)]
         try:
-            positions = sink.positions(streams)
+            positions = asked.result()
         except Unavailable as error:
             self._observer.notice(events.Notice("", error.code, error.message))
             return Others(landed=False)
         halts = {stream: position for stream, position in positions.items() if isinstance(position, Halt)}
-        open_ones = [
-            position for stream, position in positions.items() if not isinstance(position, Halt) and (position or 0) < ends[stream].end
-        ]
-        return Others(landed=not open_ones, halts=halts)
+        reached = {
+            stream for stream, position in positions.items() if not isinstance(position, Halt) and (position or 0) >= ends[stream].end
+        }
+        return Others(landed=reached.union(halts) >= set(streams), halts=halts)

@@ -12,10 +12,10 @@ class RetryPolicy:
     attempts_max        tries in all, the first included
     wait_seconds_first  the first wait; each further wait doubles
     wait_seconds_max    the longest single wait
-    total_seconds_max   from the first failure to the last try
+    total_seconds_max   from the first failure to the last try: by default this decides, not the number of tries
     """
 
-    attempts_max: int = 10
+    attempts_max: int = 100
     wait_seconds_first: float = 0.1
     wait_seconds_max: float = 15.0
     total_seconds_max: float = 300.0

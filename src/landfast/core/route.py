@@ -9,7 +9,7 @@ from landfast.core.batching import BatchLimits
 from landfast.core.breaker import BreakerLimits
 from landfast.core.retry import RetryPolicy
 from landfast.core.upkeep import UpkeepLimits
-from landfast.ports import DeadLetters, Decoder, Sink
+from landfast.ports import Clock, DeadLetters, Decoder, Executor, Observer, Sink
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +38,14 @@ class Route:
     sink: Sink
     dead_letters: DeadLetters
     limits: FlowLimits = field(default_factory=FlowLimits)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a flow shares with the others: time, threads, chance, ears, and the one counter of epochs."""
+
+    clock: Clock
+    pool: Executor
+    observer: Observer
+    jitter: Callable[[], float]
+    next_epoch: Callable[[], int]

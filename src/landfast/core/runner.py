@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
 from landfast import events
-from landfast.core.flow import Flow, Surroundings
+from landfast.core.flow import Flow
 from landfast.core.lanes import LaneState
 from landfast.core.ledger import total
 from landfast.core.outlook import Outlook
 from landfast.core.retry import Backoff, RetryPolicy
-from landfast.core.route import Route
+from landfast.core.route import Route, Surroundings
 from landfast.errors import Broken, Halted, LandfastError, Misconfigured, Unavailable
 from landfast.model import Assignment, Bounds, Halt, Poll, Position, Run, Stream, Totals
 from landfast.ports import Clock, Executor, Extent, Observer, Source
@@ -158,15 +158,14 @@ class Runner:
 
     def gained(self, streams: Collection[Stream]) -> Mapping[Stream, Assignment]:
         """See `ports.Membership`."""
-        placed: dict[Stream, Assignment] = {}
         for stream in streams:
             if not any(flow.route.takes(stream.topic) for flow in self.flows):
                 self._notice(events.Notice("", "TOPIC_UNROUTED", f"{stream} is taken by no route: it is not read"))
         for flow in self.flows:
-            ours = [stream for stream in streams if flow.route.takes(stream.topic)]
-            if ours and flow.broken is None:
-                placed |= self._guarded(flow, flow.gain, ours) or {}
-        return placed
+            if flow.broken is None:
+                flow.gain([stream for stream in streams if flow.route.takes(stream.topic)])
+        # Where they start is asked on the committers, which may take a while; a turn of the loop then rewinds them.
+        return {}
 
     def lost(self, streams: Collection[Stream], deadline_seconds: float, confirmed: Mapping[Stream, Position]) -> None:
         """See `ports.Membership`. What still can land does so within the deadline, while the main thread waits here."""
@@ -335,6 +334,8 @@ class Runner:
         deadline = clock.monotonic() + self._limits.close_seconds_max
         while any(flow.at_work for flow in self.flows) and clock.monotonic() < deadline:
             clock.sleep(_DRAIN_TICK_SECONDS)
+        for flow in self.flows:
+            self._guarded(flow, flow.end_landing, clock.monotonic())
 
     def _report(self, error: LandfastError | None, seconds: float) -> RunReport:
         broken = error or next((flow.broken for flow in self.flows if flow.broken is not None), None)

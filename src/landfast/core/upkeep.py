@@ -32,7 +32,8 @@ class Upkeep:
         self._committer = committer
         self._observer = observer
         self._limits = limits
-        self._landings = 0
+        # The first landing is followed by upkeep: many runs are too short for a second chance, and the sink knows what is due.
+        self._landings = limits.landings_between - 1
         self._under_way: Future[None] | None = None
 
     @property

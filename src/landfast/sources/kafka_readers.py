@@ -64,7 +64,8 @@ class Reader:
         self.state = State.READING
         self.position = position
         if self.asked is None or self.asked.epoch != self.epoch:
-            self.confirmed = self.told = position
+            # One below: also where nothing is ever read, the place itself is asked about and told.
+            self.confirmed = self.told = position - 1
         if self.asked is not None:
             self.epoch = self.asked.epoch
         self.asked = None

@@ -231,9 +231,10 @@ class RealKafka:
             self._watch.stdin.write(line + "\n")
             self._watch.stdin.flush()
 
-    def _java(self, folder: Path) -> list[str]:
+    def _java(self, folder: Path, *options: str) -> list[str]:
         return [
             "java",
+            *options,
             f"-Xmx{self._heap_megabytes}m",
             "-XX:+UseSerialGC",
             f"-Dlog4j2.configurationFile={folder}/logging.properties",
@@ -246,7 +247,16 @@ class RealKafka:
         # The storage tool takes a leading dash for an option.
         cluster = cluster if not cluster.startswith("-") else f"A{cluster[1:]}"
         done = subprocess.run(
-            [*self._java(folder), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", f"{folder}/server.properties"],
+            # It ends before the better compiler would pay.
+            [
+                *self._java(folder, "-XX:TieredStopAtLevel=1"),
+                "kafka.tools.StorageTool",
+                "format",
+                "-t",
+                cluster,
+                "-c",
+                f"{folder}/server.properties",
+            ],
             check=False,
             capture_output=True,
             text=True,
@@ -274,6 +284,8 @@ class RealKafka:
             "offsets.topic.num.partitions": "4",
             "transaction.state.log.num.partitions": "4",
             "auto.create.topics.enable": "false",
+            # Compaction looks for work every 15 s by default.
+            "log.cleaner.backoff.ms": "200",
             # Records with times of long ago must not vanish while a test runs.
             "log.retention.ms": "-1",
             # The controller refuses a killed broker's successor until the old session has ended: 9 s by default.

@@ -23,6 +23,15 @@ def streams_begin_at_their_first_record(harness: SourceHarness) -> None:
         demand_equal(reading.values(two), [draft.value for draft in drafts(3)], "values of the other")
 
 
+def the_place_where_an_empty_stream_begins_is_confirmed(harness: SourceHarness) -> None:
+    """A stream that brings nothing is confirmed up to where it begins: its first position can land beside the others' records."""
+    one, two = harness.streams()
+    harness.produce(one, drafts(5))
+    with Reading(harness) as reading:
+        reading.until_read({one: 5})
+        reading.until(lambda: reading.confirmed.get(two, -1) >= harness.bounds(two).first, "an empty stream's beginning is confirmed")
+
+
 def reading_begins_exactly_at_the_assignment(harness: SourceHarness) -> None:
     """The first chunk starts at the position that was assigned, and nothing below it is delivered."""
     one, two = harness.streams()
@@ -201,6 +210,7 @@ def members_share_the_streams(harness: SourceHarness) -> None:
 
 SOURCE_CHECKS: tuple[Callable[[SourceHarness], None], ...] = (
     streams_begin_at_their_first_record,
+    the_place_where_an_empty_stream_begins_is_confirmed,
     reading_begins_exactly_at_the_assignment,
     chunks_tile_and_leave_nothing_out,
     records_arrive_whole,
