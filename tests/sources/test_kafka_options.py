@@ -56,6 +56,28 @@ def test_an_option_that_would_break_the_promise_is_refused(name: str, value: str
     assert error.next_step
 
 
+def test_all_options_that_are_wrong_are_named_at_once() -> None:
+    """One round of corrections is enough; what is unsafe comes first."""
+    error = refused(options={"fetch.max.byte": "1", "check.crcs": "false", "log_level": "8", "auto.offset.reset": "latest"})
+    assert error.code == "CONFIG_UNSAFE"
+    named = ("check.crcs", "auto.offset.reset", "fetch.max.byte", "log_level")
+    places = [error.message.index(f"source.options.{name}") for name in named]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize(("name", "code"), [("ENABLE.AUTO.COMMIT", "CONFIG_UNSAFE"), ("Group.Id", "CONFIG_UNSAFE")])
+def test_capitals_hide_nothing(name: str, code: str) -> None:
+    """A name in capitals is judged by what it means."""
+    error = refused(options={name: "true"})
+    assert (error.code, name in error.message) == (code, True)
+
+
+def test_an_option_in_capitals_is_shown_in_its_right_spelling() -> None:
+    """The client tells capitals apart, so the right name is not theirs."""
+    error = refused(options={"FETCH.MAX.BYTES": "5"})
+    assert (error.code, "nearest known one is fetch.max.bytes" in error.message) == ("CONFIG_UNKNOWN", True)
+
+
 def test_an_unknown_option_names_its_nearest_neighbour() -> None:
     """A misspelt option is an error that shows the right spelling."""
     error = refused(options={"fetch.max.byte": "1"})

@@ -88,6 +88,8 @@ _PROMISES: Mapping[str, tuple[str, str]] = {
     "allow.auto.create.topics": ("false", "a misspelt topic would come into being"),
 }
 
+_GRAVEST_FIRST = ("CONFIG_UNSAFE", "CONFIG_UNKNOWN", "CONFIG_INVALID")
+
 # The newer protocol has these on the broker, per group.
 _CLASSIC_ONLY = ("session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy")
 
@@ -96,39 +98,52 @@ def checked_options(settings: KafkaSettings) -> dict[str, str]:
     """The passed options, each known, well-formed and safe.
 
     Raises:
-        Misconfigured: CONFIG_UNKNOWN, CONFIG_INVALID or CONFIG_UNSAFE, with the option's name and never its value if that is text.
+        Misconfigured: CONFIG_UNSAFE, CONFIG_UNKNOWN or CONFIG_INVALID, with every option that is wrong by its name and never its value if
+            that is text. The code and the next step are those of the gravest.
     """
-    for name, value in settings.options.items():
-        _check_promise(name, value)
-        kind = KNOWN.get(name)
-        if kind is None and name not in _PROMISES:
-            raise _unknown(name)
-        if kind is not None and not kind.accepts(value):
-            raise Misconfigured("CONFIG_INVALID", f"source.options.{name} must be {kind}")
-        if settings.protocol == "consumer" and name in _CLASSIC_ONLY:
-            message = f"source.options.{name}: with protocol = consumer this is a setting of the group on the broker"
-            raise Misconfigured("CONFIG_INVALID", message, next_step="Remove it, or set it for the group by kafka-configs.")
+    faults = [fault for name, value in settings.options.items() if (fault := _fault(settings, name, value)) is not None]
+    if faults:
+        faults.sort(key=lambda fault: _GRAVEST_FIRST.index(fault.code))
+        words = "; ".join(fault.message for fault in faults)
+        raise Misconfigured(faults[0].code, words, next_step=" ".join(dict.fromkeys(fault.next_step for fault in faults)))
     return dict(settings.options)
 
 
-def _check_promise(name: str, value: str) -> None:
-    if name in _OWN_SETTINGS:
-        message = f"source.options.{name} is given by the setting source.{_OWN_SETTINGS[name]}"
-        raise Misconfigured("CONFIG_UNSAFE", message, next_step="Remove it from the options.")
-    if name in _PROMISES and value.lower() != _PROMISES[name][0]:
-        only, otherwise = _PROMISES[name]
-        raise Misconfigured("CONFIG_UNSAFE", f"source.options.{name} can only be {only}: {otherwise}", next_step="Remove it.")
-    if name == "receive.message.max.bytes" and value.isdigit() and int(value) < _RECEIVE_BYTES_MIN:
+def _fault(settings: KafkaSettings, name: str, value: str) -> Misconfigured | None:
+    """What is wrong with one option. The client tells capitals apart; whoever writes a name in capitals means the same setting."""
+    unsafe = _unsafe(name, value)
+    if unsafe is not None:
+        return unsafe
+    kind = KNOWN.get(name)
+    if kind is None and name not in _PROMISES:
+        return _unknown(name)
+    if kind is not None and not kind.accepts(value):
+        return Misconfigured("CONFIG_INVALID", f"source.options.{name} must be {kind}", next_step="Correct its value.")
+    if settings.protocol == "consumer" and name in _CLASSIC_ONLY:
+        message = f"source.options.{name}: with protocol = consumer this is a setting of the group on the broker"
+        return Misconfigured("CONFIG_INVALID", message, next_step="Remove it, or set it for the group by kafka-configs.")
+    return None
+
+
+def _unsafe(name: str, value: str) -> Misconfigured | None:
+    meant = name.lower()
+    if meant in _OWN_SETTINGS:
+        message = f"source.options.{name} is given by the setting source.{_OWN_SETTINGS[meant]}"
+        return Misconfigured("CONFIG_UNSAFE", message, next_step="Remove it from the options.")
+    if meant in _PROMISES and value.lower() != _PROMISES[meant][0]:
+        only, otherwise = _PROMISES[meant]
+        return Misconfigured("CONFIG_UNSAFE", f"source.options.{name} can only be {only}: {otherwise}", next_step="Remove it.")
+    if meant == "receive.message.max.bytes" and value.isdigit() and int(value) < _RECEIVE_BYTES_MIN:
         message = f"source.options.{name} below {_RECEIVE_BYTES_MIN}: a larger batch would stop its partition for ever, in silence"
-        raise Misconfigured("CONFIG_UNSAFE", message, next_step="Remove it; use fetch.max.bytes to save memory.")
+        return Misconfigured("CONFIG_UNSAFE", message, next_step="Remove it; use fetch.max.bytes to save memory.")
+    return None
 
 
 def _unknown(name: str) -> Misconfigured:
-    near = difflib.get_close_matches(name, [*KNOWN, *_PROMISES], n=1, cutoff=0.6)
-    guess = f"; the nearest known one is {near[0]}" if near else ""
-    return Misconfigured(
-        "CONFIG_UNKNOWN", f"source.options.{name}: librdkafka has no such consumer setting{guess}", next_step="Correct the name."
-    )
+    near = difflib.get_close_matches(name.lower(), [*KNOWN, *_PROMISES], n=1, cutoff=0.6)
+    guess = f", the nearest known one is {near[0]}" if near else ""
+    message = f"source.options.{name}: librdkafka has no such consumer setting{guess}"
+    return Misconfigured("CONFIG_UNKNOWN", message, next_step="Correct the name.")
 
 
 def check_settings(settings: KafkaSettings) -> None:
