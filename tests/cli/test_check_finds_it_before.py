@@ -61,7 +61,8 @@ def test_a_place_that_cannot_be_written_is_found(kafka: RealKafka, tmp_path: Pat
     """The write probe finds a place that refuses files."""
     ended = landfast("check", pipeline_file(tmp_path, kafka.servers, topic, sink={"path": "pipeline.toml/table"}))
     assert ended.code == 1
-    assert "writing to the table's place" in ended.err
+    assert "NOT_A_TABLE: " in ended.err
+    assert "pipeline.toml is a file" in ended.err
     assert [path.name for path in tmp_path.iterdir()] == ["pipeline.toml"]
 
 
@@ -78,6 +79,15 @@ def test_a_right_that_is_lacking_is_found(kafka: RealKafka, tmp_path: Path) -> N
     grant(kafka.servers, "TOPIC", topic, "READ")
     grant(kafka.servers, "GROUP", f"group-{topic}", "READ")
     assert landfast("check", file).code == 0
+
+
+def test_a_folder_of_other_files_is_found(kafka: RealKafka, tmp_path: Path, topic: str) -> None:
+    """What `run` would refuse `check` finds: files of somebody else where the table is to be."""
+    (tmp_path / "lake").mkdir()
+    (tmp_path / "lake" / "diary.txt").write_text("dear diary", encoding="utf-8")
+    ended = landfast("check", pipeline_file(tmp_path, kafka.servers, topic))
+    assert ended.code == 1
+    assert f"NOT_A_TABLE: {tmp_path / 'lake'} holds a file or folder, and no Delta table" in ended.err
 
 
 def test_wrong_settings_are_no_finding_but_a_refusal(tmp_path: Path) -> None:

@@ -89,10 +89,10 @@ def test_a_folder_that_is_no_table(kafka: RealKafka, tmp_path: Path, topic: str)
     assert [path.name for path in (tmp_path / "lake").iterdir()] == ["diary.txt"]
 
 
-@pytest.mark.parametrize("path", ["/proc/landfast/table", "pipeline.toml/table"])
-def test_a_path_that_cannot_be_written(kafka: RealKafka, tmp_path: Path, topic: str, path: str) -> None:
+@pytest.mark.parametrize(("path", "code"), [("/proc/landfast/table", "PREFLIGHT_FAILED"), ("pipeline.toml/table", "NOT_A_TABLE")])
+def test_a_path_that_cannot_be_written(kafka: RealKafka, tmp_path: Path, topic: str, path: str, code: str) -> None:
     """A place that refuses files, also those of an administrator, is found out before the first read."""
-    refused(landfast("run", pipeline_file(tmp_path, kafka.servers, topic, sink={"path": path}), "--until-end"), 2, "PREFLIGHT_FAILED")
+    refused(landfast("run", pipeline_file(tmp_path, kafka.servers, topic, sink={"path": path}), "--until-end"), 2, code)
 
 
 def test_a_read_only_folder(kafka: RealKafka, tmp_path: Path, topic: str) -> None:
@@ -101,7 +101,7 @@ def test_a_read_only_folder(kafka: RealKafka, tmp_path: Path, topic: str) -> Non
         # Rights do not bind an administrator: the test above stands for this one then.
         return
     (tmp_path / "closed").mkdir(mode=0o500)
-    refused(landfast("run", pipeline_file(tmp_path, kafka.servers, topic, sink={"path": "closed/t"}), "--until-end"), 2, "PREFLIGHT_FAILED")
+    refused(landfast("run", pipeline_file(tmp_path, kafka.servers, topic, sink={"path": "closed/t"}), "--until-end"), 2, "SINK_AUTH")
 
 
 def test_the_table_of_another_pipeline(kafka: RealKafka, tmp_path: Path, topic: str) -> None:

@@ -15,6 +15,8 @@ from landfast.errors import Broken, LandfastError, Misconfigured
 from landfast.events import Notice
 from landfast.sinks.delta import inspect, probe_place
 from landfast.sinks.delta.files import log_name
+from landfast.sinks.delta.spans import read_spans
+from landfast.sinks.delta.verify import verify_table
 from tests.sinks.delta_world import NUMBERS, DeltaWorld, stream
 
 LANE = stream(0)
@@ -22,7 +24,8 @@ LANE = stream(0)
 
 def refused(world: DeltaWorld, code: str, **changes: Any) -> LandfastError:
     """The refusal to open the table; the look that changes nothing says the same."""
-    version = DeltaTable(world.path).version() if DeltaTable.is_deltatable(world.path) and code != "LOG_CORRUPT" else None
+    is_table = code not in ("LOG_CORRUPT", "NOT_A_TABLE") and DeltaTable.is_deltatable(world.path)
+    version = DeltaTable(world.path).version() if is_table else None
     with pytest.raises(LandfastError) as caught:
         world.home(**changes)
     assert caught.value.code == code
@@ -31,7 +34,7 @@ def refused(world: DeltaWorld, code: str, **changes: Any) -> LandfastError:
         assert DeltaTable(world.path).version() == version
     settings = replace(world.settings, path=world.path, **{key: value for key, value in changes.items() if key != "name"})
     seen = inspect(settings, changes.get("name", "numbers"), world.schema)
-    assert code == "NOT_A_TABLE" or code in [problem.code for problem in seen.problems]
+    assert code in [problem.code for problem in seen.problems]
     return caught.value
 
 
@@ -208,7 +211,45 @@ def test_a_restore_to_before_the_mark_does_not_make_a_new_pipeline(world: DeltaW
 
 def test_a_path_that_cannot_be_written_is_refused(world: DeltaWorld) -> None:
     """The place is tried by writing, before anything is read."""
-    Path(world.path).write_text("a file where a folder should be")
-    with pytest.raises(LandfastError) as caught:
-        world.home()
-    assert caught.value.code == "PREFLIGHT_FAILED"
+    world.path = "/proc/landfast/table"
+    for look in (world.home, lambda: probe_place(replace(world.settings, path=world.path))):
+        with pytest.raises(Misconfigured) as caught:
+            look()
+        assert caught.value.code == "PREFLIGHT_FAILED"
+
+
+@pytest.mark.parametrize("below", ["", "/x", "/x/y"])
+def test_a_file_in_the_way_is_named(world: DeltaWorld, below: str) -> None:
+    """A path at or under a file is refused by whatever looks at it, and the message names the file."""
+    file = Path(world.path)
+    file.write_text("a file where a folder should be")
+    world.path += below
+    settings = replace(world.settings, path=world.path)
+    error = refused(world, "NOT_A_TABLE")
+    assert str(file) in error.message
+    for look in (lambda: probe_place(settings), lambda: verify_table(world.path), lambda: read_spans(world.path)):
+        with pytest.raises(Misconfigured) as caught:
+            look()
+        assert caught.value.code == "NOT_A_TABLE"
+    assert file.read_text() == "a file where a folder should be"
+
+
+def test_a_path_without_a_table_is_said_so_by_every_look(world: DeltaWorld) -> None:
+    """Whoever asks for a proof or for runs where no table is gets a code and the path; no exception of a driver comes out."""
+    for look in (lambda: verify_table(world.path), lambda: read_spans(world.path)):
+        with pytest.raises(Misconfigured) as caught:
+            look()
+        assert caught.value.code == "TABLE_MISSING"
+        assert world.path in caught.value.message
+
+
+def test_a_table_of_somebody_else_cannot_be_proved(world: DeltaWorld) -> None:
+    """Of a table without coordinates nothing is claimed: it is refused with a code."""
+    write_deltalake(world.path, pa.table({"id": [1, 2, 3]}))
+    with pytest.raises(Misconfigured) as caught:
+        verify_table(world.path)
+    assert caught.value.code == "FOREIGN_PIPELINE"
+    assert "_topic" in caught.value.message
+    write_deltalake(world.path, pa.table({"_topic": [1], "_partition": [1], "_offset": [1]}), mode="overwrite", schema_mode="overwrite")
+    with pytest.raises(Misconfigured, match="_topic, _partition"):
+        verify_table(world.path)

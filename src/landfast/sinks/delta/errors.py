@@ -22,7 +22,7 @@ from landfast.errors import Broken, LandfastError, Misconfigured, Unavailable
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 # What a file is called and how long a request took are no reasons, however much they look like a status.
 _NOISE = re.compile(r"(?<=://)([^/\s]*)/\S*|\bin [\d.]+(?:ns|µs|ms|s)\b|\b(?:location|path) \S+(?= )")
-_RETRY = "Nothing: it is tried again. If it repeats, look at the store."
+_RETRY = "A run tries it again by itself. If it repeats, look at the store."
 _SET_CREDENTIALS = (
     "Give credentials in sink.storage_options or in the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION "
     "(and AWS_ENDPOINT_URL for a store of your own); AZURE_STORAGE_ACCOUNT_KEY; or GOOGLE_SERVICE_ACCOUNT."
@@ -180,8 +180,8 @@ _UNAVAILABLE = {
     Fate.INTERFERENCE: ("COMMIT_CONFLICT", "transient", _RETRY),
     Fate.TRANSIENT: ("SINK_DOWN", "transient", _RETRY),
     Fate.THROTTLED: ("SINK_THROTTLED", "throttled", _RETRY),
-    Fate.AUTH: ("SINK_AUTH", "auth", "Give this process access to the table's path; it goes on by itself."),
-    Fate.DISK: ("DISK_FULL", "disk", "Free some space; it goes on by itself."),
+    Fate.AUTH: ("SINK_AUTH", "auth", "Give this process access to the table's path, or correct its credentials; a run goes on by itself."),
+    Fate.DISK: ("DISK_FULL", "disk", "Free some space; a run goes on by itself."),
     Fate.DESCRIPTORS: ("FD_LIMIT", "transient", "Raise the limit (`ulimit -n`), or look for what holds so many files."),
     Fate.MISSING: ("TABLE_MISSING", "unknown", "Bring the table back, or start anew with an empty path."),
     Fate.NO_CREDENTIALS: ("SINK_AUTH", "auth", _SET_CREDENTIALS),
@@ -213,6 +213,4 @@ def looked(action: str) -> Iterator[None]:
     except Unavailable as error:
         if error.code in _BELONGS_TO_OPERATOR:
             raise Misconfigured(error.code, error.message, next_step=error.next_step) from error
-        if error.next_step == _RETRY:
-            error.next_step = "Make the store reachable, then ask again."
         raise

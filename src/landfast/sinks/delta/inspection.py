@@ -10,13 +10,14 @@ from deltalake import DeltaTable
 
 from landfast.errors import LandfastError, Misconfigured
 from landfast.model import Position, Stream
-from landfast.sinks.delta.errors import mapped
+from landfast.sinks.delta.errors import looked, mapped
 from landfast.sinks.delta.files import Files, files_of, local_path
+from landfast.sinks.delta.ground import check_way, strange_contents
 from landfast.sinks.delta.lineage import newest_break
 from landfast.sinks.delta.metadata import app_id
 from landfast.sinks.delta.probe import check_atomic
 from landfast.sinks.delta.settings import DeltaSettings
-from landfast.sinks.delta.startup import full_schema
+from landfast.sinks.delta.startup import at_start, full_schema
 from landfast.sinks.delta.suitability import creation_problems, problems
 from landfast.sinks.delta.table import PROPERTY, Shape, lineage_halt, open_handle, shape_of
 from landfast.sinks.delta.tail import empty_tail, has_table
@@ -42,13 +43,19 @@ def inspect(settings: DeltaSettings, pipeline: str, data_schema: pa.Schema | Non
     Raises:
         Unavailable: the store does not answer.
     """
-    with mapped("looking at the table"):
+    with looked("looking at the table"):
+        try:
+            check_way(settings.path)
+        except Misconfigured as error:
+            return Inspection(problems=(error,))
         folder = local_path(settings.path)
         if folder is not None and not folder.exists():
             return Inspection(problems=tuple(_problems_of_creation(settings, data_schema)))
         files = files_of(settings.path, settings.storage_options)
         if not has_table(files):
-            return Inspection(problems=tuple(_problems_of_creation(settings, data_schema)))
+            strange = strange_contents(settings.path, files)
+            problems_there = () if strange is None else (strange,)
+            return Inspection(problems=(*problems_there, *_problems_of_creation(settings, data_schema)))
         try:
             empty_tail(files)
             handle = open_handle(settings)
@@ -65,10 +72,11 @@ def probe_place(settings: DeltaSettings) -> None:
     """Write and remove what is needed to know that the place can be written and creates atomically. Leaves nothing.
 
     Raises:
-        Misconfigured: the store is unsafe.
-        Unavailable: the place cannot be written.
+        Misconfigured: the store is unsafe, or the place cannot be written.
+        Unavailable: the store does not answer.
     """
-    with mapped("writing to the table's place"):
+    with at_start(), mapped("writing to the table's place"):
+        check_way(settings.path)
         files = files_of(settings.path, settings.storage_options)
         files.probe()
         check_atomic(settings, files)
@@ -76,7 +84,7 @@ def probe_place(settings: DeltaSettings) -> None:
 
 def positions_of(settings: DeltaSettings, pipeline_id: str, streams: Collection[Stream]) -> Mapping[Stream, Position | None]:
     """The durable positions of a pipeline, without opening its table for writing."""
-    with mapped("reading positions"):
+    with looked("reading positions"):
         handle = open_handle(settings)
         return {stream: handle.transaction_version(app_id(pipeline_id, stream)) for stream in streams}
 

@@ -17,7 +17,7 @@ from deltalake.exceptions import TableNotFoundError
 from landfast.sinks.delta import metadata
 from landfast.sinks.delta.active import active_files
 from landfast.sinks.delta.dead_letters import letters_path
-from landfast.sinks.delta.errors import mapped
+from landfast.sinks.delta.errors import looked
 from landfast.sinks.delta.files import files_of, log_name
 from landfast.sinks.delta.metadata import CommitRecord
 from landfast.sinks.delta.settings import DeltaSettings
@@ -51,7 +51,7 @@ def letters(settings: DeltaSettings, *, limit: int, reason: str | None = None, t
     """
     newest: list[tuple[Any, str, Mapping[str, Any]]] = []
     reasons: Counter[str] = Counter()
-    with mapped("reading dead letters"):
+    with looked("reading dead letters"):
         for row in _rows(settings):
             if reason in (None, row["reason"]) and topic in (None, row["topic"]):
                 reasons[row["reason"]] += 1
@@ -68,7 +68,7 @@ def letter(settings: DeltaSettings, letter_id: str) -> Mapping[str, Any] | None:
         Unavailable: the store does not answer.
         Broken: the table is damaged.
     """
-    with mapped("reading a dead letter"):
+    with looked("reading a dead letter"):
         for path, files in _letter_files(settings):
             with files.open(path) as stored:
                 found = pq.read_table(stored, filters=[("id", "=", letter_id)])
@@ -83,7 +83,7 @@ def last_commit(settings: DeltaSettings, pipeline_id: str, *, commits_max: int =
     Raises:
         Unavailable: the store does not answer.
     """
-    with mapped("reading the last commit"):
+    with looked("reading the last commit"):
         files = files_of(settings.path, settings.storage_options)
         tip = open_handle(settings).version()
         for version in range(tip, max(-1, tip - commits_max), -1):

@@ -27,8 +27,9 @@ from landfast.model import Span, Stream
 from landfast.sinks.delta import metadata, parquet
 from landfast.sinks.delta.active import active_files
 from landfast.sinks.delta.commit import add_action
-from landfast.sinks.delta.errors import FATES_TO_RETRY, fate_of, translated
+from landfast.sinks.delta.errors import FATES_TO_RETRY, fate_of, looked, translated
 from landfast.sinks.delta.files import Files, files_of, log_name
+from landfast.sinks.delta.ground import check_way, shown
 from landfast.sinks.delta.rows import Part
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.startup import create_or_open
@@ -161,9 +162,16 @@ def read_lineage(table: DeltaTable, path: str, storage_options: Mapping[str, str
 
 
 def read_spans(path: str, storage_options: Mapping[str, str] = NO_OPTIONS) -> list[SpanRecord]:
-    """All spans that ever landed in the table at `path`, oldest commit first, each once."""
-    table = DeltaTable(path, storage_options=dict(storage_options))
-    return list(read_lineage(table, path, storage_options).records)
+    """All spans that ever landed in the table at `path`, oldest commit first, each once.
+
+    Raises:
+        Misconfigured: there is no table, or the store cannot be used as it is set.
+        Unavailable: the store does not answer.
+    """
+    with looked(f"reading the commits of {shown(path)}"):
+        check_way(path)
+        table = DeltaTable(path, storage_options=dict(storage_options))
+        return list(read_lineage(table, path, storage_options).records)
 
 
 def roll_up(table: DeltaTable, path: str, storage_options: Mapping[str, str], now: float) -> int:

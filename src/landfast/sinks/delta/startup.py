@@ -15,7 +15,8 @@ from landfast.model import Run
 from landfast.ports import Clock, Observer
 from landfast.sinks.delta.errors import Fate, fate_of, mapped
 from landfast.sinks.delta.evolve import add_columns
-from landfast.sinks.delta.files import LOG, Disk
+from landfast.sinks.delta.files import Disk
+from landfast.sinks.delta.ground import check_way, strange_contents
 from landfast.sinks.delta.lineage import former_pipeline_id, newest_break
 from landfast.sinks.delta.probe import check_atomic
 from landfast.sinks.delta.rows import RESCUED, SYSTEM_SCHEMA
@@ -34,7 +35,8 @@ from landfast.sinks.delta.table import (
 from landfast.sinks.delta.tail import empty_tail, fill, has_table
 
 CREATE_ATTEMPTS_MAX = 10
-OWN_PREFIX = "_landfast"
+_CODES_THAT_STAND = frozenset({"BUCKET_MISSING", "NOT_A_TABLE", "SINK_AUTH"})
+"""Codes that say by themselves what to change; what is found out at the start otherwise is PREFLIGHT_FAILED."""
 SYNC_ENTRIES = 200
 """How many of the newest log entries are made durable at the start: more than come between two checkpoints."""
 
@@ -58,8 +60,9 @@ def open_table(
         Broken: the end of the table's log is damaged.
         Unavailable: the store does not answer.
     """
-    with _at_start():
+    with at_start():
         with mapped("writing to the table's place"):
+            check_way(settings.path)
             place = place_of(settings, disk, opener)
             place.files.probe()
         with mapped("reading the end of the table's log"):
@@ -90,13 +93,15 @@ def _opened_in_line(place: Place, pipeline_id: str) -> DeltaTable:
 
 
 @contextmanager
-def _at_start() -> Iterator[None]:
+def at_start() -> Iterator[None]:
     """Before the first read, what an operator has to change is a setting or its surroundings; only an outage is waited for."""
     try:
         yield
     except Unavailable as error:
         if error.kind not in ("auth", "disk", "unknown") and error.code != "TABLE_MISSING":
             raise
+        if error.code in _CODES_THAT_STAND:
+            raise Misconfigured(error.code, error.message, next_step=error.next_step) from error
         next_step = "Give this process a path, an endpoint and credentials that can be read and written."
         raise Misconfigured("PREFLIGHT_FAILED", error.message, next_step=next_step) from error
 
@@ -123,10 +128,9 @@ def create_or_open(place: Place, schema: pa.Schema | None, configuration: Mappin
             if schema is None:
                 message = "there is no table at the path, and no columns are set to create it with"
                 raise Misconfigured("TABLE_MISSING", message, next_step="Set [decode.columns], or run `landfast init`.")
-            strange = [name for name in files.names("") if not name.startswith(OWN_PREFIX) and name != LOG]
-            if strange and not has_table(files):
-                message = f"the path holds {len(strange)} files or folders, and no Delta table"
-                raise Misconfigured("NOT_A_TABLE", message, next_step="Choose an empty path, or one that holds a Delta table.")
+            strange = strange_contents(place.settings.path, files)
+            if strange is not None and not has_table(files):
+                raise strange
             for said in creation_problems(schema, place.settings.partition_by):
                 raise Misconfigured("SCHEMA_CONFLICT", said, next_step="Correct the columns or partition_by in the settings.")
             try:

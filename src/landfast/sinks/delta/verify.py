@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,13 +15,17 @@ from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
 from landfast.audit import Finding, Kind, Range, StreamAccount, Verdict, account, tiling
+from landfast.errors import Misconfigured
 from landfast.model import Position, Span, Stream
 from landfast.sinks.delta.close_up import look_closely
 from landfast.sinks.delta.dead_letters import letters_path
-from landfast.sinks.delta.errors import mapped
+from landfast.sinks.delta.errors import looked, mapped
+from landfast.sinks.delta.ground import check_way, shown
 from landfast.sinks.delta.metadata import app_id
+from landfast.sinks.delta.rows import SYSTEM_SCHEMA
 from landfast.sinks.delta.scan import Depth, Scan
 from landfast.sinks.delta.spans import NO_OPTIONS, Lineage, read_lineage
+from landfast.sinks.delta.table import PROPERTY, shape_of
 from landfast.sinks.delta.tally import COORDINATES, Offsets, Place, Tally, ascending, grouped, ranges_of, regions_of, within
 
 MIB = 1024 * 1024
@@ -44,11 +49,47 @@ def verify_table(
     wrong) and one file, whatever the table's size.
 
     Raises:
-        Unavailable: the store does not answer, or there is no table.
+        Misconfigured: there is no table, it is not one of Landfast's, or the store cannot be used as it is set.
+        Unavailable: the store does not answer.
         Broken: the table's log cannot be read.
     """
-    with mapped("opening the table"):
-        table = DeltaTable(path, storage_options=dict(storage_options))
+    with looked(f"proving {shown(path)}"):
+        check_way(path)
+        table = _own_table(path, storage_options)
+        return _verdict(table, Where(path, storage_options, depth), held_bytes_max, close_up_rows_max, progress)
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """The table that is proved, and how much of each file is read."""
+
+    path: str
+    storage_options: Mapping[str, str]
+    depth: Depth
+
+
+def _own_table(path: str, storage_options: Mapping[str, str]) -> DeltaTable:
+    """The table, with the coordinates that every table of Landfast's has.
+
+    Raises:
+        Misconfigured: it has none, so nothing can be said of it.
+    """
+    table = DeltaTable(path, storage_options=dict(storage_options))
+    schema = shape_of(table).schema
+    lacking = [field.name for field in SYSTEM_SCHEMA if field.name not in schema.names or schema.field(field.name).type != field.type]
+    if not lacking:
+        return table
+    words = f"the table at {shown(path)} has no columns {', '.join(lacking)} of the type that they have in Landfast's tables"
+    if any(name.startswith(PROPERTY) for name in table.metadata().configuration):
+        next_step = "Find out who changed the table's columns; bring them back, or restore the version before."
+        raise Misconfigured("SCHEMA_CONFLICT", words, next_step=next_step)
+    next_step = "Name the table that a pipeline lands in: there is nothing to prove of one that no pipeline has written."
+    raise Misconfigured("FOREIGN_PIPELINE", words, next_step=next_step)
+
+
+def _verdict(table: DeltaTable, where: Where, held_bytes_max: int, close_up_rows_max: int, progress: Callable[[int], None]) -> Verdict:
+    path, storage_options, depth = where.path, where.storage_options, where.depth
+    with mapped("reading the table's commits"):
         lineage = read_lineage(table, path, storage_options)
     findings = [
         Finding(Kind.METADATA_CHANGED, f"the record of version {version} {words}") for version, words in sorted(lineage.damaged.items())
