@@ -79,6 +79,21 @@ def test_a_stop_that_gave_up_says_so(capsys: pytest.CaptureFixture[str]) -> None
     assert "SHUTDOWN_PARTIAL: 1,234 records" in capsys.readouterr().err
 
 
+def test_lanes_that_halted_alike_share_one_block(capsys: pytest.CaptureFixture[str]) -> None:
+    """A full disk halts every lane of a route; it is told once, with the route, the table and all partitions, and how it goes on."""
+    full, torn = Halt("DISK_FULL", "the disk is full", "Free space."), Halt("BATCH_CORRUPT", "m", "n")
+    halts: dict[Stream, Halt] = {Stream("orders", "id", partition): full for partition in (0, 1, 2, 3, 5, 11)}
+    halts[Stream("orders", "id", 4)] = torn
+    halts[Stream("others", "id", 4)] = full
+    report = RunReport(RUN, Outcome.HALTED, {}, halts, 1.0)
+    Screen(as_json=False).show_report(report, lambda topic: f"route {topic} → lake/{topic}")
+    shown = capsys.readouterr()
+    assert shown.err.count("DISK_FULL: ") == 2
+    assert "  where: route orders → lake/orders, orders[0-3, 5, 11]\n" in shown.err
+    assert "  where: route orders → lake/orders, orders[4]\n" in shown.err
+    assert "8 halted: `landfast run` goes on where they stand, once their cause is gone" in shown.out
+
+
 def test_an_error_names_its_place_and_hides_secrets(capsys: pytest.CaptureFixture[str]) -> None:
     """Stream and offset are named; a secret that a driver put into its words is masked."""
     error = Unavailable("SOURCE_DOWN", "refused for password canary-77", stream=STREAM, position=42, next_step="Wait.")

@@ -9,13 +9,16 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
-from landfast.config import EngineSettings
+from landfast.config import EngineSettings, RouteSettings, from_mapping, load
 from landfast.errors import Misconfigured, Unavailable, together
-from landfast.events import RetryScheduled
+from landfast.events import Notice, RetryScheduled
 from landfast.model import Stream
+from landfast.system import SystemClock
 from landfast.testing.clock import ManualClock
-from landfast.testing.memory import RecordingObserver
-from landfast.wiring import Site, patiently
+from landfast.testing.memory import MemoryGroup, MemoryLog, MemorySource, RecordingObserver
+from landfast.wiring import Silence, Site, new_run, patiently
+from landfast.wiring.build import route_of
+from landfast.wiring.look import bounds_of
 from tests.cli.table import ask
 
 _TWO_ROUTES = """
@@ -71,6 +74,59 @@ def test_a_wrong_column_names_its_place_and_route(file: Path) -> None:
     said = ask("check", file)
     assert "SCHEMA_INVALID: decode.columns.id: there is no type 'int46'; did you mean int64?\n" in said.err
     assert all(f"  where: route {name} → " in said.err for name in ("sound", "odd"))
+
+
+@pytest.mark.parametrize(
+    ("decode", "words"),
+    [
+        ("", "voltage: they stay null, and fields of these names go to _rescued"),
+        ('unknown_fields = "dead"', "voltage: they stay null, and a field of such a name makes a dead letter"),
+        ('unknown_fields = "evolve"', None),
+    ],
+)
+def test_a_column_that_only_the_table_has_is_mentioned(tmp_path: Path, decode: str, words: str | None) -> None:
+    """A column taken out of the settings is no fault, and its values must not go elsewhere without a word."""
+    (tmp_path / "p.toml").write_text(
+        f"""
+        name = "numbers"
+        source = {{ servers = "127.0.0.1:1", topics = ["a"], request_seconds_max = 0.2 }}
+        sink = {{ path = "lake" }}
+        [decode]
+        columns = {{ id = "int64" }}
+        {decode}
+        """,
+        encoding="utf-8",
+    )
+    settings = load(tmp_path / "p.toml", {})
+    (route,) = settings.routes
+    wider = replace_columns(route, {"id": "int64", "voltage": "float64"})
+    run = new_run("numbers", "", ManualClock())
+    route_of(settings, wider, run, Site(SystemClock(), Silence()), None)
+    observer = RecordingObserver()
+    route_of(settings, route, run, Site(SystemClock(), observer), None)
+    notes = [notice.message for notice in observer.of(Notice) if notice.code == "COLUMNS_LEFT_OUT"]
+    well = {one["subject"]: one["words"] for one in json.loads(ask("check", tmp_path / "p.toml", "--json").out)["well"]}
+    seen = well[f"route numbers → {tmp_path / 'lake'}"]
+    if words is None:
+        assert (notes, "they stay null" in seen) == ([], False)
+    else:
+        assert notes == [f"the settings do not name the table's columns {words}"]
+        assert seen.endswith(notes[0])
+
+
+def replace_columns(route: RouteSettings, columns: dict[str, str]) -> RouteSettings:
+    """The same route with other columns."""
+    return route.model_copy(update={"decode": route.decode.model_copy(update={"columns": columns})})
+
+
+def test_topics_that_a_route_names_must_be_there(tmp_path: Path) -> None:
+    """With a pattern at the source, a topic that a route names and nobody has is refused all the same."""
+    route = {"name": "a", "topics": ["ta", "tb"], "sink": {"path": "a"}}
+    settings = from_mapping({"name": "n", "source": {"servers": "h:1", "topic_pattern": "^t"}, "routes": [route]}, folder=tmp_path)
+    log = MemoryLog()
+    log.create("ta", partitions=1)
+    with pytest.raises(Misconfigured, match="no such topic: tb"):
+        bounds_of(settings, MemorySource(MemoryGroup(log, ["ta"]), "worker", ManualClock()))
 
 
 def test_waiting_for_a_store_says_for_whose() -> None:

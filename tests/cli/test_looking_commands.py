@@ -141,6 +141,7 @@ def worker_port() -> Iterator[int]:
     ("position", "extent", "state", "lag"),
     [
         (None, Bounds(5, 25), "not started", 20),
+        (None, Bounds(5, 5), "empty", 0),
         (10, Bounds(5, 25), "behind", 15),
         (25, Bounds(5, 25), "at the end", 0),
         (4, Bounds(5, 25), "DATA_EXPIRED", 20),
@@ -161,10 +162,27 @@ def test_the_next_step_is_the_most_urgent_one() -> None:
     behind = StreamStatus("events", "id", 0, 10, 0, 25, 15, "behind")
     expired = StreamStatus("events", "id", 1, 1, 5, 25, 20, "DATA_EXPIRED")
     full = RouteStatus("r", 3, (behind, expired), None, {"bad": 2}, ("SCHEMA_CONFLICT",))
-    steps = next_steps([full], None, Misconfigured("TOPIC_MISSING", "m", next_step="create it"), "p.toml")
+    sound = RouteStatus("s", 3, (behind,), None, {}, ())
+    steps = next_steps([full, sound], None, Misconfigured("TOPIC_MISSING", "m", next_step="create it"), "p.toml")
     starts = ["SCHEMA_CONFLICT", "DATA_EXPIRED", "TOPIC_MISSING: create it", "Look at the dead letters", "There is something to land"]
     assert [step[: len(start)] for step, start in zip(steps, starts, strict=True)] == starts
     assert next_steps([RouteStatus("r", 3, (), None, {}, ())], None, None, "p.toml") == ["Nothing: all that the log holds has landed."]
+
+
+def test_a_run_that_could_not_start_is_not_proposed() -> None:
+    """There is something to land, and the table would refuse: then the way out is that of the problem alone."""
+    behind = StreamStatus("events", "id", 0, 10, 0, 25, 15, "behind")
+    (step,) = next_steps([RouteStatus("r", None, (behind,), None, {}, ("TABLE_MISSING",))], None, None, "p.toml")
+    assert step.startswith("TABLE_MISSING: ")
+
+
+def test_verify_without_a_table_is_a_wrong_setting(tmp_path: Path) -> None:
+    """There is nothing to prove yet: exit 2 like anything else that is not there, with the route and what to do."""
+    with pytest.raises(Misconfigured, match="there is no table to prove") as caught:
+        ask("verify", settings_file(tmp_path))
+    assert caught.value.code == "TABLE_MISSING"
+    assert caught.value.place == f"route numbers → {tmp_path / 'table'}"
+    assert "landfast run" in caught.value.next_step
 
 
 def test_runs_lists_each_run_with_its_counts(table: Table) -> None:

@@ -36,15 +36,17 @@ def check(file: SettingsFile, as_json: AsJson = False) -> None:
     screen = Screen(as_json=as_json, secrets=wiring.secrets(settings))
     site = wiring.Site(SystemClock(), wiring.Silence())
     found: list[LandfastError] = []
+    well: list[Looked] = []
     for looked in _look(settings, site):
         found += looked.findings
+        well += [] if looked.findings else [looked]
         if not as_json and not looked.findings:
             screen.say(f"well   {looked.subject}: {looked.words}")
         for finding in looked.findings if as_json else together(looked.findings):
             screen.show_error(finding)
     guarantee = wiring.guarantee()
     if as_json:
-        screen.say(_as_object(settings, guarantee, found))
+        screen.say(_as_object(settings, guarantee, well, found))
     else:
         screen.say(f"\n{guarantee.level}: {guarantee.reason}.")
         screen.say(f"{len(found)} {'finding' if len(found) == 1 else 'findings'}" if found else "Nothing found: `landfast run` may start.")
@@ -78,10 +80,11 @@ def _tried(subject: str, look: Callable[[], str]) -> Looked:
         return Looked(subject, findings=(error,))
 
 
-def _as_object(settings: Settings, guarantee: Any, found: list[LandfastError]) -> dict[str, Any]:
+def _as_object(settings: Settings, guarantee: Any, well: list[Looked], found: list[LandfastError]) -> dict[str, Any]:
     return {
         "pipeline": settings.name,
         "settings": settings.effective(),
         "guarantee": {"level": str(guarantee.level), "reason": guarantee.reason},
+        "well": [{"subject": looked.subject, "words": looked.words} for looked in well],
         "findings": [{"code": error.code, "message": error.message, "where": error.place, "next": error.next_step} for error in found],
     }

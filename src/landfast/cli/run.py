@@ -44,5 +44,5 @@ def run(
             screen.show_error(error)
             raise typer.Exit(exits.of_error(error)) from None
         observation.close()
-        screen.show_report(report)
+        screen.show_report(report, lambda topic: next((wiring.named(route) for route in settings.routes if route.takes(topic)), topic))
     raise typer.Exit(exits.of_report(report))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from landfast.codes import CODES
 from landfast.core.runner import Outcome, RunReport
 from landfast.errors import LandfastError
-from landfast.model import Halt, Stream
+from landfast.model import Halt
 from landfast.observe import report as equations
 from landfast.observe.logs import Redactor
 
@@ -28,16 +30,16 @@ class Screen:
         """An error: what happened, where, what is safe, what next."""
         self._show(error.code, error.message, error.place, error.next_step)
 
-    def show_halt(self, stream: Stream, halt: Halt) -> None:
-        """Why a lane stands still."""
-        self._show(halt.code, halt.message, f"{stream}", halt.next_step)
-
-    def show_report(self, report: RunReport) -> None:
-        """How a run ended, and its equation, per stream and in all."""
+    def show_report(self, report: RunReport, home: Callable[[str], str] = str) -> None:
+        """How a run ended, and its equation, per stream and in all. `home` says of a topic what it belongs to, such as its route."""
         if report.error is not None:
             self.show_error(report.error)
-        for stream, halt in sorted(report.halts.items())[:_HALTS_MAX]:
-            self.show_halt(stream, halt)
+        lanes: dict[tuple[Halt, str], list[int]] = {}
+        for stream, halt in sorted(report.halts.items()):
+            lanes.setdefault((halt, stream.topic), []).append(stream.partition)
+        for (halt, topic), partitions in itertools.islice(lanes.items(), _HALTS_MAX):
+            place = f"{topic}[{ranges(partitions)}]"
+            self._show(halt.code, halt.message, place if home(topic) == topic else f"{home(topic)}, {place}", halt.next_step)
         if report.outcome is Outcome.STOPPED and report.abandoned:
             self._show("SHUTDOWN_PARTIAL", f"{report.abandoned:,} records were read and had not landed when the deadline passed", "", "")
         self.say(self._as_object(report) if self._as_json else "\n".join(self._as_lines(report)))
@@ -49,6 +51,8 @@ class Screen:
 
     def _as_lines(self, report: RunReport) -> list[str]:
         lines = [*equations.lines(report.streams), f"{report.outcome} after {report.seconds:,.1f} s, run {report.run.id}"]
+        if report.halts:
+            lines.append(f"{len(report.halts):,} halted: `landfast run` goes on where they stand, once their cause is gone")
         is_clean = report.outcome is Outcome.STOPPED and not report.abandoned
         return [*lines, f"{_CLEAN}: all that was read has landed; nothing will be read twice"] if is_clean else lines
 
@@ -85,3 +89,14 @@ class Screen:
     def _as_json_line(self, value: object) -> str:
         # Masking the finished line could cut through its quotes, so it is the texts inside that are masked.
         return json.dumps(self._redact.clean(value), ensure_ascii=False)
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Whole numbers in ascending order, with what follows on another drawn together: `0-3, 7`."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1][1:] = [number]
+        else:
+            runs.append([number])
+    return ", ".join("-".join(map(str, run)) for run in runs)

@@ -103,7 +103,7 @@ def _state(position: Position | None, extent: Bounds | None) -> str:
     if extent is None:
         return "source unknown"
     if position is None:
-        return "not started"
+        return "not started" if extent.end > extent.first else "empty"
     if position < extent.first:
         return "DATA_EXPIRED"
     if position > extent.end:
@@ -121,7 +121,7 @@ def next_steps(routes: list[RouteStatus], worker: Mapping[str, Any] | None, sour
         steps.append(f"{source.code}: {source.next_step or (CODES[source.code].next_step if source.code in CODES else source.message)}")
     if any(route.dead_letters for route in routes):
         steps.append(f"Look at the dead letters: landfast dead-letters list {file}")
-    if worker is None and any(one.lag for route in routes for one in route.streams):
+    if worker is None and any(one.lag for route in routes if not route.problems for one in route.streams):
         steps.append(f"There is something to land: landfast run {file}")
     return steps or ["Nothing: all that the log holds has landed."]
 

@@ -10,6 +10,7 @@ from landfast.cli import exits
 from landfast.cli.columns import aligned
 from landfast.cli.run import AsJson, SettingsFile
 from landfast.cli.screen import Screen
+from landfast.errors import LandfastError, Misconfigured
 from landfast.observe import report as equations
 from landfast.observe.logs import escaped
 
@@ -44,7 +45,13 @@ def verdict_of(settings: Settings, route: RouteSettings, *, with_source: bool) -
     from landfast.sinks.delta.verify import verify_table
 
     sink = wiring.delta_settings(route)
-    verdict = verify_table(sink.path, sink.storage_options)
+    try:
+        verdict = verify_table(sink.path, sink.storage_options)
+    except LandfastError as error:
+        if error.code != "TABLE_MISSING":
+            raise
+        next_step = "Correct sink.path; or let `landfast run` create the table, and prove it then."
+        raise Misconfigured(error.code, "there is no table to prove", next_step=next_step) from error
     if not with_source:
         return verdict
     spans = [record.span for record in read_spans(sink.path, sink.storage_options) if record.version <= verdict.version]

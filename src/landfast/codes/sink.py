@@ -19,6 +19,11 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "A value moved into its column only where the column holds it exactly; everything else is in `_rescued`.",
             "Nothing, or set `unknown_fields` to `rescue` if the table should not grow.",
         ),
+        "COLUMNS_LEFT_OUT": Code(
+            "The table has columns that the settings do not name.",
+            "They stay null in new rows. A field of such a name is an unknown one: `unknown_fields` says what becomes of it.",
+            "Add the columns to `[decode.columns]` if they should be filled.",
+        ),
         "COMMIT_CONFLICT": Code(
             "Another writer committed to the table at the same moment; ours was refused and is made again on a fresh snapshot.",
             NOTHING_LOST,
@@ -96,7 +101,7 @@ TABLE: Mapping[str, Code] = MappingProxyType(
         ),
         "SCHEMA_CONFLICT": Code(
             "The table's columns and the settings' columns do not fit together.",
-            "Nothing of the batch was written; the table was not changed.",
+            "The table was not changed, and no position moved: what has not landed is still in the log.",
             "Make the settings and the table agree on the column that the message names.",
         ),
         "SCHEMA_INVALID": Code(

@@ -17,7 +17,7 @@ from landfast.errors import Unavailable
 from landfast.model import Run
 from landfast.ports import Clock, Decoder, Extent, Source
 from landfast.system import Threads, committers, cores, jitter
-from landfast.wiring.look import bounds_of, concerning
+from landfast.wiring.look import bounds_of, columns_left_out, concerning
 from landfast.wiring.parts import (
     Site,
     configured_columns,
@@ -75,6 +75,9 @@ def route_of(settings: Settings, route: RouteSettings, run: Run, site: Site, dec
         home = patiently(concerning(route)(opening), settings.engine, site)
         sink = DeltaSink(home, maintenance_of(route, site))
         chosen = decoder or decoder_of(route.decode, sink.schema)
+        left_out = "" if decoder else columns_left_out(route, sink.schema().names)
+    if left_out:
+        site.observer.notice(events.Notice(route.name, "COLUMNS_LEFT_OUT", left_out, "info"))
     limits = flow_limits(settings.engine, route.batch, route.dead_letters)
     return Route(route.name, route.takes, chosen, sink, DeltaDeadLetters(home), limits)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from landfast.config import RouteSettings, Settings
@@ -39,6 +39,18 @@ def concerning(route: RouteSettings) -> Iterator[None]:
     except LandfastError as error:
         error.at(named(route))
         raise
+
+
+def columns_left_out(route: RouteSettings, table: Iterable[str]) -> str:
+    """What becomes of the table's columns that the settings do not name, in words; empty where there are none."""
+    columns = configured_columns(route.decode)
+    grows = route.decode.format == "json" and route.decode.unknown_fields == "evolve"
+    left = [] if columns is None or grows else [name for name in table if name not in {*columns.names, "_rescued"}]
+    if not left:
+        return ""
+    fields = {"json rescue": ", and fields of these names go to _rescued", "json dead": ", and a field of such a name makes a dead letter"}
+    ending = fields.get(f"{route.decode.format} {route.decode.unknown_fields}", "")
+    return f"the settings do not name the table's columns {', '.join(left)}: they stay null{ending}"
 
 
 def look_at_source(settings: Settings, site: Site) -> str:
@@ -98,6 +110,8 @@ def look_at_sink(settings: Settings, route: RouteSettings) -> tuple[str, tuple[L
         inspection = inspect(chosen, settings.name, columns)
         probe_place(chosen)
     words = "will be created" if inspection.version is None else f"a table at version {inspection.version}"
+    left_out = "" if inspection.shape is None else columns_left_out(route, inspection.shape.data_schema.names)
+    words += f"; {left_out}" if left_out else ""
     return words, tuple(problem.at(named(route)) for problem in inspection.problems)
 
 
