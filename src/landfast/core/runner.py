@@ -187,7 +187,7 @@ class Runner:
     # ---- the loop ----
 
     def _open(self, *, until_end: bool) -> bool:
-        """Open the source, patiently; False when the run was stopped before anybody answered."""
+        """Open the source, patiently; False when the run was stopped before anybody answered, or when there is nothing to read."""
         backoff = Backoff(self._limits.open)
         clock = self._workplace.clock
         while not self._stopping:
@@ -199,6 +199,8 @@ class Runner:
                     self._ends = self._extent.bounds()
                     for flow in self.flows:
                         flow.bound(self._ends)
+                if until_end and self._landed_already():
+                    return False
                 self._source.open(self)
             except Unavailable as error:
                 wait = backoff.failed(clock.monotonic(), self._workplace.jitter())
@@ -208,6 +210,15 @@ class Runner:
             else:
                 return True
         return False
+
+    def _landed_already(self) -> bool:
+        """Whether the sinks hold everything that a bounded run would read: then there is no group to join, and none to leave."""
+        for flow in self.flows:
+            ends = {stream: bounds.end for stream, bounds in self._ends.items() if flow.route.takes(stream.topic)}
+            for stream, position in flow.route.sink.positions(tuple(ends)).items():
+                if isinstance(position, Halt) or position is None or position < ends[stream]:
+                    return False
+        return True
 
     def _loop(self, *, until_end: bool) -> None:
         clock = self._workplace.clock

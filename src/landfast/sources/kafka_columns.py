@@ -16,6 +16,9 @@ from landfast.model import Chunk, Headers, Position, Stream
 Key = tuple[str, int]
 """Topic name and partition: what the driver knows a stream by."""
 
+UNREADABLE_HEADERS: Headers = (("landfast: headers unreadable, a name is not UTF-8", None),)
+"""Stands in the place of headers that the driver cannot tell."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sorted:
@@ -84,7 +87,7 @@ def chunk(stream: Stream, epoch: int, start: Position, messages: Sequence[Messag
     timestamps = array("q", map(itemgetter(1), map(Message.timestamp, messages)))
     # len() of a message is the length of its value, 0 for null.
     nbytes = sum(map(len, messages)) + sum([len(key) for key in keys if key is not None])
-    found: list[Any] = list(map(Message.headers, messages))
+    found = _headers(messages)
     headers: list[Headers] | None = None
     if any(found):
         headers = [given or () for given in found]
@@ -95,3 +98,19 @@ def chunk(stream: Stream, epoch: int, start: Position, messages: Sequence[Messag
 def gap(stream: Stream, epoch: int, start: Position, end: Position) -> Chunk:
     """No record, and still a way from `start` to `end`: transaction markers, aborted records, a compacted tail."""
     return Chunk(stream, epoch, start, end, (), (), None, array("q"), array("q"), 0)
+
+
+def _headers(messages: Sequence[Message]) -> list[Any]:
+    """The headers of each message, None where it has none.
+
+    The driver cannot tell the headers of a record of which one has a name that is not UTF-8, and raises SystemError: of such a record
+    that is said, in their place, and the record itself goes its way. It must not be asked again: its second answer is a null pointer.
+    """
+    found: list[Any] = []
+    rest = iter(messages)
+    while len(found) < len(messages):
+        try:
+            found.extend(map(Message.headers, rest))
+        except (SystemError, UnicodeDecodeError):
+            found.append(UNREADABLE_HEADERS)
+    return found
