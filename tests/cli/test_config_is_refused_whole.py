@@ -78,6 +78,15 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
     ),
     ("options_as_a_list", {"source": {"options": [1]}}, "CONFIG_INVALID", "source.options: must be a table"),
     ("no_sink", {"sink": None}, "CONFIG_MISSING", "sink.path: is missing"),
+    (
+        "unknown_store",
+        {"sink": {"path": "s4://b/t"}},
+        "CONFIG_INVALID",
+        "sink.path: s4:// is no kind of store that is known; known are abfs://",
+    ),
+    ("web_address", {"sink": {"path": "https://h/t"}}, "CONFIG_INVALID", "sink.path: https:// is no kind of store that is known"),
+    ("no_bucket", {"sink": {"path": "s3:///t"}}, "CONFIG_INVALID", "sink.path: names no bucket: s3://bucket/table"),
+    ("one_slash", {"sink": {"path": "s3:/b/t"}}, "CONFIG_INVALID", "sink.path: is no URI: write s3:// with two slashes"),
     ("empty_path", {"sink": {"path": ""}}, "CONFIG_INVALID", "sink.path: must have at least 1 characters"),
     ("rows_zero", {"batch": {"rows": 0}}, "CONFIG_INVALID", "batch.rows: must be at least 1"),
     ("rows_as_text", {"batch": {"rows": "many"}}, "CONFIG_INVALID", "batch.rows: must be a whole number"),
@@ -233,7 +242,24 @@ def test_the_digest_tells_settings_apart_and_ignores_secrets() -> None:
     assert len(first.digest()) == 64
 
 
-@pytest.mark.parametrize("path", ["s3://bucket/table", "/data/table", "abfss://c@account.dfs.core.windows.net/t"])
+def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What a shell would expand is expanded; nobody gets a folder whose name is a tilde."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert from_mapping(whole(sink={"path": "~/lake/t"})).routes[0].sink.path == str(tmp_path / "lake/t")
+    assert "no such home folder" in refusal(whole(sink={"path": "~nobody-of-this-name/t"})).message
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "file:///data/table",
+        "S3://bucket/table",
+        "/data/12:30/t",
+        "s3://bucket/table",
+        "/data/table",
+        "abfss://c@account.dfs.core.windows.net/t",
+    ],
+)
 def test_absolute_places_stay_as_they_are(path: str) -> None:
     """Only relative paths are relative to the file."""
     assert from_mapping(whole(sink={"path": path})).routes[0].sink.path == path

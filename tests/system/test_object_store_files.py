@@ -17,7 +17,8 @@ from deltalake import DeltaTable, QueryBuilder
 
 from landfast.errors import Misconfigured
 from landfast.events import Maintained
-from landfast.sinks.delta import probe_place
+from landfast.model import Run
+from landfast.sinks.delta import DeltaSettings, inspect, open_table, probe_place
 from landfast.sinks.delta.active import active_files
 from landfast.sinks.delta.files import ObjectFiles
 from landfast.sinks.delta.maintenance import Maintenance, MaintenanceSettings
@@ -25,7 +26,7 @@ from landfast.sinks.delta.verify import verify_table
 from landfast.testing.fault_proxy import Action, FaultProxy, Kind, Rule
 from landfast.testing.stores import BUCKET, FakeS3, VersityGateway, storage_options
 from tests.sinks.delta_proof import LANE, OTHER, land, made
-from tests.sinks.delta_world import Ears, QuickClock, chunk_of
+from tests.sinks.delta_world import NUMBERS, Ears, QuickClock, chunk_of
 from tests.system.test_object_store import begun, table_at
 
 pytestmark = pytest.mark.system
@@ -267,3 +268,24 @@ def test_options_that_cannot_be_used_are_refused_by_name(uri: str, options: dict
 def test_every_provider_of_deltalake_is_reached(uri: str, options: dict[str, str]) -> None:
     """The URIs and options of the other clouds make a client too."""
     assert not ObjectFiles(uri, options).local
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "code"), [("nosuch", {}, "BUCKET_MISSING"), (BUCKET, {"aws_secret_access_key": "wrong"}, "SINK_AUTH")]
+)
+def test_a_store_that_cannot_be_used_is_found_before_the_first_read(
+    store: VersityGateway, path: str, more: dict[str, str], code: str
+) -> None:
+    """A missing bucket and a refused key: `check`, `run` and a proof say the same code, and what to do."""
+    settings = DeltaSettings(path=f"s3://{path}/{uuid.uuid4().hex}", storage_options={**storage_options(store.port), **more})
+    run = Run("run-1", "numbers", "digest", 0.0)
+    looks: list[Callable[[], object]] = [
+        lambda: probe_place(settings),
+        lambda: inspect(settings, "numbers", NUMBERS),
+        lambda: open_table(settings, run, NUMBERS, QuickClock(), Ears()),
+        lambda: verify_table(settings.path, settings.storage_options),
+    ]
+    for look in looks:
+        with pytest.raises(Misconfigured) as caught:
+            look()
+        assert (caught.value.code, bool(caught.value.next_step)) == (code, True)

@@ -61,6 +61,8 @@ for _name, _group in _GROUPS:
 
 def main() -> NoReturn:
     """Run the command line and exit with its code; an error of ours is explained on standard error, without a traceback."""
+    # A client of object stores that finds no credentials writes pages of headers to standard error; we say the same in one line.
+    os.environ.setdefault("RUST_LOG", "warn,aws_config=off")
     code = _code()
     with suppress(OSError, ValueError):
         sys.stdout.flush()

@@ -146,9 +146,20 @@ def _rooted(settings: Settings, folder: Path) -> Settings:
 
 def _rooted_route(route: RouteSettings, folder: Path) -> RouteSettings:
     sink = route.sink
-    path = sink.path if re.match(r"^[A-Za-z][A-Za-z0-9+.-]*://", sink.path) else os.path.normpath(folder / sink.path)
+    path = _located(sink.path, folder)
     update = {"path": path.rstrip("/") or path, "storage_options": sink.storage_options.under(folder)}
     return route.model_copy(update={"sink": sink.model_copy(update=update)})
+
+
+def _located(path: str, folder: Path) -> str:
+    if re.match(r"^[A-Za-z][A-Za-z0-9+.-]*://", path):
+        return path
+    try:
+        return os.path.normpath(folder / Path(path).expanduser())
+    except RuntimeError:
+        # Whose home it is cannot be found out; a folder named after a tilde is what nobody means.
+        message = f"sink.path: {path}: no such home folder"
+        raise misconfigured("CONFIG_INVALID", message, next_step="Write the folder out.") from None
 
 
 def _named(fault: Fault, origins: Mapping[Place, str]) -> Fault:

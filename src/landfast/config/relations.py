@@ -13,6 +13,9 @@ _PORT_MAX = 65_535
 _SERVER = re.compile(
     r"(?:[A-Za-z_]{3,16}://)?(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253})|\[[0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9]{1,16})?\])(?::([0-9]{1,5}))?"
 )
+SCHEMES = ("abfs", "abfss", "adl", "az", "azure", "file", "gs", "s3", "s3a")
+"""What a table's URI may begin with: the stores that both clients of the sink know."""
+_URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/]*)")
 _TOPIC = re.compile(r"^[A-Za-z0-9._-]{1,249}$")
 
 
@@ -121,8 +124,25 @@ def _each(settings: Settings) -> Iterator[Iterator[Fault]]:
         yield _route(settings, ("routes", index), route)
 
 
+def _location(place: Place, path: str) -> Iterator[Fault]:
+    """What is wrong with a table's path or URI on the face of it."""
+    known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+    uri = _URI.match(path)
+    if uri is None:
+        schemes = (part.partition(":")[0].lower() for part in path.split("/") if ":" in part)
+        for scheme in (scheme for scheme in schemes if scheme in SCHEMES):
+            yield _invalid(place, f"is no URI: write {scheme}:// with two slashes")
+        return
+    scheme, bucket = uri[1].lower(), uri[2]
+    if scheme not in SCHEMES:
+        yield _invalid(place, f"{scheme}:// is no kind of store that is known; known are {known}, and paths of local folders")
+    elif scheme != "file" and not bucket:
+        yield _invalid(place, f"names no bucket: {scheme}://bucket/table")
+
+
 def _route(settings: Settings, place: Place, route: RouteSettings) -> Iterator[Fault]:
     decode, batch, sink = route.decode, route.batch, route.sink
+    yield from _location((*place, "sink", "path"), sink.path)
     if len(settings.routes) > 1 or route.topics != settings.source.topics:
         yield from _topics(place, route.topics, route.topic_pattern)
         if not route.topics and route.topic_pattern is None:
