@@ -26,6 +26,13 @@ def kafka_cache() -> Path:
 
 
 @pytest.fixture(scope="session")
+def fragile_kafka(kafka_cache: Path) -> Iterator[RealKafka]:
+    """A real broker to kill, pause and start again: whoever takes it down brings it up before its test ends."""
+    with RealKafka(cache=kafka_cache) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
 def kafka(kafka_cache: Path) -> Iterator[RealKafka]:
     """A real broker for the whole session: use topics and groups of your own, and never kill it (open one for that)."""
     with RealKafka(cache=kafka_cache, users=KAFKA_USERS) as broker:

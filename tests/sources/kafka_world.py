@@ -131,6 +131,9 @@ def settings(servers: str, *topics: str, **changes: Any) -> KafkaSettings:
         "poll_interval_seconds_max": 30.0,
         "options": {"topic.metadata.refresh.interval.ms": "1000"},
     }
+    if changes.get("protocol", "classic") == "classic":
+        # Members of a group hear of others by their heartbeats.
+        base["options"]["heartbeat.interval.ms"] = "200"
     return KafkaSettings(servers=servers, **(base | changes))
 
 

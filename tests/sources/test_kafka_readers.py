@@ -26,7 +26,7 @@ def test_an_answer_of_an_older_epoch_confirms_nothing() -> None:
     assert current(mark, {reader.key: reader}) is None
     reader.start(0)
     assert current(mark, {reader.key: reader}) is None
-    assert reader.confirmed == 0
+    assert reader.confirmed < 0
 
 
 def test_an_answer_about_another_incarnation_confirms_nothing() -> None:

@@ -25,16 +25,16 @@ def ends(servers: str, topic: str) -> int:
     return next(iter(asked.values())).result(30).offset
 
 
-def test_acknowledged_records_outlive_a_sigkill_of_the_broker(kafka_cache: Path) -> None:
+def test_acknowledged_records_outlive_a_sigkill_of_the_broker(fragile_kafka: RealKafka) -> None:
     """What the broker acknowledged before SIGKILL is there after a start on the same data, under the same address."""
-    with RealKafka(cache=kafka_cache) as broker:
-        create_topic(broker.servers, "kept")
-        before = broker.servers
-        produce(broker.servers, [Record("kept", b"x") for _ in range(100)])
-        broker.kill()
-        broker.start()
-        assert broker.servers == before
-        assert ends(broker.servers, "kept") == 100
+    broker = fragile_kafka
+    create_topic(broker.servers, "kept")
+    before = broker.servers
+    produce(broker.servers, [Record("kept", b"x") for _ in range(100)])
+    broker.kill()
+    broker.start()
+    assert broker.servers == before
+    assert ends(broker.servers, "kept") == 100
 
 
 def test_nothing_is_left_behind_when_the_owner_is_killed(kafka_cache: Path, tmp_path: Path) -> None:

@@ -27,13 +27,13 @@ def topic_of(servers: str, partitions: int, records: int) -> str:
 def test_holding_everything_keeps_the_membership(protocol: str, kafka: RealKafka) -> None:
     """A member that holds every stream for longer than session and poll interval keeps them, and then reads on without a gap."""
     topic = topic_of(kafka.servers, 2, 100)
-    reader = member(settings(kafka.servers, topic, protocol=protocol, poll_interval_seconds_max=3.0))
+    reader = member(settings(kafka.servers, topic, protocol=protocol, session_seconds=1.5, poll_interval_seconds_max=2.0))
     reader.until(lambda: len(reader.reached) == 2)
     reader.hold = set(reader.engine.owned)
     reader.poll()
     produce(kafka.servers, (Record(topic, b"later", number % 2) for number in range(100)))
     before, epochs = len(reader.chunks), dict(reader.engine.owned)
-    until = time.monotonic() + 5
+    until = time.monotonic() + 2.5
     reader.until(lambda: time.monotonic() > until)
     assert len(reader.chunks) == before
     reader.hold = set()
@@ -63,7 +63,7 @@ def test_what_goes_is_confirmed_first(protocol: str, kafka: RealKafka) -> None:
 def test_a_member_that_was_away_too_long_is_told_that_its_streams_are_gone(kafka: RealKafka) -> None:
     """Not polling past the poll interval costs the streams: the next poll says so with a deadline of 0, and they come back afresh."""
     topic = topic_of(kafka.servers, 1, 10)
-    chosen = settings(kafka.servers, topic, poll_interval_seconds_max=3.0)
+    chosen = settings(kafka.servers, topic, session_seconds=1.5, poll_interval_seconds_max=2.0)
     reader = member(chosen)
     reader.until(lambda: reader.end() == 10)
     stream, epoch = reader.stream(), reader.engine.owned[reader.stream()]

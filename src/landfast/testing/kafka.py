@@ -9,9 +9,7 @@ import argparse
 import base64
 import contextlib
 import os
-import random
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -23,11 +21,10 @@ from typing import Any, Self
 
 from landfast.errors import Unavailable, check
 from landfast.testing.kafka_jars import default_cache, jars
+from landfast.testing.kafka_ports import HOST, answers, free_ports, listens
 from landfast.testing.kafka_tls import Certificate, make_certificate
 
-_HOST = "127.0.0.1"
-# Outside the usual range of outgoing ports, so that nobody's connection takes a broker's port while the broker is down.
-_PORTS = range(20_000, 30_000)
+_PORT_COUNT = 4
 _START_ATTEMPTS = 3
 _PLAIN_LOGIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
 _SCRAM_LOGIN = "org.apache.kafka.common.security.scram.ScramLoginModule"
@@ -83,23 +80,23 @@ class RealKafka:
         self._folder: Path | None = None
         self._watch: subprocess.Popen[str] | None = None
         self._broker: subprocess.Popen[bytes] | None = None
-        self._ports = (0, 0, 0, 0)
+        self._ports: tuple[int, ...] = (0,) * _PORT_COUNT
         self._certificate: Certificate | None = None
 
     @property
     def servers(self) -> str:
         """The bootstrap address without authentication."""
-        return f"{_HOST}:{self._ports[0]}"
+        return f"{HOST}:{self._ports[0]}"
 
     @property
     def sasl_servers(self) -> str:
         """The bootstrap address for the users: SASL_PLAINTEXT with PLAIN, and with SCRAM for users that were added to the cluster."""
-        return f"{_HOST}:{self._ports[2]}"
+        return f"{HOST}:{self._ports[2]}"
 
     @property
     def tls_servers(self) -> str:
         """The bootstrap address with TLS."""
-        return f"{_HOST}:{self._ports[3]}"
+        return f"{HOST}:{self._ports[3]}"
 
     @property
     def certificate(self) -> Certificate:
@@ -151,7 +148,7 @@ class RealKafka:
         (folder / "logging.properties").write_text(_LOGGING)
         self._certificate = make_certificate(folder) if self._users else None
         for attempt in range(1, _START_ATTEMPTS + 1):
-            self._ports = _free_ports()
+            self._ports = free_ports(_PORT_COUNT)
             self._write_properties(folder)
             if attempt == 1:
                 self._format(folder)
@@ -271,7 +268,7 @@ class RealKafka:
         settings = {
             "process.roles": "broker,controller",
             "node.id": "1",
-            "controller.quorum.voters": f"1@{_HOST}:{controller_port}",
+            "controller.quorum.voters": f"1@{HOST}:{controller_port}",
             "controller.listener.names": "CONTROLLER",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL",
             "log.dirs": f"{folder}/data",
@@ -309,9 +306,9 @@ class RealKafka:
                 "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
                 "super.users": "User:ANONYMOUS",
             }
-        settings["listeners"] = ",".join(f"{name}://{_HOST}:{number}" for name, number in listeners.items())
+        settings["listeners"] = ",".join(f"{name}://{HOST}:{number}" for name, number in listeners.items())
         settings["advertised.listeners"] = ",".join(
-            f"{name}://{_HOST}:{number}" for name, number in listeners.items() if name != "CONTROLLER"
+            f"{name}://{HOST}:{number}" for name, number in listeners.items() if name != "CONTROLLER"
         )
         settings |= self._properties
         (folder / "server.properties").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
@@ -321,7 +318,7 @@ class RealKafka:
         while time.monotonic() < deadline:
             if self._running().poll() is not None:
                 raise Unavailable("SOURCE_DOWN", f"the test broker ended by itself: {self.log[-2000:]}")
-            if _listens(self._ports[0]) and _answers(self.servers):
+            if listens(self._ports[0]) and answers(self.servers):
                 return
             time.sleep(0.05)
         raise Unavailable("SOURCE_DOWN", f"the test broker did not answer within {self._start_seconds_max:g} s: {self.log[-2000:]}")
@@ -357,34 +354,6 @@ class EmbeddedKafka:
     def close(self) -> None:
         """End the brokers; what they held is gone. Idempotent."""
         self._client = None
-
-
-def _free_ports() -> tuple[int, int, int, int]:
-    free = []
-    for port in random.sample(_PORTS, 200):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind((_HOST, port))
-            free.append(port)
-        if len(free) == 4:  # noqa: PLR2004 — the broker's, the controller's, the users', and the one with TLS
-            return free[0], free[1], free[2], free[3]
-    raise Unavailable("SOURCE_DOWN", "no free port for a test broker")
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex((_HOST, port)) == 0
-
-
-def _answers(servers: str) -> bool:
-    from confluent_kafka import KafkaException
-    from confluent_kafka.admin import AdminClient
-
-    admin = AdminClient({"bootstrap.servers": servers, "log_level": 0, "socket.timeout.ms": 2000})
-    try:
-        return bool(admin.list_topics(timeout=2).brokers)
-    except KafkaException:
-        return False
 
 
 def main() -> None:
