@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,28 @@ def test_a_stop_that_gave_up_says_so(capsys: pytest.CaptureFixture[str]) -> None
     """What a stop did not land is counted, and said to be safe."""
     Screen(as_json=False).show_report(RunReport(RUN, Outcome.STOPPED, {}, {}, 1.0, abandoned=1234))
     assert "SHUTDOWN_PARTIAL: 1,234 records" in capsys.readouterr().err
+
+
+def test_a_defect_is_shown_by_classes_and_lines_alone(tmp_path: Path) -> None:
+    """An exception that nothing maps ends with 4 and its code; what a driver says may quote a secret, so its words are not shown."""
+    file = tmp_path / "p.toml"
+    file.write_text('name = "n"\nsource = { servers = "h:1", topics = ["t"] }\nsink = { path = "t" }\n', encoding="utf-8")
+    broken = "import landfast.config as c, landfast.cli as m\ndef load(path): raise ValueError('http://u:canary-77@h canary-78')\n"
+    program = broken + "c.load = load\nm.main()\n"
+    ended = subprocess.run([sys.executable, "-c", program, "runs", str(file)], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 4
+    assert "UNEXPECTED: ValueError\n" in ended.stderr
+    assert "in load\n" in ended.stderr
+    assert "canary" not in ended.stderr + ended.stdout
+
+
+def test_a_result_that_cannot_be_shown_changes_no_exit_code() -> None:
+    """A full disk behind standard output is one line on standard error, and no defect."""
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        command = [sys.executable, "-m", "landfast", "explain", "DISK_FULL"]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (0, 1)
+    assert "standard output cannot be written (No space left on device)" in ended.stderr
 
 
 def test_lanes_that_halted_alike_share_one_block(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,10 @@ import typer
 from landfast.cli import check, dead_letters, demo, explain, init, run, runs, status, verify
 from landfast.cli.exits import BROKEN, FORCED, WELL, of_error
 from landfast.cli.screen import Screen
-from landfast.errors import LandfastError
+from landfast.errors import Broken, LandfastError
+
+_CAUSES_MAX = 5
+_FRAMES_MAX = 12
 
 # A command is a function of its module's name; a module with an `app` of its own is a group of commands.
 _COMMANDS = (
@@ -82,7 +85,18 @@ def _code() -> int:
         return FORCED
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else WELL
-    except Exception:  # noqa: BLE001 — the top of the command line: a defect is shown whole, to be reported
-        traceback.print_exc()
+    except Exception as error:  # noqa: BLE001 — the top of the command line: a defect is shown as one, to be reported
+        Screen(as_json="--json" in sys.argv).show_error(_defect(error))
         return BROKEN
     return WELL
+
+
+def _defect(error: BaseException) -> LandfastError:
+    """What to report of an exception that nothing maps: classes and lines, and no word of a driver, which may quote a secret or a value."""
+    chain: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None and len(chain) < _CAUSES_MAX:
+        frames = traceback.extract_tb(cause.__traceback__)[-_FRAMES_MAX:]
+        chain.append(type(cause).__name__ + "".join(f"\n  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames))
+        cause = cause.__cause__ or cause.__context__
+    return Broken("UNEXPECTED", "\n".join(chain))

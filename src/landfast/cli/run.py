@@ -11,7 +11,7 @@ import typer
 from landfast.cli import exits
 from landfast.cli.screen import Screen
 
-SettingsFile = Annotated[Path, typer.Argument(metavar="FILE", help="The settings file of the pipeline.")]
+SettingsFile = Annotated[Path, typer.Argument(metavar="FILE", readable=False, help="The settings file of the pipeline.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Logs, errors and the report as JSON.")]
 
 

@@ -6,6 +6,7 @@ import itertools
 import json
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from landfast.codes import CODES
@@ -45,9 +46,13 @@ class Screen:
         self.say(self._as_object(report) if self._as_json else "\n".join(self._as_lines(report)))
 
     def say(self, result: object) -> None:
-        """A result: text as it is, anything else as one line of JSON."""
-        sys.stdout.write((self._redact(result) if isinstance(result, str) else self._as_json_line(result)) + "\n")
-        sys.stdout.flush()
+        """A result: text as it is, anything else as one line of JSON. Nowhere to write it to changes nothing about what was done."""
+        try:
+            sys.stdout.write((self._redact(result) if isinstance(result, str) else self._as_json_line(result)) + "\n")
+            sys.stdout.flush()
+        except OSError as error:
+            with suppress(OSError):
+                sys.stderr.write(f"The result could not be shown: standard output cannot be written ({error.strerror}).\n")
 
     def _as_lines(self, report: RunReport) -> list[str]:
         lines = [*equations.lines(report.streams), f"{report.outcome} after {report.seconds:,.1f} s, run {report.run.id}"]

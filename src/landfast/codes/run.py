@@ -57,7 +57,7 @@ TABLE: Mapping[str, Code] = MappingProxyType(
         "UNEXPECTED": Code(
             "An exception reached the engine that no adapter knows: a defect in Landfast or in what it stands on.",
             NOTHING_LOST,
-            "Report it with the traceback in the log; the other routes went on.",
+            "Report it with the lines that the message or the log names; other routes of a run went on.",
         ),
     }
 )
