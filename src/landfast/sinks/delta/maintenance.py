@@ -24,6 +24,7 @@ from landfast.sinks.delta.files import LOG, Disk, Files, files_of, local_path
 from landfast.sinks.delta.settings import MIB, DeltaSettings
 from landfast.sinks.delta.spans import roll_up, spans_path
 from landfast.sinks.delta.staged import Sightings, StagedNames
+from landfast.sinks.delta.suitability import reading_problems
 from landfast.sinks.delta.table import open_handle
 
 LAST_CHECKPOINT = "_last_checkpoint"
@@ -161,6 +162,9 @@ class Maintenance:
             return False
         done = False
         fresh = open_handle(self._table)
+        if any(reading_problems(fresh)):
+            # Rows that no reader sees any more, deleted in a vector beside their file, would come back with a new file.
+            return False
         settings = self._settings
         limits = Limits(
             settings.file_bytes_small, settings.compaction_files_min, settings.compaction_bytes_max, settings.row_group_bytes_max

@@ -53,6 +53,17 @@ def problems(handle: DeltaTable, settings: DeltaSettings, data_schema: pa.Schema
         yield Misconfigured("SCHEMA_CONFLICT", said, next_step=next_step)
 
 
+def reading_problems(handle: DeltaTable) -> Iterator[Misconfigured]:
+    """Why the rows of the table are not simply the rows in its files, so that whoever reads the files counts something else."""
+    features = set(handle.protocol().reader_features or []) - _HARMLESS
+    configuration = handle.metadata().configuration
+    mapped_columns = ["columnMapping"] if configuration.get("delta.columnMapping.mode", "none") != "none" else []
+    for feature in sorted({*features, *mapped_columns}):
+        message = f"the table uses the feature {feature}: what readers see of it is not simply what lies in its files"
+        next_step = "Turn the feature off (for deletion vectors: and purge them, `REORG TABLE … APPLY (PURGE)`), then ask again."
+        yield Misconfigured("PROTOCOL_UNSUPPORTED", message, next_step=next_step)
+
+
 def _unsupported_features(handle: DeltaTable) -> set[str]:
     protocol = handle.protocol()
     if protocol.min_writer_version < _WRITER_VERSION_WITH_FEATURES:

@@ -25,6 +25,7 @@ from landfast.sinks.delta.metadata import app_id
 from landfast.sinks.delta.rows import SYSTEM_SCHEMA
 from landfast.sinks.delta.scan import Depth, Scan
 from landfast.sinks.delta.spans import NO_OPTIONS, Lineage, read_lineage
+from landfast.sinks.delta.suitability import reading_problems
 from landfast.sinks.delta.table import PROPERTY, shape_of
 from landfast.sinks.delta.tally import COORDINATES, Offsets, Place, Tally, ascending, grouped, ranges_of, regions_of, within
 
@@ -72,9 +73,11 @@ def _own_table(path: str, storage_options: Mapping[str, str]) -> DeltaTable:
     """The table, with the coordinates that every table of Landfast's has.
 
     Raises:
-        Misconfigured: it has none, so nothing can be said of it.
+        Misconfigured: it has none, or its files do not tell what its rows are; so nothing can be said of it.
     """
     table = DeltaTable(path, storage_options=dict(storage_options))
+    for problem in reading_problems(table):
+        raise problem
     schema = shape_of(table).schema
     lacking = [field.name for field in SYSTEM_SCHEMA if field.name not in schema.names or schema.field(field.name).type != field.type]
     if not lacking:
