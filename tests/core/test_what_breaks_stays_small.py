@@ -510,3 +510,36 @@ class BreaksLater(MemorySink):
         receipt = super().commit(staged)
         self._breaks()
         return receipt
+
+
+def test_a_topic_that_two_routes_take_is_read_by_neither() -> None:
+    """A topic that appears while running and that two routes would take is named, and left in the log."""
+    rig = Rig(topics=("a",), partitions=1)
+    rig.produce(20, topic="a")
+    other = MemoryTable()
+    routes = (rig.route(name="one"), rig.route(sink=MemorySink(other), name="two"))
+    runner = rig.runner(*routes)
+    rig.clock.__init__(during_sleep=runner.stop)  # type: ignore[misc]
+    runner.run()
+    assert [notice.code for notice in rig.observer.of(events.Notice)] == ["TOPIC_UNROUTED"]
+    assert not rig.table.rows
+    assert not other.rows
+
+
+def test_a_stream_that_went_while_the_sink_was_asked_is_left_to_its_new_owner() -> None:
+    """A question that waited behind a slow commit takes nothing over that is not ours any more."""
+    rig = Rig(partitions=2, executor=SteppedExecutor)
+    executors: list[SteppedExecutor] = []
+
+    def executor() -> SteppedExecutor:
+        executors.append(SteppedExecutor())
+        return executors[-1]
+
+    rig.executor = executor
+    flow = rig.runner().flows[0]
+    flow.gain(rig.streams)
+    flow.place(0.0)
+    flow.release(rig.streams[:1])
+    executors[1].run_all()
+    assert set(rig.table.snapshot().owners) == {rig.streams[1]}
+    assert set(flow.place(0.0)) == {rig.streams[1]}

@@ -45,6 +45,11 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "What landed stays. Nothing new is read, since offsets may have been given to other records.",
             "Look for an unclean leader election or a restored broker. Compare with `landfast verify --source` before going on.",
         ),
+        "LSO_STUCK": Code(
+            "A producer's transaction stays open: nothing behind it may be read before it ends.",
+            NOTHING_LOST,
+            "Find the producer (`kafka-transactions.sh find-hanging`) and let it end, or abort its transaction; reading then goes on.",
+        ),
         "SOURCE_AUTH": Code(
             "The broker refuses our credentials, or they lack a right on the topic or the group.",
             NOTHING_LOST,
@@ -81,9 +86,9 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "Confirm that the new topic is wanted; it then starts as a stream of its own, from its first record.",
         ),
         "TOPIC_UNROUTED": Code(
-            "A topic that the pattern matches is taken by no route: it appeared after the start.",
+            "A topic that the pattern matches is taken by no route, or by more than one: it appeared after the start.",
             "Nothing of it was read; its records stay in the log.",
-            "Name it in a route, or narrow the pattern, and start again.",
+            "Let exactly one route take it, or narrow the pattern, and start again.",
         ),
     }
 )

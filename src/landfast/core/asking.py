@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 
-from landfast.core.lanes import Lane
+from landfast.core.lanes import Lane, LaneState
 from landfast.core.route import Route
 from landfast.model import Halt, Position, Stream
 from landfast.ports import Executor
@@ -38,11 +38,15 @@ class Asking:
 
     def submit(self, lanes: Mapping[Stream, Lane]) -> Asked:
         """Hand the question to the committer."""
-        return Asked(dict(lanes), self._committer.submit(partial(_standings, self._route, tuple(lanes))))
+        return Asked(dict(lanes), self._committer.submit(partial(_standings, self._route, dict(lanes))))
 
 
-def _standings(route: Route, streams: Collection[Stream]) -> Mapping[Stream, Standing]:
-    """Claim and take over first: after that no former owner can bury or land, so what is read next stays true."""
+def _standings(route: Route, lanes: Mapping[Stream, Lane]) -> Mapping[Stream, Standing]:
+    """Claim and take over first: after that no former owner can bury or land, so what is read next stays true.
+
+    The question may have waited behind a slow commit: a stream that went meanwhile is left to its new owner.
+    """
+    streams = [stream for stream, lane in lanes.items() if lane.state is LaneState.UNPLACED]
     route.dead_letters.claim(streams)
     found: dict[Stream, Standing] = {}
     for stream, position in route.sink.take_over(streams).items():

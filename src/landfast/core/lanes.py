@@ -14,11 +14,15 @@ from landfast.model import Bounds, Chunk, Cut, Halt, Position, Stream
 
 
 class LaneState(enum.Enum):
-    """What a lane does. UNPLACED: it is ours, and the position to read from has still to be asked of the sink."""
+    """What a lane does.
+
+    UNPLACED: it is ours, and the position to read from has still to be asked of the sink. RELEASED: it is not ours any more.
+    """
 
     UNPLACED = "unplaced"
     RUNNING = "running"
     HALTED = "halted"
+    RELEASED = "released"
 
 
 @dataclass(slots=True)

@@ -158,12 +158,14 @@ class Runner:
 
     def gained(self, streams: Collection[Stream]) -> Mapping[Stream, Assignment]:
         """See `ports.Membership`."""
-        for stream in streams:
-            if not any(flow.route.takes(stream.topic) for flow in self.flows):
-                self._notice(events.Notice("", "TOPIC_UNROUTED", f"{stream} is taken by no route: it is not read"))
+        takers = {stream: [flow for flow in self.flows if flow.route.takes(stream.topic)] for stream in streams}
+        for stream, flows in takers.items():
+            if len(flows) != 1:
+                count = "no route" if not flows else f"{len(flows)} routes"
+                self._notice(events.Notice("", "TOPIC_UNROUTED", f"{stream} is taken by {count}: it is not read"))
         for flow in self.flows:
             if flow.broken is None:
-                flow.gain([stream for stream in streams if flow.route.takes(stream.topic)])
+                flow.gain([stream for stream, flows in takers.items() if flows == [flow]])
         # Where they start is asked on the committers, which may take a while; a turn of the loop then rewinds them.
         return {}
 
