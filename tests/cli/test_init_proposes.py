@@ -47,6 +47,13 @@ def test_an_existing_file_is_never_overwritten(tmp_path: Path) -> None:
     assert file.read_text(encoding="utf-8") == "mine"
 
 
+def test_a_place_that_takes_no_file_is_found_before_anything_is_asked(tmp_path: Path) -> None:
+    """A folder that is not there, or a file in its place, is named; the broker, which does not answer, was not waited for."""
+    for output in (tmp_path / "none" / "p.toml", tmp_path / "plain" / "p.toml"):
+        (tmp_path / "plain").write_text("", encoding="utf-8")
+        assert refusal("--output", output).message == f"--output: {output} has no folder to be in"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -55,6 +62,7 @@ def test_an_existing_file_is_never_overwritten(tmp_path: Path) -> None:
         (["--servers", "h:1", "--topic", "t"], "--path is missing"),
         (["--servers", "h:1", "--topic", "a b", "--path", "x"], "not a topic name"),
         (["--servers", "h:1", "--topic", "t", "--path", "x", "--option", "nonsense"], "must be KEY=VALUE"),
+        (["--servers", "h:1", "--topic", "t", "--path", "x", "--option", "sasl.password=hunter2"], "sasl.password would stand in the file"),
         (["--servers", "h:1", "--topic", "t", "--path", "x", "--option", "auto.offset.reset=latest"], "can only be error"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -34,8 +35,7 @@ def init(
     from landfast.decode.proposal import survey
     from landfast.system import SystemClock
 
-    if output.exists():
-        raise Misconfigured("CONFIG_INVALID", f"--output: {output} is there already", next_step="Name another file, or move that one away.")
+    _check_output(output)
     servers = servers or _asked("servers", "Bootstrap servers", "127.0.0.1:9092")
     topic = topic or _asked("topic", "Topic", None)
     name = name or re.sub(r"[^A-Za-z0-9._-]+", "-", topic).lstrip("._-") or "pipeline"
@@ -45,9 +45,27 @@ def init(
     settings = config.from_mapping(body, folder=output.resolve().parent, label="the answers")
     site = wiring.Site(SystemClock(), wiring.Silence())
     values = wiring.samples(settings, site, samples)
-    output.write_text(document(body, survey(values), len(values)), encoding="utf-8")
+    try:
+        with output.open("x", encoding="utf-8") as file:
+            file.write(document(body, survey(values), len(values)))
+    except OSError as error:
+        raise _no_output(output, f"cannot be written ({error.strerror})") from error
     config.load(output, {})
     sys.stdout.write(f"Wrote {output} from {len(values):,} sampled records.\nLook it through, then: landfast check {output}\n")
+
+
+def _check_output(output: Path) -> None:
+    """Before anybody is asked anything: the file is not there yet, and its folder is."""
+    if output.exists():
+        raise _no_output(output, "is there already")
+    if not output.absolute().parent.is_dir():
+        raise _no_output(output, "has no folder to be in")
+    if not os.access(output.absolute().parent, os.W_OK | os.X_OK):
+        raise _no_output(output, "cannot be written: its folder refuses it")
+
+
+def _no_output(output: Path, words: str) -> Misconfigured:
+    return Misconfigured("CONFIG_INVALID", f"--output: {output} {words}", next_step="Name another file, or make room for this one.")
 
 
 def _asked(flag: str, question: str, proposal: str | None) -> str:
@@ -57,12 +75,19 @@ def _asked(flag: str, question: str, proposal: str | None) -> str:
 
 
 def _options(given: Sequence[str]) -> dict[str, str]:
+    from landfast.config import MASK, Options
+
     options: dict[str, str] = {}
     for text in given:
         key, sign, value = text.partition("=")
         if not sign:
             raise Misconfigured("CONFIG_INVALID", "--option: must be KEY=VALUE", next_step="Write it as KEY=VALUE.")
         options[key.strip()] = value.strip()
+    # What is hidden when it is shown has no place in a file that anybody may read and many will check in.
+    hidden = [key for key, shown in Options(options).masked().items() if shown == MASK]
+    if hidden:
+        message = f"--option: {', '.join(hidden)} would stand in the file in plain words"
+        raise Misconfigured("CONFIG_INVALID", message, next_step="Give it as KEY=env:NAME or KEY=file:PATH.")
     return options
 
 
