@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +21,7 @@ from tests.sinks.delta_proof import LANE, OTHER, land, made, proved_table
 from tests.sinks.delta_world import DeltaWorld
 from tests.sinks.test_maintenance import SteppingClock, upkeep
 
-ONLY_SWEEPS = MaintenanceSettings(checkpoint_commits=1000, compaction_interval_seconds=1e9)
+ONLY_SWEEPS = MaintenanceSettings(checkpoint_commits=1000, compaction_interval_seconds=math.inf)
 
 
 def orphan_of(world: DeltaWorld, number: int) -> Path:

@@ -34,7 +34,7 @@ from tests.sinks.delta_world import DeltaWorld, QuickClock
 
 EAGER = MaintenanceSettings(
     checkpoint_commits=1000,
-    cleanup_interval_seconds=1e9,
+    cleanup_interval_seconds=math.inf,
     compaction_interval_seconds=0,
     compaction_files_min=2,
     sweep_interval_seconds=0,
@@ -233,7 +233,7 @@ def test_a_compacted_file_with_other_rows_is_never_committed(world: DeltaWorld) 
 def test_a_checkpoint_is_written_when_due_and_by_one_of_many(world: DeltaWorld) -> None:
     """Every so many versions of the table, whoever made them; a checkpoint of another process counts."""
     sink = proved_table(world)
-    settings = replace(EAGER, checkpoint_commits=3, compaction_interval_seconds=1e9, sweep_interval_seconds=1e9)
+    settings = replace(EAGER, checkpoint_commits=3, compaction_interval_seconds=math.inf, sweep_interval_seconds=1e9)
     one, other = upkeep(world, settings), upkeep(world, settings)
     assert one.after_commits(DeltaTable(world.path), 1, 60.0)
     assert not one.after_commits(DeltaTable(world.path), 1, 60.0)
@@ -257,7 +257,7 @@ def test_the_sweep_takes_only_what_is_ours_old_and_unnamed(world: DeltaWorld) ->
     long_ago = old.stat().st_mtime - 8 * DAY_SECONDS
     for file in (old, foreign, *(folder / one.path for one in active_files(DeltaTable(world.path)))):
         os.utime(file, (long_ago, long_ago))
-    upkeep(world, replace(EAGER, compaction_interval_seconds=1e9)).after_commits(DeltaTable(world.path), 1, 60.0)
+    upkeep(world, replace(EAGER, compaction_interval_seconds=math.inf)).after_commits(DeltaTable(world.path), 1, 60.0)
     assert acts(world) == ["sweep"]
     assert not old.exists()
     assert young.exists()
@@ -293,7 +293,7 @@ def test_the_log_is_cleaned_only_after_its_spans_are_safe(world: DeltaWorld) -> 
         long_ago = file.stat().st_mtime - 40 * DAY_SECONDS
         os.utime(file, (long_ago, long_ago))
     clock = SteppingClock()
-    keeper = upkeep(world, replace(EAGER, checkpoint_commits=1, cleanup_interval_seconds=3600, compaction_interval_seconds=1e9), clock)
+    keeper = upkeep(world, replace(EAGER, checkpoint_commits=1, cleanup_interval_seconds=3600, compaction_interval_seconds=math.inf), clock)
     keeper.after_commits(DeltaTable(world.path), 1, 60.0)
     assert acts(world) == ["checkpoint"]
     clock.seconds = 4000
@@ -313,7 +313,7 @@ def test_the_rolled_up_spans_stay_few_files(world: DeltaWorld) -> None:
         roll_up(DeltaTable(world.path), world.path, {}, 1_700_000_000.0)
         land(sink, made(LANE, [offset], offset + 1))
     spans = read_spans(world.path)
-    keeper = upkeep(world, replace(EAGER, compaction_interval_seconds=1e9, cleanup_interval_seconds=0))
+    keeper = upkeep(world, replace(EAGER, compaction_interval_seconds=math.inf, cleanup_interval_seconds=0))
     keeper.after_commits(DeltaTable(world.path), 1, 60.0)
     assert acts(world) == ["clean-up", "compaction"]
     assert len(active_files(DeltaTable(spans_path(world.path)))) == 1
@@ -321,6 +321,47 @@ def test_the_rolled_up_spans_stay_few_files(world: DeltaWorld) -> None:
     assert read_spans(world.path) == spans
     verdict = verify_table(world.path)
     assert verdict.proved, verdict.findings
+
+
+class LaterClock(QuickClock):
+    """A clock on the wall that shows another day."""
+
+    def __init__(self, days: float) -> None:
+        self._seconds = days * DAY_SECONDS
+
+    def now(self) -> float:
+        return super().now() + self._seconds
+
+
+def test_short_runs_keep_a_table_as_small_as_a_long_one(world: DeltaWorld) -> None:
+    """Processes that live for one commit each write checkpoints and compact like one that stays: the table says what is due."""
+    sink = proved_table(world)
+    settings = MaintenanceSettings(checkpoint_commits=5)
+    for start in range(40, 60):
+        land(sink, made(LANE, [start], start + 1))
+        upkeep(world, settings).after_commits(DeltaTable(world.path), 1, 60.0)
+    assert acts(world).count("checkpoint") >= 4
+    assert acts(world).count("compaction") >= 2
+    assert len(active_files(DeltaTable(world.path))) < 2 * settings.compaction_files_min
+    assert verify_table(world.path).proved
+
+
+def test_short_runs_clean_the_log_once_a_day(world: DeltaWorld) -> None:
+    """Whoever lives when a day has passed since the last clean-up, or since the table was made, rolls up and cleans; nobody else does."""
+    proved_table(world)
+
+    def cleanups(days: float) -> int:
+        world.ears.heard.clear()
+        settings = MaintenanceSettings(compaction_interval_seconds=math.inf)
+        upkeep(world, settings, LaterClock(days)).after_commits(DeltaTable(world.path), 1, 60.0)
+        return acts(world).count("clean-up")
+
+    assert cleanups(0.9) == 0
+    assert cleanups(1.1) == 1
+    assert DeltaTable(spans_path(world.path)).to_pyarrow_table().num_rows > 0
+    # The commit of the roll-up bears the machine's own time.
+    assert cleanups(0.9) == 0
+    assert cleanups(1.1) == 1
 
 
 def test_a_failure_is_told_and_harmless(world: DeltaWorld) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
 
 from landfast.errors import LandfastError
 from landfast.events import Maintained, Notice
@@ -36,8 +37,8 @@ class MaintenanceSettings:
     """What is done, and how often.
 
     checkpoint_commits           commits of the table between two checkpoints
-    cleanup_interval_seconds     time between two clean-ups of the log; the table's own retention says what may go
-    compaction_interval_seconds  time between two looks for small files
+    cleanup_interval_seconds     time between two clean-ups of the log; the table's own retention says what may go; infinite: never
+    compaction_interval_seconds  time between two looks for small files; infinite: never
     file_bytes_small             files below this are compacted
     compaction_files_min         where there are so many of them in one partition
     compaction_bytes_max         stored bytes that one commit of a compaction replaces
@@ -84,8 +85,9 @@ class Maintenance:
         self._files: Files = files_of(table.path, table.storage_options, self._disk)
         self._checkpoint_version: int | None = None
         now = clock.monotonic()
-        self._cleanup_due = now + settings.cleanup_interval_seconds
-        self._compaction_due = now + settings.compaction_interval_seconds
+        # What is due the table itself tells, not the age of this process: many a process lives for a few commits only.
+        self._cleanup_due: float | None = None
+        self._compaction_due = math.inf if settings.compaction_interval_seconds == math.inf else now
         self._sweep_due = now
         self._staged = StagedNames()
         self._sightings = Sightings(settings.sweep_seen_seconds)
@@ -216,6 +218,8 @@ class Maintenance:
     def _clean_log(self, _handle: DeltaTable, stop_at: float) -> bool:
         """Let deltalake remove log entries beyond the table's retention, after their spans are safe elsewhere."""
         began = self._clock.monotonic()
+        if self._cleanup_due is None:
+            self._cleanup_due = began + self._seconds_to_clean_up()
         if began < self._cleanup_due:
             return False
         self._cleanup_due = began + self._settings.cleanup_interval_seconds
@@ -226,6 +230,17 @@ class Maintenance:
         self._tell("clean-up", before - len(self._files.names(LOG)), 0, began)
         self._tidy_spans(stop_at)
         return True
+
+    def _seconds_to_clean_up(self) -> float:
+        """How long until the next clean-up, counted from the last one, whoever did it, or from the table's creation."""
+        interval = self._settings.cleanup_interval_seconds
+        if interval == math.inf:
+            return interval
+        try:
+            last = open_handle(replace(self._table, path=spans_path(self._table.path))).history(1)[0].get("timestamp")
+        except TableNotFoundError:
+            last = open_handle(self._table).metadata().created_time
+        return max(0.0, (last or 0) / 1000 + interval - self._clock.now())
 
     def _tidy_spans(self, stop_at: float) -> None:
         """The spans table gets a file and a commit with each clean-up, and the same upkeep, but for a clean-up of its own."""
