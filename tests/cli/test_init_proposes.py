@@ -95,6 +95,12 @@ def test_what_was_left_out_is_said(tmp_path: Path) -> None:
     assert "not_json 1 could not be read" in text
 
 
+def test_a_bad_sample_is_mentioned_beside_its_column() -> None:
+    """The column stands there, with what it would refuse."""
+    text = document(BODY, survey([b'{"v":1}'] * 99 + [b'{"v":"a lot"}']), 100)
+    assert 'v = "int64"  # 1 of the samples does not fit and would be dead letters\n' in text
+
+
 def test_texts_are_quoted_as_toml_wants_them() -> None:
     """Quotes, backslashes and control characters are escaped; a comment stays on its line."""
     import tomllib

@@ -69,3 +69,12 @@ def test_objects_with_data_in_their_names_are_left_out() -> None:
     """An object with hundreds of names is no struct."""
     wide = json.dumps({"a": {f"user{number}": 1 for number in range(500)}}).encode()
     assert survey([wide]).left_out.keys() == {"a"}
+
+
+def test_a_few_bad_records_among_many_do_not_decide() -> None:
+    """One text among hundreds of numbers is a bad record; among a handful, or where more differ, nobody can tell."""
+    numbers = [b'{"v":1.5}'] * 99
+    found = survey([*numbers, b'{"v":"a lot"}'])
+    assert (to_columns(found.schema), found.odd, found.left_out) == ({"v": "float64"}, {"v": 1}, {})
+    assert survey([*numbers, *[b'{"v":"a lot"}'] * 3]).left_out.keys() == {"v"}
+    assert survey([b'{"v":1.5}'] * 20 + [b'{"v":"a lot"}']).left_out.keys() == {"v"}

@@ -1,14 +1,15 @@
 """Columns guessed from sampled JSON records: what `landfast init` writes down for a person to check.
 
 A guess is careful. A field is proposed only with a type that takes every value seen, strictly: a field that is sometimes text and
-sometimes a number, or never more than null, is left out, with the reason, and lands in `_rescued` as it is. Nothing is proposed as
-`not null`: samples cannot show that.
+sometimes a number, or never more than null, is left out, with the reason, and lands in `_rescued` as it is. Only where all but a few
+of many records agree are those few taken for bad ones. Nothing is proposed as `not null`: samples cannot show that.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +21,10 @@ from landfast.decode.schema import NESTING_MAX, RESCUED, SYSTEM_COLUMNS
 STRUCT_FIELDS_MAX = 200
 """An object with more names than that holds data in its names; as a struct it would grow for ever."""
 
+AGREEING_SHARE_MIN = 0.98
+AGREEING_SAMPLES_MIN = 50
+"""From so many samples on, a share of so many decides what a field is: the rest are bad records, which dead letters are for."""
+
 _CANDIDATES = {
     bool: (pa.bool_(),),
     Number: (pa.int64(), pa.float64()),
@@ -30,12 +35,16 @@ _CANDIDATES = {
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """`schema` may be empty. `left_out`: path -> why. `read` records were understood, `refused` were not (reason -> count)."""
+    """`schema` may be empty. `left_out`: path -> why. `read` records were understood, `refused` were not (reason -> count).
+
+    `odd`: column -> how many of the samples it refuses.
+    """
 
     schema: pa.Schema
     left_out: Mapping[str, str]
     read: int
     refused: Mapping[str, int]
+    odd: Mapping[str, int] = field(default_factory=dict)
 
 
 class _LeftOut(Exception):
@@ -57,8 +66,29 @@ def survey(samples: Sequence[bytes], limits: JsonLimits | None = None) -> Propos
         except Refused as refusal:
             refused[refusal.reason] = refused.get(refusal.reason, 0) + 1
     left_out: dict[str, str] = {}
-    fields = _fields(documents, "", left_out, NESTING_MAX, {*SYSTEM_COLUMNS, RESCUED})
-    return Proposal(pa.schema(fields), left_out, len(documents), refused)
+    kept, odd = _without_the_odd(documents)
+    fields = _fields(kept, "", left_out, NESTING_MAX, {*SYSTEM_COLUMNS, RESCUED})
+    return Proposal(pa.schema(fields), left_out, len(documents), refused, odd)
+
+
+def _without_the_odd(documents: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """The documents less those values at the top that are of another kind than nearly all others of their name, and their counts."""
+    kinds: dict[str, Counter[str]] = {}
+    for document in documents:
+        for name, value in document.items():
+            if value is not None:
+                kinds.setdefault(name, Counter())[kind_of(value)] += 1
+    usual = {name: counts.most_common(1)[0] for name, counts in kinds.items() if len(counts) > 1}
+    odd: dict[str, int] = {}
+    for name, (_, agreeing) in usual.items():
+        seen = kinds[name].total()
+        if seen >= AGREEING_SAMPLES_MIN and agreeing >= AGREEING_SHARE_MIN * seen:
+            odd[name] = seen - agreeing
+    kept = [
+        {name: value for name, value in document.items() if name not in odd or value is None or kind_of(value) == usual[name][0]}
+        for document in documents
+    ]
+    return kept, odd
 
 
 def _fields(documents: Sequence[dict[str, Any]], prefix: str, left_out: dict[str, str], depth: int, taken: set[str]) -> list[pa.Field[Any]]:
