@@ -243,6 +243,21 @@ def test_a_path_without_a_table_is_said_so_by_every_look(world: DeltaWorld) -> N
         assert world.path in caught.value.message
 
 
+def test_a_table_whose_newest_entry_is_empty_is_not_proved(world: DeltaWorld) -> None:
+    """What a power cut has emptied is named, not taken for a commit of nothing; after the pipeline's start the proof is given."""
+    sink = world.sink()
+    sink.commit([sink.stage(world.batch(LANE, 0, 10, first=True))])
+    entry = Path(world.path) / log_name(DeltaTable(world.path).version())
+    entry.write_bytes(b"")
+    with pytest.raises(Misconfigured) as caught:
+        verify_table(world.path)
+    assert caught.value.code == "TAIL_EMPTY"
+    assert entry.name in caught.value.message
+    sink = world.sink("run-2")
+    sink.commit([sink.stage(world.batch(LANE, 0, 10, first=True))])
+    assert verify_table(world.path).proved
+
+
 def test_a_table_of_somebody_else_cannot_be_proved(world: DeltaWorld) -> None:
     """Of a table without coordinates nothing is claimed: it is refused with a code."""
     write_deltalake(world.path, pa.table({"id": [1, 2, 3]}))

@@ -20,6 +20,7 @@ from landfast.model import Position, Span, Stream
 from landfast.sinks.delta.close_up import look_closely
 from landfast.sinks.delta.dead_letters import letters_path
 from landfast.sinks.delta.errors import looked, mapped
+from landfast.sinks.delta.files import files_of, log_name
 from landfast.sinks.delta.ground import check_way, shown
 from landfast.sinks.delta.metadata import app_id
 from landfast.sinks.delta.rows import SYSTEM_SCHEMA
@@ -27,6 +28,7 @@ from landfast.sinks.delta.scan import Depth, Scan
 from landfast.sinks.delta.spans import NO_OPTIONS, Lineage, read_lineage
 from landfast.sinks.delta.suitability import reading_problems
 from landfast.sinks.delta.table import PROPERTY, shape_of
+from landfast.sinks.delta.tail import empty_tail
 from landfast.sinks.delta.tally import COORDINATES, Offsets, Place, Tally, ascending, grouped, ranges_of, regions_of, within
 
 MIB = 1024 * 1024
@@ -75,6 +77,13 @@ def _own_table(path: str, storage_options: Mapping[str, str]) -> DeltaTable:
     Raises:
         Misconfigured: it has none, or its files do not tell what its rows are; so nothing can be said of it.
     """
+    # deltalake takes an empty entry for an empty commit, and names no entry that is damaged.
+    hollow = empty_tail(files_of(path, storage_options))
+    if hollow:
+        message = f"the log entry {log_name(hollow[0])} of {shown(path)} is empty, as a power cut leaves it: nobody can say what it held"
+        raise Misconfigured(
+            "TAIL_EMPTY", message, next_step="Start the pipeline: it reads those records again. Then ask for the proof again."
+        )
     table = DeltaTable(path, storage_options=dict(storage_options))
     for problem in reading_problems(table):
         raise problem
