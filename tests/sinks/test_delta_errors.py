@@ -85,7 +85,7 @@ def test_nothing_of_the_original_text_is_passed_on() -> None:
 SECRETS = (
     "at https://user:s3cr3t@store.example/lake?sig=s3cr3t",
     "with AWS_SECRET_ACCESS_KEY=s3cr3t and sas: s3cr3t",
-    "for key AKIAIOSFODNN7S3CR3T99",
+    "for key GOOGIOSFODNN7S3CR3T99",
     "in row {'card': 4111222233334444, 'name': 's3cr3t'}",
     'near [s3cr3t] "s3cr3t" `s3cr3t` <Id>s3cr3t</Id',
     "value 4111222233334444",
