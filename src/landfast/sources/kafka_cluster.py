@@ -150,6 +150,10 @@ class KafkaCluster:
         """Ask for the read-committed ends; returns at once."""
         return self._ask(keys, _LATEST, committed=True)
 
+    def highs(self, keys: Collection[Key]) -> dict[Key, Future[Any]]:
+        """Ask where the logs themselves end, open transactions included; returns at once."""
+        return self._ask(keys, _LATEST, committed=False)
+
     def since(self, keys: Collection[Key], milliseconds: int) -> dict[Key, Position | None]:
         """The first offset at or after a time; None where there is none.
 

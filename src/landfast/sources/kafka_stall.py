@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import KafkaException
 
-from landfast.model import Halt
+from landfast.model import Halt, Position, Stream
 from landfast.sources.kafka_cluster import KafkaCluster
 from landfast.sources.kafka_columns import Key
 from landfast.sources.kafka_errors import stuck
@@ -18,8 +19,23 @@ from landfast.sources.kafka_readers import Mark, Reader, current
 _LOOKS = 4
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A question about these marks that may still be on its way: read-committed ends, and those of the logs themselves."""
+
+    marks: tuple[Mark, ...]
+    ends: Mapping[Key, Future[Any]]
+    highs: Mapping[Key, Future[Any]]
+
+    @property
+    def answered(self) -> bool:
+        return all(future.done() for answers in (self.ends, self.highs) for future in answers.values())
+
+
 class StallWatch:
     """Looks at the ends of the log a few times in every `stall_seconds`, without waiting for the answer.
+
+    A stream that waits for a transaction to end is not stuck, but after `stall_seconds` it is told.
 
     A stream that is seen at the same position below the end in every look for `stall_seconds` is stuck. One that is held is not
     looked at, and a broker that does not answer makes nobody stuck.
@@ -29,32 +45,32 @@ class StallWatch:
         self._cluster = cluster
         self._notices = notices
         self._stall_seconds = stall_seconds
-        self._asked: tuple[tuple[Mark, ...], dict[Key, Future[Any]]] | None = None
+        self._asked: _Look | None = None
         self._next_look: float | None = None
         self._since: dict[Mark, float] = {}
+        self._open_since: dict[tuple[Stream, Position], float] = {}
 
     def turn(self, now: float, marks: Collection[Mark], readers: Mapping[Key, Reader]) -> dict[Mark, Halt]:
         """Look again when it is time; what has been stuck for too long. `marks` are the streams that ought to bring records."""
         halted: dict[Mark, Halt] = {}
-        if self._asked is not None and all(future.done() for future in self._asked[1].values()):
-            asked, answers = self._asked
-            self._asked = None
-            halted = self._judged(now, asked, answers, readers)
+        if self._asked is not None and self._asked.answered:
+            look, self._asked = self._asked, None
+            halted = self._judged(now, look, readers)
+            self._tell_open(now, look)
         if self._next_look is None:
             self._next_look = now + self._stall_seconds / _LOOKS
         if self._asked is None and now >= self._next_look and marks:
             self._next_look = now + self._stall_seconds / _LOOKS
-            self._asked = (tuple(marks), self._cluster.ends([(mark.stream.topic, mark.stream.partition) for mark in marks]))
+            keys = [(mark.stream.topic, mark.stream.partition) for mark in marks]
+            self._asked = _Look(tuple(marks), self._cluster.ends(keys), self._cluster.highs(keys))
         return halted
 
-    def _judged(
-        self, now: float, asked: tuple[Mark, ...], answers: Mapping[Key, Future[Any]], readers: Mapping[Key, Reader]
-    ) -> dict[Mark, Halt]:
+    def _judged(self, now: float, look: _Look, readers: Mapping[Key, Reader]) -> dict[Mark, Halt]:
         behind: dict[Mark, float] = {}
         halted: dict[Mark, Halt] = {}
-        for mark in asked:
+        for mark in look.marks:
             reader = current(mark, readers)
-            end = _end(answers[mark.stream.topic, mark.stream.partition])
+            end = _offset(look.ends[mark.stream.topic, mark.stream.partition])
             if reader is None or reader.position != mark.position or end is None or end <= mark.position:
                 continue
             behind[mark] = self._since.get(mark, now)
@@ -67,8 +83,24 @@ class StallWatch:
         self._since = {mark: since for mark, since in behind.items() if mark not in halted}
         return halted
 
+    def _tell_open(self, now: float, look: _Look) -> None:
+        still_open: dict[tuple[Stream, Position], float] = {}
+        for mark in look.marks:
+            key = (mark.stream.topic, mark.stream.partition)
+            end, high = _offset(look.ends[key]), _offset(look.highs[key])
+            if end is None or high is None or not end < high or mark.position < end:
+                continue
+            since = still_open[mark.stream, end] = self._open_since.get((mark.stream, end), now)
+            if now - since >= self._stall_seconds:
+                message = (
+                    f"a transaction in {mark.stream} has been open at offset {end} for {now - since:.0f} s: "
+                    f"the {high - end} offsets from there on are read when it ends"
+                )
+                self._notices.say("LSO_STUCK", message, about=str(mark.stream))
+        self._open_since = still_open
 
-def _end(future: Future[Any]) -> int | None:
+
+def _offset(future: Future[Any]) -> int | None:
     try:
         return int(future.result(0).offset)
     except (KafkaException, TimeoutError):
