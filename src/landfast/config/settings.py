@@ -240,7 +240,9 @@ class DeadLetterSettings(Section):
 class RetrySettings(Section):
     """How long to try again what fails for now, such as a store that does not answer; after that the lane halts."""
 
-    attempts: int = Field(default=10, ge=1, le=1000, description="Attempts in all.")
+    attempts: int = Field(
+        default=100, ge=1, le=1000, description="Attempts in all; by default the total time ends the retries, not this number."
+    )
     first_wait_seconds: float = Field(
         default=0.1, ge=0.001, le=60, description="The wait before the second attempt; it doubles from there, with jitter."
     )
