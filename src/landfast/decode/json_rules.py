@@ -35,6 +35,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from landfast.decode.schema import to_text
+
 REASONS: Mapping[str, str] = MappingProxyType(
     {
         "bad_base64": "A binary column holds a string that is not canonical base64.",
@@ -53,7 +55,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "null_field": "A field that must not be null is null.",
         "out_of_range": "A number or a time lies beyond the range of its column.",
         "too_deep": "The record is nested deeper than the limit.",
-        "too_large": "The record is larger than the limit.",
+        "too_large": "The record has more bytes, or more fields and elements, than the limit.",
         "tombstone": "The record has no value (null), and tombstones are refused.",
         "unknown_field": "The record has a field that no column takes, and unknown fields are refused.",
         "wrong_type": "A field holds another kind of value than its column takes.",
@@ -64,10 +66,15 @@ REASONS: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class JsonLimits:
-    """What one record may cost. `depth` counts nested objects and arrays, the record itself included."""
+    """What one record may cost. `depth` counts nested objects and arrays, the record itself included.
+
+    `parts` counts commas, opening braces and opening brackets outside strings, at least one for each field and element: a parsed part
+    costs about a hundred bytes of memory, whatever it takes as text.
+    """
 
     record_bytes: int = 64 * 1024 * 1024
     depth: int = 64
+    parts: int = 200_000
 
 
 class Refused(Exception):
@@ -112,6 +119,7 @@ _EXPONENT_DIGITS_MAX = 18
 _DATE = re.compile(DATE)
 _DECIMAL = re.compile(r"([+-]?)(?=\.?[0-9])([0-9]*)\.?([0-9]*)(?:[eE]([+-]?[0-9]+))?")
 _ZEROS = re.compile(ZEROS_BEYOND_MICROSECONDS)
+_DIGITS_BEYOND = re.compile(r"(\.[0-9]{6})[0-9]+")
 _CLOCK = {True: re.compile(TIMESTAMP), False: re.compile(TIMESTAMP_NTZ)}
 _CLOCK_WORDS = {True: "a time YYYY-MM-DDThh:mm:ss with a zone", False: "a time YYYY-MM-DDThh:mm:ss without a zone"}
 
@@ -152,36 +160,38 @@ def _boolean(path: str) -> Convert:
 
 
 def _integer(path: str, kind: pa.DataType) -> Convert:
+    name = to_text(kind)
     half = 1 << (kind.bit_width - 1)
 
     def convert(value: Any) -> int:
         if type(value) is not Number:
-            raise _wrong_type(path, f"{kind}", value)
+            raise _wrong_type(path, name, value)
         if _INTEGER.fullmatch(value) is None:
-            raise Refused("wrong_type", f"Column {path!r} takes {kind}; the record has a number with a fraction or an exponent.")
+            raise Refused("wrong_type", f"Column {path!r} takes {name}; the record has a number with a fraction or an exponent.")
         number = int(value) if len(value) <= _INTEGER_DIGITS_MAX else half
         if not -half <= number < half:
-            raise Refused("out_of_range", f"Column {path!r} takes {kind}; the record has an integer beyond its range.")
+            raise Refused("out_of_range", f"Column {path!r} takes {name}; the record has an integer beyond its range.")
         return number
 
     return convert
 
 
 def _float(path: str, kind: pa.DataType) -> Convert:
+    name = to_text(kind)
     single = kind == pa.float32()
 
     def convert(value: Any) -> float:
         if type(value) is not Number:
-            raise _wrong_type(path, f"{kind}", value)
+            raise _wrong_type(path, name, value)
         number = float(value)
         if single and math.isfinite(number):
             # Not through the double: rounding twice can miss the nearest single.
             number = pc.cast(pa.scalar(str(value)), kind).as_py()
         if not math.isfinite(number):
-            raise Refused("out_of_range", f"Column {path!r} takes {kind}; the record has a number beyond its range.")
+            raise Refused("out_of_range", f"Column {path!r} takes {name}; the record has a number beyond its range.")
         # Below 2**24 every integer is exact in both types.
         if abs(number) >= EXACT_INTEGERS[kind] and _INTEGER.fullmatch(value) and Decimal(value) != Decimal(number):
-            raise Refused("inexact", f"Column {path!r} takes {kind}; the record has an integer that it cannot represent exactly.")
+            raise Refused("inexact", f"Column {path!r} takes {name}; the record has an integer that it cannot represent exactly.")
         return number
 
     return convert
@@ -192,12 +202,14 @@ EXACT_INTEGERS: Mapping[pa.DataType, float] = MappingProxyType({pa.float32(): 2.
 
 
 def _decimal(path: str, kind: Any) -> Convert:
+    name = to_text(kind)
+
     def convert(value: Any) -> Decimal:
         if not isinstance(value, str):
-            raise _wrong_type(path, f"{kind}", value)
+            raise _wrong_type(path, name, value)
         match = _DECIMAL.fullmatch(value)
         if match is None:
-            raise Refused("bad_decimal", f"Column {path!r} takes {kind}; the record has a string that is no decimal number.")
+            raise Refused("bad_decimal", f"Column {path!r} takes {name}; the record has a string that is no decimal number.")
         # By hand: `decimal` raises for exponents beyond its own limits, and its context could round.
         sign, whole, fraction, power = match.groups(default="")
         digits = (whole + fraction).lstrip("0")
@@ -206,9 +218,9 @@ def _decimal(path: str, kind: Any) -> Convert:
         kept = digits.rstrip("0")
         exponent = _exponent(power) - len(fraction) + len(digits) - len(kept)
         if len(kept) + exponent > kind.precision - kind.scale:
-            raise Refused("out_of_range", f"Column {path!r} takes {kind}; the record has a number beyond its range.")
+            raise Refused("out_of_range", f"Column {path!r} takes {name}; the record has a number beyond its range.")
         if exponent < -kind.scale:
-            raise Refused("bad_decimal", f"Column {path!r} takes {kind}; the record has a number with more decimals.")
+            raise Refused("bad_decimal", f"Column {path!r} takes {name}; the record has a number with more decimals.")
         return Decimal(f"{sign}{kept}e{exponent}")
 
     return convert
@@ -263,7 +275,7 @@ def _timestamp(path: str, *, zoned: bool) -> Convert:
         if form.fullmatch(written) is None:
             written = _ZEROS.sub(r"\1", written, count=1)
             if form.fullmatch(written) is None:
-                raise Refused("bad_timestamp", f"Column {path!r} takes {words}; the record has another string.")
+                raise Refused("bad_timestamp", f"Column {path!r} takes {words}; the record has {_other_time(written, zoned=zoned)}.")
         day, clock = written[:10], written[11:]
         ends_utc = clock.endswith("Z")
         offset = 0 if ends_utc or not zoned else _minutes(clock[-6:])
@@ -275,6 +287,15 @@ def _timestamp(path: str, *, zoned: bool) -> Convert:
         return moment
 
     return convert
+
+
+def _other_time(written: str, *, zoned: bool) -> str:
+    """What is not the time that was wanted, as exactly as can be said without showing it."""
+    if _CLOCK[not zoned].fullmatch(written):
+        return "one without a zone" if zoned else "one with a zone"
+    if _CLOCK[zoned].fullmatch(_DIGITS_BEYOND.sub(r"\1", written, count=1)):
+        return "one finer than microseconds"
+    return "another string"
 
 
 def _minutes(zone: str) -> int:
