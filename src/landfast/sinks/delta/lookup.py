@@ -19,6 +19,7 @@ from landfast.sinks.delta.active import active_files
 from landfast.sinks.delta.dead_letters import letters_path
 from landfast.sinks.delta.errors import looked
 from landfast.sinks.delta.files import files_of, log_name
+from landfast.sinks.delta.ground import check_way
 from landfast.sinks.delta.metadata import CommitRecord
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.table import open_handle
@@ -106,6 +107,7 @@ def _rows(settings: DeltaSettings) -> Iterator[Mapping[str, Any]]:
 
 
 def _letter_files(settings: DeltaSettings) -> Iterator[tuple[str, Any]]:
+    check_way(settings.path)
     path = letters_path(settings.path)
     try:
         table = DeltaTable(path, storage_options=dict(settings.storage_options))
