@@ -53,7 +53,7 @@ def test_killed_at_any_moment(kafka: RealKafka, tmp_path: Path, protocol: str) -
         try:
             for _ in range(kills):
                 before = rows(line.table)
-                pause(chance.uniform(0.5, 4))
+                pause(chance.uniform(0.3, 3))
                 victim = chance.randrange(2)
                 workers[victim].kill()
                 workers[victim] = Worker(line.file)
@@ -77,7 +77,7 @@ def test_rebalances_and_zombies_under_load(kafka: RealKafka, tmp_path: Path, pro
     chance = random.Random(protocol)
     with producing(load, 4000), line.worker() as steady:
         until(lambda: rows(line.table) > 0, [steady])
-        for _ in range(4):
+        for _ in range(2):
             with line.worker() as guest:
                 pause(chance.uniform(1, 3))
                 guest.signal(signal.SIGSTOP)
