@@ -20,10 +20,10 @@ from landfast.model import Halt, Position, Span, Staged, Stream
 from landfast.sinks.delta.errors import FATES_TO_RETRY, fate_of, is_foreign
 from landfast.sinks.delta.log import Entry, entries_back
 from landfast.sinks.delta.metadata import CommitRecord, app_id, to_metadata
-from landfast.sinks.delta.ownership import WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, Ownership
 from landfast.sinks.delta.parquet import DataFile
 from landfast.sinks.delta.suitability import problems
 from landfast.sinks.delta.table import HOOKS_OFF, TableHome, commit_properties, incarnation_app_id, incarnation_number, owner_app_id
+from landfast.sinks.delta.tenure import WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, Tenure
 
 
 class Standing(enum.Enum):
@@ -78,10 +78,10 @@ def moves_of(staged: Sequence[Staged]) -> tuple[Move, ...]:
     return tuple(moves.values())
 
 
-def standing_of(home: TableHome, ownership: Ownership, handle: DeltaTable, moves: Sequence[Move]) -> Standing:
+def standing_of(home: TableHome, tenure: Tenure, handle: DeltaTable, moves: Sequence[Move]) -> Standing:
     """Compare this handle's positions and owners with what the moves expect."""
     found = home.positions(handle, [move.stream for move in moves])
-    if all(found[move.stream] == move.start and ownership.holds(handle, move.stream) for move in moves):
+    if all(found[move.stream] == move.start and tenure.holds(handle, move.stream) for move in moves):
         return Standing.AT_START
     return Standing.AT_END if all(found[move.stream] == move.end for move in moves) else Standing.ELSEWHERE
 
@@ -114,9 +114,9 @@ class Committer:
     `sequence` numbers the commits of the run. It moves only when a commit is known to have landed.
     """
 
-    def __init__(self, home: TableHome, ownership: Ownership) -> None:
+    def __init__(self, home: TableHome, tenure: Tenure) -> None:
         self._home = home
-        self._ownership = ownership
+        self._tenure = tenure
         self._handle: DeltaTable | None = None
         self._opened_version = 0
         self._landed_version: int | None = None
@@ -187,14 +187,14 @@ class Committer:
     def _compared(self, landing: Landing) -> tuple[DeltaTable, int | None]:
         """A handle on which the landing may be committed; or the version in which an earlier attempt has landed it."""
         kept = self._handle
-        if kept is not None and standing_of(self._home, self._ownership, kept, landing.moves) is Standing.AT_START:
+        if kept is not None and standing_of(self._home, self._tenure, kept, landing.moves) is Standing.AT_START:
             return kept, None
         self._handle = None
         handle = self.handle()
         for problem in problems(handle, self._home.settings, None):
             # Somebody changed the table while running so that an append of own files would break it.
             raise Broken(problem.code, problem.message, next_step=problem.next_step)
-        if standing_of(self._home, self._ownership, handle, landing.moves) is Standing.AT_START:
+        if standing_of(self._home, self._tenure, handle, landing.moves) is Standing.AT_START:
             return handle, None
         version = self._find(landing, handle.version(), self._landed_version or 0)
         if version is None:
@@ -219,7 +219,7 @@ class Committer:
         }
         check(len(incarnations) == len(landing.moves), "two incarnations of one topic in one commit")
         transactions += [Transaction(name, number) for name, number in incarnations.items()]
-        owned = {move.stream: self._ownership.number(move.stream) for move in landing.moves}
+        owned = {move.stream: self._tenure.number(move.stream) for move in landing.moves}
         transactions += [
             Transaction(owner_app_id(home.pipeline_id, stream), number) for stream, number in owned.items() if number is not None
         ]
@@ -244,7 +244,7 @@ class Committer:
             raise Broken("INVARIANT_BROKEN", message, next_step="Stop, keep the table as it is, run `landfast verify`, and report this.")
         if version == handle.version():
             check(
-                standing_of(self._home, self._ownership, handle, landing.moves) is Standing.AT_END,
+                standing_of(self._home, self._tenure, handle, landing.moves) is Standing.AT_END,
                 "a position read back after the commit is not its end",
             )
         return version
@@ -257,7 +257,7 @@ class Committer:
         if version is not None or doubtful:
             message = f"a commit ended with {type(error).__name__}; read back, it {outcome_words(version is not None)}"
             self._home.observer.notice(OutcomeResolved("", version is not None, message, landing.spans))
-        if version is None and standing_of(self._home, self._ownership, handle, landing.moves) is not Standing.AT_START:
+        if version is None and standing_of(self._home, self._tenure, handle, landing.moves) is not Standing.AT_START:
             raise self._conflict(landing, handle) from error
         return version
 
@@ -279,7 +279,7 @@ class Committer:
             if one.record is not None and one.record.run_id == run_id and one.record.sequence >= self.sequence:
                 self.sequence = one.record.sequence + 1
         found = self._home.positions(handle, [move.stream for move in landing.moves])
-        lost = [move for move in landing.moves if not self._ownership.holds(handle, move.stream)]
+        lost = [move for move in landing.moves if not self._tenure.holds(handle, move.stream)]
         move = next((move for move in landing.moves if found[move.stream] != move.start), None) or lost[0]
         at = found[move.stream]
         where = at.message if isinstance(at, Halt) else f"the table's position is {at}, the batch starts at {move.start}"

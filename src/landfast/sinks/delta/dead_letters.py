@@ -28,12 +28,12 @@ from landfast.sinks.delta.errors import FATES_TO_RETRY, fate_of, is_foreign, map
 from landfast.sinks.delta.files import LOG
 from landfast.sinks.delta.letters import LETTERS_SCHEMA, letter_groups, letter_id, letters_table
 from landfast.sinks.delta.maintenance import Maintenance, MaintenanceSettings
-from landfast.sinks.delta.ownership import WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX
 from landfast.sinks.delta.parquet import DataFile, write
 from landfast.sinks.delta.rows import Part
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.startup import create_or_open
 from landfast.sinks.delta.table import HOOKS_OFF, TableHome, commit_properties, place_of
+from landfast.sinks.delta.tenure import WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX
 
 pc: Any = pyarrow.compute
 

@@ -16,11 +16,11 @@ from landfast.sinks.delta.commit import Committer, Landing, moves_of
 from landfast.sinks.delta.errors import mapped
 from landfast.sinks.delta.evolve import evolved
 from landfast.sinks.delta.maintenance import Maintenance, MaintenanceSettings
-from landfast.sinks.delta.ownership import Ownership
 from landfast.sinks.delta.parquet import DataFile, write
 from landfast.sinks.delta.rows import aligned, as_table, parts_of
 from landfast.sinks.delta.staged import StagedNames, first_gone
 from landfast.sinks.delta.table import TableHome
+from landfast.sinks.delta.tenure import Tenure
 
 GUARANTEE = Guarantee(Level.EXACTLY_ONCE, "rows and positions land in one commit, compared and set on one snapshot of the table")
 """What every Delta sink promises."""
@@ -44,8 +44,8 @@ class DeltaSink:
 
     def __init__(self, home: TableHome, upkeep: Upkeep | None = None) -> None:
         self._home = home
-        self._ownership = Ownership(home)
-        self._committer = Committer(home, self._ownership)
+        self._tenure = Tenure(home)
+        self._committer = Committer(home, self._tenure)
         self._staged = StagedNames()
         self._upkeep: Upkeep = upkeep or _upkeep_of(home)
         self._upkeep.spare(self._staged)
@@ -68,7 +68,7 @@ class DeltaSink:
     def take_over(self, streams: Collection[Stream]) -> Mapping[Stream, Position | Halt | None]:
         """See `ports.Sink.take_over`."""
         with mapped("taking streams over"):
-            return self._ownership.take(streams)
+            return self._tenure.take(streams)
 
     def stage(self, batch: Batch) -> Staged:
         """See `ports.Sink.stage`: Parquet files that no commit names yet."""

@@ -21,7 +21,7 @@ WAIT_SECONDS_FIRST = 0.005
 WAIT_SECONDS_MAX = 0.5
 
 
-class Ownership:
+class Tenure:
     """Which take-over of each stream is ours. Shared by the thread that takes over and the one that commits.
 
     A take-over and a commit both carry the stream's owner transaction, so that the table refuses whichever of two comes second on a
