@@ -116,6 +116,15 @@ def test_the_number_of_columns_is_bounded(growing: DeltaWorld) -> None:
     assert records(growing) == [fields]
 
 
+def test_a_name_with_a_control_character_is_no_column(growing: DeltaWorld) -> None:
+    """A NUL would cut the column's name short for some readers: the field stays rescued, and the table as it is."""
+    growing.sink()
+    before = types(growing)
+    text = json.dumps({"n\x00l": 5, "bell\x07": 1}, separators=(",", ":"))
+    land(growing.sink(), [text])
+    assert types(growing) == before
+
+
 def test_workers_that_meet_a_new_field_at_once_lose_nothing(growing: DeltaWorld) -> None:
     """Four workers, the same field with different types, many commits: the table's column decides, and every value is there."""
     workers = 4

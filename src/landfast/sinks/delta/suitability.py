@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
@@ -94,6 +95,9 @@ def name_problem(name: str) -> str | None:
     """Why a column of this name cannot be, or None."""
     if not name or FORBIDDEN_IN_NAMES & set(name):
         return f"the column name {name!r} is empty or holds one of the characters that Delta forbids (space , ; {{ }} ( ) tab newline =)"
+    if any(unicodedata.category(character) == "Cc" for character in name):
+        # A NUL ends the name for some readers and not for others.
+        return f"the column name {name!r} holds a control character"
     return None
 
 
