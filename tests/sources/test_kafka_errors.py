@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from landfast.codes import CODES
+from landfast.config.faults import sections
 from landfast.errors import Broken, Misconfigured, Unavailable
 from landfast.model import Stream
 from landfast.sources import kafka_errors
@@ -77,3 +80,13 @@ def test_halts_name_the_exact_range() -> None:
 def test_verdicts_are_values() -> None:
     """Two equal verdicts are one."""
     assert Verdict(Act.HALT, "STUCK_AT") == Verdict(Act.HALT, "STUCK_AT")
+
+
+def test_a_halt_names_a_way_out_that_there_is() -> None:
+    """What an operator is told to set is a setting; no position can be moved by hand, so nobody is told to."""
+    assert "sink.path" in kafka_errors.expired(STREAM, 5, 9).next_step
+    assert 'sink.accept_topic_ids = ["new-id"]' in kafka_errors.replaced(STREAM, "new-id").next_step
+    named = {name for code in CODES.values() for name in re.findall(r"`(?:sink|source|engine)\.(\w+)`", code.next_step)}
+    assert {"path", "accept_topic_ids"} <= named
+    assert named <= {name for _, model in sections() for name in model.model_fields}
+    assert not [name for name, code in CODES.items() if "position forward" in code.next_step]

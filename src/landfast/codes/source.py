@@ -22,7 +22,8 @@ TABLE: Mapping[str, Code] = MappingProxyType(
         "DATA_EXPIRED": Code(
             "Retention removed records before they were read: the position lies below the log's first offset.",
             "What landed is untouched. The range in the message is gone from the log; other lanes go on.",
-            "Restore the range from elsewhere, or accept the gap by setting the stream's position forward explicitly.",
+            "No setting skips the gap: the table could not be proved any more. To go on, give the pipeline another `sink.path`: a new "
+            "table begins at the log's first record, and what landed stays in this one. Then give the topic a longer retention.",
         ),
         "GROUP_COMMIT_FAILED": Code(
             "The group's offsets on the broker could not be written. Other tools show a lag that is not there.",
@@ -43,7 +44,8 @@ TABLE: Mapping[str, Code] = MappingProxyType(
         "LOG_TRUNCATED": Code(
             "The log ends before the position that already landed: records that we hold are no longer in it.",
             "What landed stays. Nothing new is read, since offsets may have been given to other records.",
-            "Look for an unclean leader election or a restored broker. Compare with `landfast verify --source` before going on.",
+            "Look for an unclean leader election or a restored broker, and compare with `landfast verify --source`. To go on, give the "
+            "pipeline another `sink.path`: a new table begins at the log's first record, and what landed stays in this one.",
         ),
         "LSO_STUCK": Code(
             "A producer's transaction stays open: nothing behind it may be read before it ends.",
@@ -83,7 +85,7 @@ TABLE: Mapping[str, Code] = MappingProxyType(
         "TOPIC_REPLACED": Code(
             "The topic was deleted and created again under the same name: its offsets mean other records now.",
             "What landed of the former topic stays, nothing of the new one was mixed with it.",
-            "Confirm that the new topic is wanted; it then starts as a stream of its own, from its first record.",
+            "If the new topic is wanted, add its id from the message to `sink.accept_topic_ids`: it then starts as a stream of its own.",
         ),
         "TOPIC_UNROUTED": Code(
             "A topic that the pattern matches is taken by no route, or by more than one: it appeared after the start.",

@@ -154,7 +154,7 @@ def expired(stream: Stream, position: Position, first: Position) -> Halt:
     message = (
         f"offsets {position} to {first - 1} of {stream} are gone from the log: the next to read was {position}, the log begins at {first}"
     )
-    return Halt("DATA_EXPIRED", message, "Restore that range from elsewhere, or accept the gap by setting the position forward.")
+    return Halt("DATA_EXPIRED", message, "To go on without that range, give the pipeline another sink.path.")
 
 
 def truncated(stream: Stream, position: Position, end: Position) -> Halt:
@@ -177,7 +177,7 @@ def replaced(stream: Stream, today: str) -> Halt:
     message = (
         f"the topic {stream.topic} was {stream.incarnation} and is {today} now: deleted and created again, its offsets mean other records"
     )
-    return Halt("TOPIC_REPLACED", message, "Confirm that the new topic is wanted; it starts as a stream of its own.")
+    return Halt("TOPIC_REPLACED", message, f'If the new topic is wanted: sink.accept_topic_ids = ["{today}"].')
 
 
 def stuck(stream: Stream, position: Position, end: Position, seconds: float) -> Halt:
