@@ -135,6 +135,21 @@ def test_partitions_that_are_added_are_read_from_their_first_record(protocol: st
     reader.source.close()
 
 
+def test_what_appears_while_running_is_read_from_its_first_record_though_the_start_is_latest(protocol: str, kafka: RealKafka) -> None:
+    """Everything in a partition or topic that is made after the start was written after the start."""
+    prefix = unique("appears")
+    create_topic(kafka.servers, f"{prefix}.one")
+    produce(kafka.servers, [Record(f"{prefix}.one", b"old", 0)])
+    reader = member(settings(kafka.servers, protocol=protocol, topic_pattern=rf"^{prefix}\..*", start="latest"))
+    reader.until(lambda: len(reader.engine.owned) == 1 and reader.end(0) == 1)
+    create_topic(kafka.servers, f"{prefix}.two")
+    add_partitions(kafka.servers, f"{prefix}.one", 2)
+    produce(kafka.servers, [Record(f"{prefix}.one", b"new", 1), Record(f"{prefix}.two", b"new", 0)])
+    reader.until(lambda: sum(map(len, reader.chunks)) == 2)
+    assert {value for chunk in reader.chunks for value in chunk.values} == {b"new"}
+    reader.source.close()
+
+
 def test_topics_that_come_to_match_the_pattern_are_read(protocol: str, kafka: RealKafka) -> None:
     """A pattern is searched for in topic names, also in those that are made later; internal topics never match."""
     prefix = unique("pattern")

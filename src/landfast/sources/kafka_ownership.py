@@ -47,6 +47,7 @@ class Ownership:
         self._notices = notices
         self._unplaced: set[Key] = set()
         self._place_at = 0.0
+        self._there_at_first: frozenset[Key] = frozenset()
 
     @property
     def count(self) -> int:
@@ -147,14 +148,29 @@ class Ownership:
         self._notices.say(error.code, f"streams that are ours cannot start yet: {error.message}", about="place")
 
     def _first_positions(self, fresh: Collection[Key], extents: Mapping[Key, Extents]) -> dict[Key, Position]:
+        """Where streams begin that the sink has never seen: as the settings say, but for those that appeared while we run.
+
+        All that was ever written to such a partition or topic was written after the start, so it is read from its first record.
+        """
         start = self._settings.start
-        keys = [key for key in fresh if key in extents]
+        appeared = {key: extents[key].first for key in fresh if key in extents and key not in self._there_at_first}
+        keys = [key for key in fresh if key in extents and key not in appeared]
         if start == "earliest":
-            return {key: extents[key].first for key in keys}
+            return appeared | {key: extents[key].first for key in keys}
         if start == "latest":
-            return {key: extents[key].end for key in keys}
+            return appeared | {key: extents[key].end for key in keys}
         since = self._cluster.since(keys, start)
-        return {key: extents[key].end if (at := since.get(key)) is None else at for key in keys}
+        return appeared | {key: extents[key].end if (at := since.get(key)) is None else at for key in keys}
+
+    def look_round(self, names: Collection[str]) -> None:
+        """Take note of what there is to read when reading begins.
+
+        Raises:
+            Misconfigured, Unavailable: the topics cannot be asked for.
+        """
+        topics = self._cluster.describe(names)
+        there = ((name, partition) for name, topic in topics.items() if topic is not None for partition in topic.partitions)
+        self._there_at_first = frozenset(there)
 
     # ---- streams that go ----
 

@@ -80,6 +80,7 @@ class Session:
             self._feed = Feed(self._driver, settings.hold_seconds_max, settings.poll_bytes_max)
             self._roster = Roster(self._feed, membership)
             self._streams = Ownership(settings, self._roster, self._feed, cluster, self._identity, membership, self._notices)
+            self._streams.look_round(names)
             self._subscription = Subscription(settings, cluster, self._notices, names)
             self._subscribe(names)
         except (KafkaException, ValueError) as error:
