@@ -77,7 +77,7 @@ def wait_beyond(world: DeltaWorld, position: int, workers: list[BaseProcess]) ->
 
 
 def demand_tiling(world: DeltaWorld, end: int) -> None:
-    """The spans of all commits cover the stream from its start to its end, each place once; each file is named once."""
+    """The spans of all commits cover the stream from its start to its end, each place once; no file is named twice."""
     version = DeltaTable(world.path).version()
     records = [entry.record for entry in entries_back(world.home_files(), version) if entry.record is not None]
     spans = sorted((span.start, span.end) for record in records for span in record.spans)
@@ -85,4 +85,4 @@ def demand_tiling(world: DeltaWorld, end: int) -> None:
     assert spans[-1][1] == end
     assert all(one[1] == two[0] for one, two in itertools.pairwise(spans))
     paths = [Path(path).name for path in DeltaTable(world.path).file_uris()]
-    assert len(paths) == len(set(paths)) == len(spans)
+    assert len(paths) == len(set(paths)) <= len(spans)  # compaction makes them fewer
