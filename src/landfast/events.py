@@ -18,6 +18,21 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class OpeningBegan(Event):
+    """The start asks for something outside, such as brokers or a table, and waits for it for at most `seconds_max`."""
+
+    target: str
+    seconds_max: float
+
+
+@dataclass(frozen=True, slots=True)
+class StopAsked(Event):
+    """The command was asked to stop: what was read lands within `seconds_max`."""
+
+    seconds_max: float
+
+
+@dataclass(frozen=True, slots=True)
 class RunStarted(Event):
     """A run begins."""
 

@@ -56,6 +56,7 @@ def test_a_finding_of_check_names_route_and_table(file: Path) -> None:
     assert said.code == 1
     assert f"well   route sound → {file.parent / 'sound'}: will be created" in said.out
     assert f"  where: {where}\n" in said.err
+    assert "  where: source 127.0.0.1:1\n" in said.err
     found = [one for one in json.loads(ask("check", file, "--json").out)["findings"] if one["code"] == "SCHEMA_CONFLICT"]
     assert len(found) > 1
     assert {one["where"] for one in found} == {where}
@@ -140,7 +141,7 @@ def test_waiting_for_a_store_says_for_whose() -> None:
             raise failures.pop()
         return "open"
 
-    assert patiently(opening, EngineSettings(), Site(clock, observer)) == "open"
+    assert patiently("a table", opening, EngineSettings(), Site(clock, observer)) == "open"
     (scheduled,) = observer.of(RetryScheduled)
     assert scheduled.message == "route odd → s3://b/t: the store does not answer"
 

@@ -42,6 +42,8 @@ receipts = st.builds(
 halts = st.builds(Halt, code=codes, message=words, next_step=words)
 
 ONE_OF_EACH: dict[type[events.Event], st.SearchStrategy[events.Event]] = {
+    events.OpeningBegan: st.builds(events.OpeningBegan, flow=flows | st.just(""), target=words, seconds_max=seconds),
+    events.StopAsked: st.builds(events.StopAsked, flow=st.just(""), seconds_max=seconds),
     events.RunStarted: st.builds(events.RunStarted, flow=st.just(""), run_id=words, guarantee=words),
     events.RunEnded: st.builds(events.RunEnded, flow=st.just(""), run_id=words, outcome=words, totals=st.just(Totals()), seconds=seconds),
     events.StreamGained: st.builds(events.StreamGained, flow=flows, stream=streams, position=st.none() | positions, epoch=counts),

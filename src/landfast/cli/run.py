@@ -24,6 +24,7 @@ def run(
     """Land the topics in their tables, until stopped. The first Ctrl-C or SIGTERM lands what was read, the second exits at once."""
     from landfast import config, wiring
     from landfast.errors import LandfastError
+    from landfast.events import StopAsked
     from landfast.observe.observation import Observation, ObserveSettings
     from landfast.pipeline import Pipeline
     from landfast.system import SystemClock, stop_on_signals
@@ -35,8 +36,16 @@ def run(
     port = settings.metrics.port if metrics is None else metrics
     shown = ObserveSettings(as_json=as_json, metrics_port=port, metrics_host=settings.metrics.host, secrets=texts)
     pipeline = Pipeline.from_settings(settings)
-    with stop_on_signals(pipeline.stop):
+    observed: list[Observation] = []
+
+    def stop() -> None:
+        pipeline.stop()
+        for one in observed:
+            one.notice(StopAsked("", settings.engine.shutdown_seconds))
+
+    with stop_on_signals(stop):
         observation = Observation(shown, clock, sys.stderr)
+        observed.append(observation)
         try:
             report = pipeline.run(until_end=until_end, observer=observation, clock=clock)
         except LandfastError as error:

@@ -173,9 +173,14 @@ def processors(*, as_json: bool, redact: Redactor, clock: Clock) -> Sequence[Pro
         return {"at": at, "level": method, "event": fields.pop("event", ""), **fields}
 
     def cleaned(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        return {escaped(name): _bounded(_named(name, value, redact)) for name, value in fields.items()}
+        return clean_fields(fields, redact)
 
     return (stamped, cleaned, _render_json if as_json else _render_plain)
+
+
+def clean_fields(fields: Mapping[str, Any], redact: Redactor) -> dict[str, Any]:
+    """The fields of a line without secrets, and none longer than `TEXT_LENGTH_MAX`."""
+    return {escaped(name): _bounded(_named(name, value, redact)) for name, value in fields.items()}
 
 
 def _named(name: str, value: object, redact: Redactor) -> object:
@@ -207,10 +212,11 @@ def _render_json(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -
 
 def _render_plain(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> str:
     head = f"{fields.pop('at')} {fields.pop('level'):<7} {escaped(str(fields.pop('event')))}"
-    return " ".join([head, *(f"{name}={_plain(value)}" for name, value in fields.items())])
+    return " ".join([head, *(f"{name}={plain(value)}" for name, value in fields.items())])
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
+    """A field's value on one line, quoted where it would run into the next field."""
     match value:
         case None:
             return "-"
@@ -220,9 +226,9 @@ def _plain(value: object) -> str:
             text = escaped(value)
             return text if text and not re.search(r'[\s="]', text) else json.dumps(text, ensure_ascii=False)
         case dict():
-            return "{" + ",".join(f"{_plain(key)}:{_plain(item)}" for key, item in value.items()) + "}"
+            return "{" + ",".join(f"{plain(key)}:{plain(item)}" for key, item in value.items()) + "}"
         case list():
-            return "[" + ",".join(_plain(item) for item in value) + "]"
+            return "[" + ",".join(plain(item) for item in value) + "]"
         case _:
             return str(value)
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TextIO
+from typing import TextIO
 
 from rich.console import Console
 
 from landfast.errors import Misconfigured
 from landfast.events import Event
+from landfast.observe.brief import BriefLog
 from landfast.observe.fanout import Fanout, Queued, Watch
 from landfast.observe.logs import LogObserver, Redactor, logger
-from landfast.observe.progress import Lines, Progress, Terminal
+from landfast.observe.progress import Display, Lines, Progress, Terminal
 from landfast.observe.prometheus import MetricsServer
 from landfast.observe.state import State
 from landfast.ports import Clock, Observer
@@ -55,19 +56,22 @@ class Observation:
         Raises:
             Misconfigured: the metrics port cannot be listened on.
         """
-        on_terminal = stream.isatty() and not settings.as_json
-        console = Console(file=stream, soft_wrap=True)
-        level = "warning" if on_terminal and settings.level == "info" else settings.level
-        lines: Any = _Above(console) if on_terminal else stream
-        log = logger(lines, as_json=settings.as_json, redact=Redactor(settings.secrets), clock=clock, level=level)
         self._watch = Watch(clock)
-        self._log = Queued(LogObserver(log), events_max=settings.queued_events_max)
+        redact = Redactor(settings.secrets)
+        log: Observer
+        display: Display
+        if stream.isatty() and not settings.as_json:
+            # The bars show what goes well.
+            level = "warning" if settings.level == "info" else settings.level
+            display = terminal = Terminal(Console(file=stream, highlight=False))
+            log, every_seconds = BriefLog(terminal, redact=redact, clock=clock, level=level), settings.redraw_seconds
+        else:
+            lines = logger(stream, as_json=settings.as_json, redact=redact, clock=clock, level=settings.level)
+            log, display, every_seconds = LogObserver(lines), Lines(lines), settings.line_seconds
+        self._log = Queued(log, events_max=settings.queued_events_max)
         self._observers = Fanout([self._watch, self._log, *others])
         self._server = self._serve(settings)
-        display = Terminal(console) if on_terminal else Lines(log)
-        self._progress = Progress(
-            lambda: self.state, display, clock, every_seconds=settings.redraw_seconds if on_terminal else settings.line_seconds
-        )
+        self._progress = Progress(lambda: self.state, display, clock, every_seconds=every_seconds)
 
     def _serve(self, settings: ObserveSettings) -> MetricsServer | None:
         if settings.metrics_port is None:
@@ -98,17 +102,3 @@ class Observation:
         self._log.close()
         if self._server is not None:
             self._server.close()
-
-
-class _Above:
-    """Lets log lines scroll above the bars."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
-    def write(self, text: str) -> int:
-        self._console.print(text, end="", markup=False, highlight=False, emoji=False)
-        return len(text)
-
-    def flush(self) -> None:
-        """The console flushes by itself."""

@@ -14,13 +14,19 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from landfast.observe.health import health
+from landfast.observe.health import Concern, health
 from landfast.observe.logs import escaped
 from landfast.observe.state import FlowState, State
 from landfast.ports import Clock
 
 WINDOW_SECONDS = 10.0
 """The rate shown is the mean over this long."""
+
+CONCERNS_MAX = 5
+"""How many things that are wrong stand below the bars; each is in the log as well."""
+
+_TOLD_ABOVE = frozenset({"KAFKA_CLIENT"})
+# Its next step is to read the message, and that stands above the bars.
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +109,27 @@ class Display(Protocol):
 
 
 class Terminal:
-    """One bar per flow, redrawn in place; what is wrong stands below."""
+    """One bar per flow, redrawn in place; what is wrong stands below, and what is said scrolls away above.
+
+    Both go through one console, which counts the rows that it has drawn, and one at a time: otherwise a redraw takes away rows of the
+    log, or leaves old bars behind. The console must wrap by itself, or it counts a long line as one row.
+    """
 
     def __init__(self, console: Console) -> None:
+        self._console = console
+        self._drawing = threading.Lock()
         self._live = Live(console=console, auto_refresh=False, transient=True)
-        self._live.start()
 
     def show(self, state: State, shown: Sequence[Figures]) -> None:
         """Redraw."""
-        self._live.update(panel(state, shown), refresh=True)
+        with self._drawing:
+            self._live.start()
+            self._live.update(panel(state, shown), refresh=True)
+
+    def say(self, text: Text) -> None:
+        """Let whole lines scroll away above the bars."""
+        with self._drawing:
+            self._console.print(text)
 
     def close(self) -> None:
         """Take the bars away: the report of the run follows."""
@@ -148,9 +166,24 @@ def panel(state: State, shown: Sequence[Figures]) -> RenderableType:
         numbers = (f"{one.read:,}", f"{one.landed:,}", f"{one.rate:,.0f}", "?" if one.lag is None else f"{one.lag:,}", f"{one.dead:,}")
         bar = ProgressBar(total=1.0, completed=one.share or 0.0, width=24)
         table.add_row(Text(escaped(one.flow)), *numbers, bar)
-    first: RenderableType = table if shown else Text("waiting for partitions", style="dim")
-    concerns = [Text(escaped(f"{one.code} {one.flow} {one.place} — {one.next_step}"), style="yellow") for one in health(state).concerns[:5]]
-    return Group(first, *concerns)
+    first: RenderableType = table if shown else Text(escaped(_waiting(state)), style="dim", overflow="fold")
+    concerns = [one for one in health(state).concerns if one.code not in _TOLD_ABOVE]
+    lines = [Text(escaped(_concern(one)), style="yellow", overflow="fold") for one in concerns[:CONCERNS_MAX]]
+    if state.stop_seconds_max is not None:
+        words = f"stopping: landing what was read, up to {state.stop_seconds_max:g} s; Ctrl-C again stops at once"
+        lines.append(Text(words, style="bold", overflow="fold"))
+    return Group(first, *lines)
+
+
+def _waiting(state: State) -> str:
+    if state.opening is None:
+        return "waiting for partitions"
+    return f"waiting for {state.opening.target}, up to {state.opening.seconds_max:g} s (engine.open_wait_seconds)"
+
+
+def _concern(one: Concern) -> str:
+    place = " ".join(filter(None, (one.code, one.flow, one.place)))
+    return f"{place} — {one.next_step}" if one.next_step else place
 
 
 class Progress:

@@ -106,12 +106,15 @@ class Problem:
 class State:
     """What is known of a run. Times are seconds since the epoch, as the observer's clock gave them.
 
-    `dropped` counts the events that the logs could not keep up with; whoever shows the state fills it in.
+    `opening` is what the start waits for; `stop_seconds_max` is how long a stop that was asked for may take. `dropped` counts the
+    events that the logs could not keep up with; whoever shows the state fills it in.
     """
 
     run_id: str = ""
     started_at: float | None = None
     outcome: str | None = None
+    opening: events.OpeningBegan | None = None
+    stop_seconds_max: float | None = None
     flows: Mapping[str, FlowState] = field(default_factory=dict)
     problems: Mapping[tuple[str, str], Problem] = field(default_factory=dict)
     notices: Mapping[str, int] = field(default_factory=dict)
@@ -150,10 +153,8 @@ def reduce(state: State, event: events.Event, at: float) -> State:
 
 def _after_for_run(state: State, event: events.Event, at: float) -> State:
     match event:
-        case events.RunStarted():
-            return replace(state, run_id=event.run_id, started_at=at, outcome=None)
-        case events.RunEnded():
-            return replace(state, outcome=event.outcome)
+        case events.OpeningBegan() | events.RunStarted() | events.StopAsked() | events.RunEnded():
+            return _of_run(state, event, at)
         case events.Notice():
             return _noticed(replace(state, notices=_more(state.notices, event.code)), event, at)
         case events.RetryScheduled():
@@ -162,6 +163,20 @@ def _after_for_run(state: State, event: events.Event, at: float) -> State:
             return _closed(state, lambda problem: problem.severity == "retry" and problem.flow == event.flow)
         case events.RecordsRead() | events.StreamGained():
             return _closed(state, lambda problem: problem.code in SOURCE_CODES or (problem.severity == "retry" and not problem.flow))
+        case _:
+            return state
+
+
+def _of_run(state: State, event: events.Event, at: float) -> State:
+    match event:
+        case events.OpeningBegan():
+            return replace(state, opening=event)
+        case events.RunStarted():
+            return replace(state, run_id=event.run_id, started_at=at, outcome=None, opening=None)
+        case events.StopAsked():
+            return replace(state, stop_seconds_max=event.seconds_max)
+        case events.RunEnded():
+            return replace(state, outcome=event.outcome)
         case _:
             return state
 

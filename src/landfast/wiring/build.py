@@ -17,7 +17,7 @@ from landfast.errors import Unavailable
 from landfast.model import Run
 from landfast.ports import Clock, Decoder, Extent, Source
 from landfast.system import Threads, committers, cores, jitter
-from landfast.wiring.look import bounds_of, columns_left_out, concerning
+from landfast.wiring.look import bounds_of, columns_left_out, concerning, named
 from landfast.wiring.parts import (
     Site,
     configured_columns,
@@ -52,7 +52,7 @@ def build(settings: Settings, run: Run, site: Site, decoders: Mapping[str, Decod
     """
     source = kafka_source(settings, site)
     # Before any table is made: settings that name a missing topic must leave nothing behind.
-    patiently(partial(bounds_of, settings, source), settings.engine, site)
+    patiently(f"brokers at {settings.source.servers}", partial(bounds_of, settings, source), settings.engine, site)
     routes = [route_of(settings, route, run, site, (decoders or {}).get(route.name)) for route in settings.routes]
     return assembled(source, source, routes, run, settings.engine, site)
 
@@ -72,7 +72,7 @@ def route_of(settings: Settings, route: RouteSettings, run: Run, site: Site, dec
 
     with concerning(route):
         opening = partial(open_table, delta_settings(route), run, configured_columns(route.decode), site.clock, site.observer)
-        home = patiently(concerning(route)(opening), settings.engine, site)
+        home = patiently(named(route), concerning(route)(opening), settings.engine, site)
         sink = DeltaSink(home, maintenance_of(route, site))
         chosen = decoder or decoder_of(route.decode, sink.schema)
         left_out = "" if decoder else columns_left_out(route, sink.schema().names)
@@ -82,14 +82,15 @@ def route_of(settings: Settings, route: RouteSettings, run: Run, site: Site, dec
     return Route(route.name, route.takes, chosen, sink, DeltaDeadLetters(home), limits)
 
 
-def patiently(call: Callable[[], T], engine: EngineSettings, site: Site) -> T:
-    """The result of `call`, tried again while what it needs does not answer, until `engine.open_wait_seconds` have passed.
+def patiently(target: str, call: Callable[[], T], engine: EngineSettings, site: Site) -> T:
+    """The result of `call`, tried again while the target that it needs does not answer, until `engine.open_wait_seconds` have passed.
 
     Raises:
         Unavailable: the last failure, when the time is over or the pipeline was asked to stop.
     """
     backoff = Backoff(open_policy(engine))
     draw = jitter()
+    site.observer.notice(events.OpeningBegan("", target, engine.open_wait_seconds))
     while True:
         try:
             return call()
