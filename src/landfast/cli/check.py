@@ -77,7 +77,7 @@ def _tried(subject: str, look: Callable[[], str]) -> Looked:
     try:
         return Looked(subject, look())
     except LandfastError as error:
-        return Looked(subject, findings=(error,))
+        return Looked(subject, findings=(error.at(subject),))
 
 
 def _as_object(settings: Settings, guarantee: Any, well: list[Looked], found: list[LandfastError]) -> dict[str, Any]:
