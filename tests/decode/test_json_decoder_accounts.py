@@ -178,5 +178,21 @@ def test_a_few_bad_records_leave_their_neighbours_on_the_fast_path(spoiled: byte
     values = [spoiled % number if number in bad_places else good(number) for number in range(1_000)]
     odd = Doubts(SCHEMA).odd(values) or set()
     others = [place for place in range(len(values)) if place not in odd]
-    blamed = FastReader(SCHEMA, record_bytes_max=1 << 20).blamed([values[place] for place in others]) or []
+    blamed = FastReader(SCHEMA, JsonLimits(record_bytes=1 << 20)).blamed([values[place] for place in others]) or []
     assert odd | {others[index] for index in blamed} == bad_places
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (b'{"a":"x\x01"}', "The record is not JSON at character 7: Invalid control character."),
+        (b'{"a":"x', "The record is not JSON at character 5: Unterminated string."),
+        (b'{"a":"\\q"}', "The record is not JSON at character 6: Invalid \\escape."),
+        (b'{"a" 1}', "The record is not JSON at character 5: Expecting ':' delimiter."),
+        (b'{"a":secret}', "The record is not JSON at character 5: Expecting value."),
+    ],
+)
+def test_a_record_that_is_not_json_is_told_where_and_what(value: bytes, message: str) -> None:
+    """A whole sentence, with no part of the value."""
+    (reject,) = decode_all({"a": "string"}, [value]).rejects
+    assert (reject.reason, reject.message) == ("not_json", message)

@@ -68,7 +68,7 @@ def test_what_the_fast_path_accepts_the_reference_accepts_alike(drawn: tuple[dic
     schema = parse_columns(chosen)
     if not is_readable(schema, 64):
         return
-    reader = FastReader(schema, record_bytes_max=1 << 26)
+    reader = FastReader(schema, JsonLimits())
     for document in map(encoded, texts):
         piece = reader.read([document])
         if piece is not None and (piece.suspects is None or not piece.suspects[0].as_py()):

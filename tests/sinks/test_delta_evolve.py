@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
+from landfast.config import DecodeSettings
 from landfast.events import Notice
-from landfast.model import Batch, Decoded
+from landfast.model import Batch, Chunk, Decoded
 from landfast.sinks.delta import DeltaSettings, DeltaSink
+from landfast.wiring.parts import decoder_of
 from tests.sinks.delta_world import DeltaWorld, batch_of, chunk_of, stream
 
 LANE = stream(0)
@@ -164,3 +167,35 @@ def test_files_staged_before_a_column_came_land_after_it(growing: DeltaWorld) ->
     land(two, ['{"count":1}'], partition=1)
     one.commit([old])
     assert records(growing) == [{}, {}, {"count": 1}]
+
+
+GUESSED = ['{"k":1}', '{"k":230.5}', '{"k":"s"}', '{"k":2}', '{"k":{"z":1}}', '{"k":null}']
+
+
+@pytest.mark.parametrize("columns", [{"number": "int64 not null", "text": "string"}, {}], ids=["named", "of-the-table"])
+@pytest.mark.parametrize("restarts", [False, True], ids=["one-run", "a-run-for-each"])
+def test_no_record_is_refused_for_not_fitting_a_guess(growing: DeltaWorld, columns: dict[str, str], restarts: bool) -> None:
+    """Batch after batch, whether or not the process was started anew between them: the value is in the column or in `_rescued`."""
+    sink = growing.sink()
+    for offset, text in enumerate(GUESSED):
+        if restarts:
+            sink = growing.sink(f"run-{offset}")
+        decoder = decoder_of(DecodeSettings(unknown_fields="evolve", columns=columns), sink.schema)
+        decoded = decoder.decode(chunk_with(f'{{"number":{offset},"text":"t",{text[1:]}', offset))
+        assert not decoded.rejects
+        sink.commit([sink.stage(batch_of(decoded, first=offset == 0))])
+    assert records(growing) == [{"k": 1}, {"k": 230.5}, {"k": "s"}, {"k": 2}, {"k": {"z": 1}}, {}]
+    assert types(growing)["k"] == "int64"
+
+
+def test_a_column_that_the_settings_name_stays_strict(growing: DeltaWorld) -> None:
+    """Evolve is lenient with its own guesses only."""
+    columns = {"number": "int64 not null", "text": "string"}
+    decoder = decoder_of(DecodeSettings(unknown_fields="evolve", columns=columns), growing.sink().schema)
+    (refused,) = decoder.decode(chunk_with('{"number":1,"text":5}', 0)).rejects
+    assert refused.reason == "wrong_type"
+
+
+def chunk_with(text: str, offset: int) -> Chunk:
+    """One record with this value."""
+    return replace(chunk_of(LANE, [offset], offset + 1), values=[text.encode()])

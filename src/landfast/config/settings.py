@@ -142,7 +142,8 @@ class DecodeSettings(Section):
     unknown_fields: Literal["rescue", "dead", "evolve"] = Field(
         default="rescue",
         description="Fields that no column takes: kept as JSON text in `_rescued`, the record refused as a dead letter, "
-        "or a column added to the table.",
+        "or a column added to the table for each that is a boolean, a number or a string. With `evolve`, what does not fit a "
+        "column that may be null and is not named in `columns` is kept in `_rescued`, as [types](../concepts/types.md) tells.",
     )
     tombstones: Literal["skip", "dead"] = Field(
         default="skip", description="Records without a value: skipped and counted under that reason, or dead letters."
@@ -154,6 +155,12 @@ class DecodeSettings(Section):
         "columns of the table, which must exist.",
     )
     record_bytes_max: ByteSize = Field(default=64 * MIB, ge=KIB, le=GIB, description="A larger record is a dead letter.")
+    parts_max: int = Field(
+        default=200_000,
+        ge=10_000,
+        le=10_000_000,
+        description="A record with more fields and elements is a dead letter: each part of a parsed record takes a few hundred bytes.",
+    )
     depth_max: int = Field(default=64, ge=33, le=512, description="A record nested deeper is a dead letter.")
 
 

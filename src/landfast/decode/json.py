@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import accumulate
@@ -36,7 +36,9 @@ class JsonDecoder:
     """Decodes JSON objects into the columns of a schema; see `json_rules` for what each type takes.
 
     `schema` holds the data columns. Where it is a function it is asked at every call, and a wider schema counts at once.
-    `unknown_fields`: rescue and evolve append the column `_rescued`, dead refuses the record. Safe to share between threads.
+    `unknown_fields`: rescue and evolve append the column `_rescued`, dead refuses the record. With evolve, the nullable columns that
+    `wanted` does not name came from a guess: a value that does not fit one of them is kept in `_rescued`. `wanted` must not depend
+    on what the run has met, so that a record gets the same verdict when it is read again. Safe to share between threads.
     """
 
     def __init__(
@@ -46,7 +48,9 @@ class JsonDecoder:
         unknown_fields: UnknownFields = "rescue",
         tombstones: Tombstones = "skip",
         limits: JsonLimits | None = None,
+        wanted: Collection[str] = (),
     ) -> None:
+        self._wanted = frozenset(wanted)
         self._limits = limits or JsonLimits()
         self._schema = schema if callable(schema) else lambda: schema
         self._unknown_fields = unknown_fields
@@ -78,8 +82,17 @@ class JsonDecoder:
         schema = self._schema()
         plan = self._plan
         if plan is None or not (plan.schema is schema or plan.schema.equals(schema)):
-            plan = self._plan = _planned(schema, self._unknown_fields, self._limits)
+            plan = self._plan = self._planned(schema)
         return plan
+
+    def _planned(self, schema: pa.Schema) -> _Plan:
+        rescues = self._unknown_fields != "dead"
+        output = schema.append(pa.field(RESCUED, pa.string())) if rescues else schema
+        grows = self._unknown_fields == "evolve"
+        guessed = frozenset(field.name for field in schema if grows and field.nullable and field.name not in self._wanted)
+        reference = Reference(schema, refuse_unknown=not rescues, limits=self._limits, guessed=guessed)
+        fast = FastReader(schema, self._limits) if is_readable(schema, self._limits.depth) else None
+        return _Plan(schema, output, rescues, fast, Doubts(schema), reference)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +105,6 @@ class _Plan:
     fast: FastReader | None
     doubts: Doubts
     reference: Reference
-
-
-def _planned(schema: pa.Schema, unknown_fields: UnknownFields, limits: JsonLimits) -> _Plan:
-    rescues = unknown_fields != "dead"
-    output = schema.append(pa.field(RESCUED, pa.string())) if rescues else schema
-    reference = Reference(schema, refuse_unknown=not rescues, limits=limits)
-    fast = FastReader(schema, record_bytes_max=limits.record_bytes) if is_readable(schema, limits.depth) else None
-    return _Plan(schema, output, rescues, fast, Doubts(schema), reference)
 
 
 def _split(values: Sequence[bytes | None]) -> tuple[Sequence[bytes], Sequence[int], list[int]]:

@@ -39,8 +39,10 @@ from landfast.decode.json_rules import (
     TIMESTAMP,
     TIMESTAMP_NTZ,
     ZEROS_BEYOND_MICROSECONDS,
+    JsonLimits,
     from_base64,
 )
+from landfast.decode.json_slow import has_more_parts
 from landfast.decode.schema import DECIMAL_PRECISION_MAX
 
 _BETWEEN = b'}\n{"v":'
@@ -71,8 +73,8 @@ class Piece:
 class FastReader:
     """Reads records of one schema. Safe to share between threads; releases the interpreter lock for most of its work."""
 
-    def __init__(self, schema: pa.Schema, *, record_bytes_max: int) -> None:
-        self._record_bytes_max = record_bytes_max
+    def __init__(self, schema: pa.Schema, limits: JsonLimits) -> None:
+        self._limits = limits
         self._has_decimals = any(_has_decimal(field.type) for field in schema)
         fields = [_read_field(field) for field in schema]
         wrapped = pa.schema([pa.field("v", pa.struct(fields), nullable=False)])
@@ -81,7 +83,7 @@ class FastReader:
 
     def read(self, values: Sequence[bytes]) -> Piece | None:
         """The records as columns, or None where at least one of them needs a closer look."""
-        if max(map(len, values), default=0) > self._record_bytes_max:
+        if self._is_too_large(values):
             return None
         joined = _BETWEEN.join([b"", *values, b""])
         if not self._is_safe(joined):
@@ -113,6 +115,12 @@ class FastReader:
                 blamed.append(first + row)
                 first += row + 1
         return blamed if first >= len(values) else None
+
+    def _is_too_large(self, values: Sequence[bytes]) -> bool:
+        largest = max(map(len, values), default=0)
+        if largest <= min(self._limits.record_bytes, self._limits.parts):
+            return False
+        return largest > self._limits.record_bytes or any(has_more_parts(value, self._limits.parts) for value in values)
 
     def _is_safe(self, joined: bytes) -> bool:
         """Whether Arrow may see this text at all."""

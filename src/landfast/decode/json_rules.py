@@ -69,7 +69,7 @@ class JsonLimits:
     """What one record may cost. `depth` counts nested objects and arrays, the record itself included.
 
     `parts` counts commas, opening braces and opening brackets outside strings, at least one for each field and element: a parsed part
-    costs about a hundred bytes of memory, whatever it takes as text.
+    costs some hundred bytes of memory, however few it takes as text.
     """
 
     record_bytes: int = 64 * 1024 * 1024

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import pyarrow as pa
@@ -15,8 +16,12 @@ import pyarrow as pa
 from landfast.decode.json_rules import Convert, JsonLimits, Number, Refused, kind_of, scalar
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-_STRUCTURE = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
+_STRUCTURE = re.compile(_STRING + rb"|[\[\]{}]", re.DOTALL)
+_STRING_OR_PART = re.compile(_STRING + rb"|[,\[{]", re.DOTALL)
+_WHERE = re.compile(r"(?: starting)? at$|: .*", re.DOTALL)
 _SHOWN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+_QUOTE = ord('"')
 _BYTE_ORDER_MARK = "\ufeff"
 
 Rescued = dict[str, Any]
@@ -24,12 +29,15 @@ Rescued = dict[str, Any]
 
 
 class Reference:
-    """The rules applied to single records of one schema. Safe to share between threads."""
+    """The rules applied to single records of one schema. Safe to share between threads.
 
-    def __init__(self, schema: pa.Schema, *, refuse_unknown: bool, limits: JsonLimits) -> None:
+    A value that does not fit one of the columns in `guessed` is no fault of its record: it is kept among the unknown fields.
+    """
+
+    def __init__(self, schema: pa.Schema, *, refuse_unknown: bool, limits: JsonLimits, guessed: AbstractSet[str] = frozenset()) -> None:
         self._limits = limits
         self._refuse_unknown = refuse_unknown
-        self._columns = _columns(list(schema), "")
+        self._columns = _columns(list(schema), "", guessed)
         self._names = frozenset(schema.names)
 
     def row(self, value: bytes) -> tuple[list[Any], str | None]:
@@ -57,18 +65,20 @@ def parse(value: bytes, limits: JsonLimits) -> dict[str, Any]:
     if not value:
         raise Refused("empty_value", "The record's value is empty.")
     if len(value) > limits.record_bytes:
-        raise Refused("too_large", f"The record has {len(value)} bytes; the limit is {limits.record_bytes}.")
+        raise Refused("too_large", f"The record has {len(value):,} bytes; the limit is {limits.record_bytes:,}.")
     try:
         text = value.decode("utf-8")
     except UnicodeDecodeError as error:
         raise Refused("bad_utf8", f"The record is not UTF-8 at byte {error.start}.") from None
+    if has_more_parts(value, limits.parts):
+        raise Refused("too_large", f"The record has more than {limits.parts:,} parts (fields and elements).")
     _check_depth(value, limits.depth)
     if text.startswith(_BYTE_ORDER_MARK):
         raise Refused("not_json", "The record begins with a byte-order mark.")
     try:
         document = _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        raise Refused("not_json", f"The record is not JSON at character {error.pos}: {error.msg}.") from None
+        raise Refused("not_json", f"The record is not JSON at character {error.pos}: {_WHERE.sub('', error.msg)}.") from None
     except RecursionError:
         raise Refused("too_deep", f"The record is nested deeper than {limits.depth}.") from None
     if type(document) is not dict:
@@ -90,6 +100,22 @@ def _constant(_name: str) -> Any:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=Number, parse_float=Number, parse_constant=_constant)
+
+
+def has_more_parts(value: bytes, limit: int) -> bool:
+    """Whether the text has more parts than the limit (see `JsonLimits`), in little memory: nothing is parsed for it.
+
+    Where the text is not JSON this is only a count of marks, but the same for every path.
+    """
+    if len(value) <= limit or value.count(b",") + value.count(b"{") + value.count(b"[") <= limit:
+        return False
+    # Marks inside strings are no parts: a long text may hold any number of commas.
+    parts = 0
+    for match in _STRING_OR_PART.finditer(value):
+        parts += value[match.start()] != _QUOTE
+        if parts > limit:
+            return True
+    return False
 
 
 def _check_depth(value: bytes, limit: int) -> None:
@@ -124,9 +150,10 @@ def _check_surrogates(part: Any) -> None:
 class _Column:
     """One field: its name, whether null is allowed, how to convert it."""
 
-    __slots__ = ("convert", "name", "nullable", "parts", "path")
+    __slots__ = ("convert", "guessed", "name", "nullable", "parts", "path")
 
-    def __init__(self, field: pa.Field[Any], path: str) -> None:
+    def __init__(self, field: pa.Field[Any], path: str, *, guessed: bool = False) -> None:
+        self.guessed = guessed
         self.name = field.name
         self.path = path
         self.nullable = field.nullable
@@ -168,8 +195,8 @@ class _Parts:
         return dict(zip((column.name for column in self.columns), row, strict=True))
 
 
-def _columns(fields: Sequence[pa.Field[Any]], prefix: str) -> tuple[_Column, ...]:
-    return tuple(_Column(field, prefix + field.name) for field in fields)
+def _columns(fields: Sequence[pa.Field[Any]], prefix: str, guessed: AbstractSet[str] = frozenset()) -> tuple[_Column, ...]:
+    return tuple(_Column(field, prefix + field.name, guessed=field.name in guessed) for field in fields)
 
 
 _ABSENT = object()
@@ -188,12 +215,24 @@ def _cells(document: Mapping[str, Any], columns: Sequence[_Column], names: froze
             continue
         found += 1
         place = prefix + _quoted(column.name) if column.parts else ""
-        row.append(_cell(column, value, place, rescued))
+        row.append(_guessed_cell(column, value, place, rescued) if column.guessed else _cell(column, value, place, rescued))
     if found != len(document):
         for name, value in document.items():
             if name not in names:
                 rescued[prefix + _quoted(name)] = value
     return row
+
+
+def _guessed_cell(column: _Column, value: Any, place: str, rescued: Rescued) -> Any:
+    """Like `_cell`, but a value that does not fit is rescued whole, and the cell is null."""
+    inside: Rescued = {}
+    try:
+        cell = _cell(column, value, place, inside)
+    except Refused:
+        rescued[_quoted(column.name)] = value
+        return None
+    rescued.update(inside)
+    return cell
 
 
 def _cell(column: _Column, value: Any, place: str, rescued: Rescued) -> Any:

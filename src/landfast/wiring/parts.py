@@ -106,8 +106,9 @@ def decoder_of(decode: DecodeSettings, table_schema: Callable[[], Any]) -> Decod
     columns = configured_columns(decode)
     # With `evolve` the table's columns grow while we run, so they are asked each time; otherwise the settings have the last word.
     schema = columns if columns is not None and decode.unknown_fields != "evolve" else _remembered(table_schema, from_arrow)
-    limits = JsonLimits(record_bytes=decode.record_bytes_max, depth=decode.depth_max)
-    return JsonDecoder(schema, unknown_fields=decode.unknown_fields, tombstones=decode.tombstones, limits=limits)
+    limits = JsonLimits(record_bytes=decode.record_bytes_max, depth=decode.depth_max, parts=decode.parts_max)
+    wanted = [] if columns is None else columns.names
+    return JsonDecoder(schema, unknown_fields=decode.unknown_fields, tombstones=decode.tombstones, limits=limits, wanted=wanted)
 
 
 def _remembered(schema: Callable[[], Any], translated: Callable[[Any], Any]) -> Callable[[], Any]:

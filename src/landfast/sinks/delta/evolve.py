@@ -2,7 +2,8 @@
 
 Only fields at the top of a record are promoted, to boolean, int64, float64 or string, and a value moves only where the column holds it
 exactly. Whatever does not move stays in `_rescued`, as it was written: nothing is lost by a wrong guess, or by two processes that guess
-differently at the same time, since the table's column decides.
+differently at the same time, since the table's column decides. A decoder that knows the column from then on does the same: what does not
+fit a column that nobody named in the settings comes here rescued, and stays so.
 """
 
 from __future__ import annotations
