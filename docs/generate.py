@@ -1,4 +1,4 @@
-"""Writes `docs/reference/` from the code: settings, codes, events, metrics, commands, exit codes. `make docs` runs it.
+"""Writes `docs/reference/` from the code: settings, codes, reasons, events, metrics, commands, exit codes. `make docs` runs it.
 
 `pages` is pure, so that a house test can compare what stands in the folder with what the code says today.
 """
@@ -18,6 +18,7 @@ from landfast.cli.app import app
 from landfast.cli.exits import EXITS
 from landfast.codes import CODES
 from landfast.config import reference as settings_reference
+from landfast.decode.json_rules import REASONS
 from landfast.observe.metrics import METRICS
 
 FOLDER = Path(__file__).resolve().parent / "reference"
@@ -32,6 +33,7 @@ def pages() -> dict[str, str]:
         "events.md": events_page(),
         "exit-codes.md": exits_page(),
         "metrics.md": metrics_page(),
+        "reasons.md": reasons_page(),
         "settings.md": settings_reference(),
     }
 
@@ -83,6 +85,15 @@ def metrics_page() -> str:
     head = f"# Metrics\n\nWhat `landfast run --metrics PORT` exports at `/metrics`, for Prometheus. {GENERATED}\n\n"
     rows = ([f"`{item.name}`", item.kind, item.unit, ", ".join(f"`{label}`" for label in item.labels), item.meaning] for item in METRICS)
     return head + table(["metric", "kind", "unit", "labels", "meaning"], rows)
+
+
+def reasons_page() -> str:
+    """Why a decoder refuses a record, or skips it."""
+    head = (
+        "# Reasons\n\nWhy a record that cannot be decoded becomes a dead letter. What each type takes stands in "
+        f"[types](../concepts/types.md). {GENERATED}\n\n"
+    )
+    return head + table(["reason", "meaning"], ((f"`{name}`", meaning) for name, meaning in REASONS.items()))
 
 
 def exits_page() -> str:
