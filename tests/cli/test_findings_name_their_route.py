@@ -69,6 +69,15 @@ def test_findings_of_one_kind_are_one_block(file: Path) -> None:
     assert all(f"the table demands the column {name}" in said.err for name in "xyz")
 
 
+def test_a_run_names_all_that_is_wrong_with_a_table_at_once(file: Path) -> None:
+    """One round of corrections is enough for `run` as for `check`."""
+    settings = load(file, {})
+    with pytest.raises(Misconfigured) as caught:
+        route_of(settings, settings.routes[1], new_run("numbers", "", ManualClock()), Site(SystemClock(), Silence()), None)
+    assert caught.value.place == f"route odd → {file.parent / 'odd'}"
+    assert all(f"the table demands the column {name}" in caught.value.message for name in "xyz")
+
+
 def test_a_wrong_column_names_its_place_and_route(file: Path) -> None:
     """A type that does not exist is found by the key that holds it."""
     file.write_text(file.read_text().replace('id = "int64"', 'id = "int46"'), encoding="utf-8")

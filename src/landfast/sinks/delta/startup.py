@@ -10,7 +10,7 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable
 from deltalake.schema import Schema
 
-from landfast.errors import Misconfigured, Unavailable
+from landfast.errors import Misconfigured, Unavailable, together
 from landfast.model import Run
 from landfast.ports import Clock, Observer
 from landfast.sinks.delta.errors import Fate, fate_of, mapped
@@ -69,7 +69,7 @@ def open_table(
             fill(settings.path, empty_tail(place.files), place.disk, observer)
         schema = None if data_schema is None else full_schema(settings, data_schema)
         handle = create_or_open(place, schema, {PROPERTY + run.pipeline: str(uuid.uuid4())})
-        for problem in problems(handle, settings, data_schema):
+        for problem in together(tuple(problems(handle, settings, data_schema))):
             raise problem
         with mapped("racing commits in a throw-away table"):
             check_atomic(settings, place.files)
