@@ -79,7 +79,8 @@ def test_rebalances_and_zombies_under_load(kafka: RealKafka, tmp_path: Path, pro
         until(lambda: rows(line.table) > 0, [steady])
         for _ in range(2):
             with line.worker() as guest:
-                pause(chance.uniform(1, 3))
+                until(lambda guest=guest: "stream_gained" in guest.output, [steady, guest])
+                pause(chance.uniform(0, 2))
                 guest.signal(signal.SIGSTOP)
                 before = rows(line.table)
                 pause(8)
