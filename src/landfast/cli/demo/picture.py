@@ -1,11 +1,11 @@
-"""What happened in the demo, drawn: a pure function from figures to lines."""
+"""What happened in the demo, drawn: a pure function from figures to lines, none of them longer than 80 columns."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WIDTH = 48
+WIDTH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +45,18 @@ def picture(partitions: Sequence[Partition], ink: Ink) -> list[str]:
     width = max(names, len("worker 1"))
     cut = _cells(first, first + second, WIDTH)
     lines = [
-        f"  {'worker 1':<{width}}  {ink.first * cut + ink.kill:<{WIDTH + 1}}  {first:>7,} landed, then SIGKILL",
-        f"  {'worker 2':<{width}}  {' ' * cut}{ink.second * (WIDTH - cut)}   {second:>7,} landed, going on where the table said",
+        f"  {'worker 1':<{width}}  {ink.first * cut + ink.kill:<{WIDTH + 1}}{first:>8,} landed, then SIGKILL",
+        f"  {'worker 2':<{width}}  {' ' * cut + ink.second * (WIDTH - cut):<{WIDTH + 1}}{second:>8,} landed, from there on",
         "",
     ]
     for one in partitions:
         total = one.first + one.second
         cells = _cells(one.first, total, WIDTH)
         bar = ink.first * cells + ink.second * (WIDTH - cells)
-        words = f"{total:>7,} = {total - one.dead:,} rows + {one.dead:,} dead letters; taken over at offset {one.taken_over_at:,}"
-        lines.append(f"  {one.name:<{width}}  {bar}   {words}")
-    return lines
+        words = f"{total:>8,} = {total - one.dead:,} rows + {one.dead:,} dead"
+        lines.append(f"  {one.name:<{width}}  {bar:<{WIDTH + 1}}{words}")
+    offsets = ", ".join(f"{one.taken_over_at:,}" for one in partitions)
+    return [*lines, "", f"  taken over at offset {offsets}"]
 
 
 def _cells(part: int, whole: int, width: int) -> int:
