@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from landfast.model import Stream, Totals
-from landfast.observe.report import equation, lines, to_json
+from landfast.observe.report import counted, equation, lines, to_json
 
 A, B = Stream("a", "id-a", 0), Stream("b", "id-b", 12)
 
@@ -45,3 +45,8 @@ def test_the_report_as_data_has_the_same_numbers() -> None:
         ("a", "id-a", 0, 2),
         ("b", "id-b", 12, 3),
     ]
+
+
+def test_one_of_a_kind_is_named_as_one() -> None:
+    """A count and its noun agree, and thousands are set apart."""
+    assert [counted(count, "finding") for count in (0, 1, 1_001)] == ["0 findings", "1 finding", "1,001 findings"]

@@ -201,7 +201,7 @@ def test_any_flipped_bit_in_the_values_is_found(world: DeltaWorld) -> None:
     file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
     corrupt = only(verdict := verify_table(world.path), Kind.FILE_CORRUPT)
     assert corrupt.file == path
-    assert "text" in corrupt.sentence
+    assert corrupt.sentence == "the values of text do not match their checksum in rows of events[0]"
     assert corrupt.ranges == ((10, 12), (14, 20))
     assert kinds(verdict) == {Kind.FILE_CORRUPT}
     assert verify_table(world.path, depth=Depth.COORDINATES).proved

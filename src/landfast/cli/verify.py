@@ -87,16 +87,17 @@ def as_object(verdict: Verdict) -> dict[str, Any]:
 
 def as_lines(route: str, verdict: Verdict) -> list[str]:
     """The verdict for a person: what was looked at, the equation of each stream, what is wrong, and the outcome in one line."""
-    looked = f"{verdict.files:,} files, {verdict.rows:,} rows, {verdict.letters:,} dead letters, {verdict.checked_spans:,} spans"
+    counts = ((verdict.files, "file"), (verdict.rows, "row"), (verdict.letters, "dead letter"), (verdict.checked_spans, "span"))
+    looked = ", ".join(equations.counted(count, noun) for count, noun in counts)
     rows = [[str(one.stream), f"[{one.start:,}, {one.end:,})", one.spans, equations.equation(one.totals)] for one in verdict.accounts]
     lines = [f"{route}: table version {verdict.version}: {looked}"]
     if rows:
         lines += [f"  {line}" for line in aligned(("stream", "offsets", "spans", "equation"), rows)]
         lines.append(f"  in all: {equations.equation(verdict.totals)}")
     if verdict.foreign_rows:
-        lines.append(f"  {verdict.foreign_rows:,} rows come from another writer; nothing is claimed about them")
+        lines.append(f"  {equations.counted(verdict.foreign_rows, 'row')} of another writer; nothing is claimed about them")
     if verdict.pending:
-        lines.append(f"  {verdict.pending:,} dead letters wait for the commit that passes them")
+        lines.append(f"  {equations.counted(verdict.pending, 'dead letter')} before the commit that passes them")
     lines += [_unchecked_line(one) for one in verdict.unchecked]
     lines += [_finding_line(one) for one in verdict.findings]
     return [*lines, _outcome(verdict)]
@@ -104,7 +105,8 @@ def as_lines(route: str, verdict: Verdict) -> list[str]:
 
 def _outcome(verdict: Verdict) -> str:
     if not verdict.proved:
-        return f"NOT PROVED: {len(verdict.findings):,} findings. Stop writers and keep the table as it is: landfast explain {_CODE}"
+        found = equations.counted(len(verdict.findings), "finding")
+        return f"NOT PROVED: {found}. Stop writers and keep the table as it is: landfast explain {_CODE}"
     partly = ", as far as the log still goes" if verdict.unchecked else ""
     return f"PROVED: every offset that was read is in exactly one place, once{partly}"
 

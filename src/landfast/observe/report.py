@@ -35,6 +35,11 @@ def to_json(streams: Mapping[Stream, Totals]) -> dict[str, Any]:
     return {"totals": _counts(whole(streams)), "streams": listed}
 
 
+def counted(count: int, noun: str) -> str:
+    """A count with its noun."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def whole(streams: Mapping[Stream, Totals]) -> Totals:
     """All streams together."""
     totals = Totals()

@@ -9,6 +9,7 @@ from landfast.config import RouteSettings, Settings
 from landfast.config.options import mask_uri
 from landfast.errors import LandfastError, Misconfigured
 from landfast.model import Bounds, Guarantee, Stream
+from landfast.observe.report import counted
 from landfast.ports import Extent
 from landfast.wiring.parts import Site, configured_columns, delta_settings, kafka_source, rereader
 
@@ -88,11 +89,6 @@ def bounds_of(settings: Settings, extent: Extent) -> Mapping[Stream, Bounds]:
             words = f"taken by the routes {' and '.join(takers)}" if takers else "taken by no route: its records would land nowhere"
             raise Misconfigured("CONFIG_INVALID", f"the topic {topic} is {words}", next_step="Give every topic exactly one route.")
     return bounds
-
-
-def counted(count: int, noun: str) -> str:
-    """A count with its noun."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def look_at_sink(settings: Settings, route: RouteSettings) -> tuple[str, tuple[LandfastError, ...]]:

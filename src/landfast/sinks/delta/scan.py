@@ -150,11 +150,17 @@ class Scan:
         try:
             coordinates = content.parquet.read_row_group(group, columns=list(self._keys))
             return [
-                Finding(Kind.FILE_CORRUPT, f"{words} in {place}", None, tuple(ranges_of(offsets)), len(offsets), content.file.path)
+                Finding(
+                    Kind.FILE_CORRUPT, f"{words} {_place_words(place)}", None, tuple(ranges_of(offsets)), len(offsets), content.file.path
+                )
                 for place, offsets in by_place(coordinates)
             ]
         except UNREADABLE:
             return [Finding(Kind.FILE_CORRUPT, words, file=content.file.path)]
+
+
+def _place_words(place: tuple[str, int] | None) -> str:
+    return "in rows without coordinates" if place is None else f"in rows of {place[0]}[{place[1]}]"
 
 
 def _readable(parquet: pq.ParquetFile, group: int, columns: Sequence[str]) -> bool:
