@@ -126,7 +126,7 @@ class Session:
         try:
             self._driver.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
-            self._say_uncommitted(str(error))
+            self._say_uncommitted(kafka_errors.kafka_error(error), str(error))
 
     def close(self) -> None:
         """Give up what is ours and leave the group."""
@@ -186,10 +186,13 @@ class Session:
 
     def _on_commit(self, error: KafkaError | None, _: list[TopicPartition]) -> None:
         if error is not None:
-            self._say_uncommitted(error.str())
+            self._say_uncommitted(error, error.str())
 
-    def _say_uncommitted(self, why: str) -> None:
-        self._notices.say("GROUP_COMMIT_FAILED", f"the group's offsets, which are a hint only, could not be written: {why}")
+    def _say_uncommitted(self, error: KafkaError | None, why: str) -> None:
+        # Every rebalance refuses a commit or two; the next one tells the same positions again. Only what stays is worth a warning.
+        severity = "info" if error is not None and verdict(error).act is Act.RETRY else "warning"
+        words = f"the group's offsets, which are a hint only, could not be written: {why}"
+        self._notices.say("GROUP_COMMIT_FAILED", words, about=severity, severity=severity)
 
     # ---- reading ----
 
