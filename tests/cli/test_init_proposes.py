@@ -76,7 +76,7 @@ BODY = {"name": "n", "source": {"servers": "h:1", "topics": ["t"], "options": {"
 
 
 @pytest.mark.parametrize(
-    "sampled", [[], [b"garbage", b"\xff"], [b"{}"], [b'{"a": 1}', b'{"a": "x", "b": null, "c\\nd": true, "\\u202ee": 1}']]
+    "sampled", [[], [b"garbage", b"\xff"], [b"{}"], [b'{"a": 1}', b'{"a": "x", "b": null, "c\\nd": true, "\\u202ee": 1, "f\\"] = g": 1}']]
 )
 def test_every_document_is_a_settings_file(tmp_path: Path, sampled: list[bytes]) -> None:
     """Whatever was sampled, what is written loads, and a name in the data cannot break out of its line."""
@@ -98,7 +98,7 @@ def test_what_was_left_out_is_said(tmp_path: Path) -> None:
 def test_a_bad_sample_is_mentioned_beside_its_column() -> None:
     """The column stands there, with what it would refuse."""
     text = document(BODY, survey([b'{"v":1}'] * 99 + [b'{"v":"a lot"}']), 100)
-    assert 'v = "int64"  # 1 of the samples does not fit and would be dead letters\n' in text
+    assert 'v = "int64"  # 1 of 100 samples does not fit and would be a dead letter\n' in text
 
 
 def test_texts_are_quoted_as_toml_wants_them() -> None:

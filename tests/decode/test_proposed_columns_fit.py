@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -75,6 +76,35 @@ def test_a_few_bad_records_among_many_do_not_decide() -> None:
     """One text among hundreds of numbers is a bad record; among a handful, or where more differ, nobody can tell."""
     numbers = [b'{"v":1.5}'] * 99
     found = survey([*numbers, b'{"v":"a lot"}'])
-    assert (to_columns(found.schema), found.odd, found.left_out) == ({"v": "float64"}, {"v": 1}, {})
-    assert survey([*numbers, *[b'{"v":"a lot"}'] * 3]).left_out.keys() == {"v"}
-    assert survey([b'{"v":1.5}'] * 20 + [b'{"v":"a lot"}']).left_out.keys() == {"v"}
+    assert (to_columns(found.schema), found.odd, found.left_out) == ({"v": "float64"}, {"v": (1, 100)}, {})
+    assert survey([*numbers, *[b'{"v":"a lot"}'] * 6]).left_out.keys() == {"v"}
+    assert survey([b'{"v":1.5}'] * 18 + [b'{"v":"a lot"}']).left_out.keys() == {"v"}
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "columns"),
+    [
+        (b'{"v":1}', b'{"v":123456789012345678901}', {"v": "int64"}),
+        (b'{"v":1}', b'{"v":0.5}', {"v": "float64"}),
+        (b'{"v":"2026-01-31"}', b'{"v":"soon"}', {"v": "string"}),
+        (b'{"v":{"x":1}}', b'{"v":{"x":"one"}}', {"v": "struct<x: int64>"}),
+        (b'{"v":[1]}', b'{"v":["one"]}', {"v": "array<int64>"}),
+    ],
+)
+def test_the_column_refuses_as_many_samples_as_is_said(good: bytes, bad: bytes, columns: dict[str, str]) -> None:
+    """The type is the one that refuses the fewest, and those are counted, inside objects and arrays too."""
+    samples = [*[good] * 60, bad, bad]
+    found = survey(samples)
+    assert to_columns(found.schema) == columns
+    assert found.odd.get("v", (0, 62)) == (len(decode_all(found.schema, samples).rejects), 62)
+
+
+def test_bad_elements_spread_over_all_samples_leave_the_column_out() -> None:
+    """One bad element in twenty is few, but where every sample holds one, every record would be refused."""
+    found = survey([b'{"v":[%s"one"]}' % (b"1," * 30)] * 50)
+    assert (found.schema.names, found.left_out.keys()) == ([], {"v"})
+
+
+def test_names_that_no_column_can_have_are_left_out() -> None:
+    """A control character in a name would end it for some readers."""
+    assert survey([b'{"a\\u0000b":1,"c":1}']).schema.names == ["c"]

@@ -132,15 +132,18 @@ def _columns(columns: Mapping[str, str], found: Proposal, sampled: int) -> list[
         hint = "" if sampled else '# Fill in [decode.columns] before the first run, such as: id = "string not null"\n'
         return [f"# {nothing}\n{hint}"]
     lines = [f"\n[decode.columns]  # proposed from {found.read:,} sampled records{aside}\n"]
-    lines += [f"{_key(name)} = {quoted(kind)}{_remark(found.odd.get(name, 0))}\n" for name, kind in columns.items()]
+    lines += [f"{_key(name)} = {quoted(kind)}{_remark(*found.odd.get(name, (0, 0)))}\n" for name, kind in columns.items()]
     left = list(found.left_out.items())
     lines += [f"# left out: {printable(place)}: {reason}\n" for place, reason in left[:_LEFT_OUT_MAX]]
     lines += [f"# left out: {len(left) - _LEFT_OUT_MAX:,} more\n"] if len(left) > _LEFT_OUT_MAX else []
     return lines
 
 
-def _remark(odd: int) -> str:
-    return f"  # {odd:,} of the samples {'does' if odd == 1 else 'do'} not fit and would be dead letters" if odd else ""
+def _remark(odd: int, seen: int) -> str:
+    if not odd:
+        return ""
+    ending = "does not fit and would be a dead letter" if odd == 1 else "do not fit and would be dead letters"
+    return f"  # {odd:,} of {seen:,} samples {ending}"
 
 
 def _key(name: str) -> str:

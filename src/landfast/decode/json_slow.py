@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -54,6 +54,18 @@ class Reference:
         if self._refuse_unknown:
             raise Refused("unknown_field", f"The record has {_shown(rescued)} that no column takes.")
         return row, _object_text(rescued)
+
+
+def misfits(field: pa.Field[Any], values: Iterable[Any]) -> int:
+    """How many of these parsed values a column would refuse."""
+    column = _Column(field, field.name)
+    refused = 0
+    for value in values:
+        try:
+            _cell(column, value, "", {})
+        except Refused:
+            refused += 1
+    return refused
 
 
 def parse(value: bytes, limits: JsonLimits) -> dict[str, Any]:

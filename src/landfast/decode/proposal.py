@@ -2,27 +2,29 @@
 
 A guess is careful. A field is proposed only with a type that takes every value seen, strictly: a field that is sometimes text and
 sometimes a number, or never more than null, is left out, with the reason, and lands in `_rescued` as it is. Only where all but a few
-of many records agree are those few taken for bad ones. Nothing is proposed as `not null`: samples cannot show that.
+of many records agree are those few taken for bad ones. Texts that are nearly all dates stay texts, which take them all. Nothing is
+proposed as `not null`: samples cannot show that.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
 
-from landfast.decode.json_rules import JsonLimits, Number, Refused, kind_of, scalar
-from landfast.decode.json_slow import parse
+from landfast.decode.json_rules import JsonLimits, Number, Refused, kind_of
+from landfast.decode.json_slow import misfits, parse
 from landfast.decode.schema import NESTING_MAX, RESCUED, SYSTEM_COLUMNS
 
 STRUCT_FIELDS_MAX = 200
 """An object with more names than that holds data in its names; as a struct it would grow for ever."""
 
-AGREEING_SHARE_MIN = 0.98
-AGREEING_SAMPLES_MIN = 50
+AGREEING_SHARE_MIN = 0.95
+AGREEING_SAMPLES_MIN = 20
 """From so many samples on, a share of so many decides what a field is: the rest are bad records, which dead letters are for."""
 
 _CANDIDATES = {
@@ -37,14 +39,14 @@ _CANDIDATES = {
 class Proposal:
     """`schema` may be empty. `left_out`: path -> why. `read` records were understood, `refused` were not (reason -> count).
 
-    `odd`: column -> how many of the samples it refuses.
+    `odd`: column -> how many samples it refuses, of how many that have the field; only where there are some.
     """
 
     schema: pa.Schema
     left_out: Mapping[str, str]
     read: int
     refused: Mapping[str, int]
-    odd: Mapping[str, int] = field(default_factory=dict)
+    odd: Mapping[str, tuple[int, int]]
 
 
 class _LeftOut(Exception):
@@ -66,29 +68,29 @@ def survey(samples: Sequence[bytes], limits: JsonLimits | None = None) -> Propos
         except Refused as refusal:
             refused[refusal.reason] = refused.get(refusal.reason, 0) + 1
     left_out: dict[str, str] = {}
-    kept, odd = _without_the_odd(documents)
-    fields = _fields(kept, "", left_out, NESTING_MAX, {*SYSTEM_COLUMNS, RESCUED})
+    fields: list[pa.Field[Any]] = []
+    odd: dict[str, tuple[int, int]] = {}
+    for field in _fields(documents, "", left_out, NESTING_MAX, {*SYSTEM_COLUMNS, RESCUED}):
+        unfit, seen = _odd(field, documents)
+        # Nested parts are guessed one by one: all together may refuse more than each alone.
+        if not _agree(seen - unfit, seen):
+            left_out[field.name] = f"{unfit:,} of {seen:,} samples would not fit"
+            continue
+        fields.append(field)
+        if unfit:
+            odd[field.name] = (unfit, seen)
     return Proposal(pa.schema(fields), left_out, len(documents), refused, odd)
 
 
-def _without_the_odd(documents: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """The documents less those values at the top that are of another kind than nearly all others of their name, and their counts."""
-    kinds: dict[str, Counter[str]] = {}
-    for document in documents:
-        for name, value in document.items():
-            if value is not None:
-                kinds.setdefault(name, Counter())[kind_of(value)] += 1
-    usual = {name: counts.most_common(1)[0] for name, counts in kinds.items() if len(counts) > 1}
-    odd: dict[str, int] = {}
-    for name, (_, agreeing) in usual.items():
-        seen = kinds[name].total()
-        if seen >= AGREEING_SAMPLES_MIN and agreeing >= AGREEING_SHARE_MIN * seen:
-            odd[name] = seen - agreeing
-    kept = [
-        {name: value for name, value in document.items() if name not in odd or value is None or kind_of(value) == usual[name][0]}
-        for document in documents
-    ]
-    return kept, odd
+def _odd(field: pa.Field[Any], documents: Sequence[dict[str, Any]]) -> tuple[int, int]:
+    """How many values of a field its column would refuse, and how many values there are."""
+    values = [value for document in documents if (value := document.get(field.name)) is not None]
+    return misfits(field, values), len(values)
+
+
+def _agree(agreeing: int, seen: int) -> bool:
+    """Whether the values that agree say what the field is, so that the others are bad records."""
+    return agreeing == seen or (seen >= AGREEING_SAMPLES_MIN and agreeing >= AGREEING_SHARE_MIN * seen)
 
 
 def _fields(documents: Sequence[dict[str, Any]], prefix: str, left_out: dict[str, str], depth: int, taken: set[str]) -> list[pa.Field[Any]]:
@@ -101,8 +103,8 @@ def _fields(documents: Sequence[dict[str, Any]], prefix: str, left_out: dict[str
     fields: list[pa.Field[Any]] = []
     for name, seen in values.items():
         path = prefix + name
-        if not name.strip() or name.lower() in taken:
-            left_out[path] = "the name is empty, reserved, or differs from another only by case"
+        if not name.strip() or name.lower() in taken or not name.isprintable():
+            left_out[path] = "the name is empty, reserved, not printable, or differs from another only by case"
             continue
         try:
             fields.append(pa.field(name, _type(seen, path, left_out, depth)))
@@ -116,11 +118,13 @@ def _type(values: Sequence[Any], path: str, left_out: dict[str, str], depth: int
     present = [value for value in values if value is not None]
     if not present:
         raise _LeftOut("only null was seen")
-    kinds = {kind_of(value) for value in present}
-    if len(kinds) > 1:
+    kinds = Counter(map(kind_of, present))
+    usual, agreeing = kinds.most_common(1)[0]
+    if not _agree(agreeing, len(present)):
         raise _LeftOut(f"the samples differ: {', '.join(sorted(kinds))}")
     if depth == 0:
         raise _LeftOut("it is nested too deep")
+    present = [value for value in present if kind_of(value) == usual]
     first = present[0]
     if isinstance(first, list):
         elements = [element for value in present for element in value]
@@ -130,15 +134,8 @@ def _type(values: Sequence[Any], path: str, left_out: dict[str, str], depth: int
         if not fields or len(fields) > STRUCT_FIELDS_MAX:
             raise _LeftOut("the object has no fields with a type, or too many names")
         return pa.struct(fields)
-    for kind in _CANDIDATES[type(first)]:
-        if all(_takes(kind, value) for value in present):
-            return kind
-    raise _LeftOut("no type takes all of the numbers exactly")
-
-
-def _takes(kind: pa.DataType, value: Any) -> bool:
-    try:
-        scalar(kind, "")(value)
-    except Refused:
-        return False
-    return True
+    # The narrowest of those that refuse the fewest.
+    unfit, kind = min(((misfits(pa.field("", kind), present), kind) for kind in _CANDIDATES[type(first)]), key=itemgetter(0))
+    if not _agree(len(present) - unfit, len(present)):
+        raise _LeftOut("no type takes all of the numbers exactly")
+    return kind
