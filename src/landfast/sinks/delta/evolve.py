@@ -29,6 +29,8 @@ from landfast.sinks.delta.table import HOOKS_OFF, Place, TableHome, commit_prope
 ADD_ATTEMPTS_MAX = 30
 NAME_CHARACTERS_MAX = 128
 _PATH_MARKS = frozenset(".[]`")
+_SETTINGS_NAMES: Mapping[pa.DataType, str] = {pa.bool_(): "boolean", pa.int64(): "int64", pa.float64(): "float64", pa.string(): "string"}
+"""The types that a new column may have, as the settings write them."""
 _INT_RANGES = {kind: 2 ** (bits - 1) for kind, bits in ((pa.int8(), 8), (pa.int16(), 16), (pa.int32(), 32), (pa.int64(), 64))}
 
 
@@ -122,7 +124,7 @@ def fitted(value: Any, kind: pa.DataType) -> tuple[bool, Any]:
 
 
 def _kind_of(value: Any) -> pa.DataType | None:
-    for kind in (pa.bool_(), pa.int64(), pa.float64(), pa.string()):
+    for kind in _SETTINGS_NAMES:
         if value is not None and fitted(value, kind)[0]:
             return kind
     return None
@@ -162,7 +164,7 @@ def evolved(home: TableHome, tables: Sequence[pa.Table]) -> list[pa.Table]:
     if missing.names:
         add_columns(home.place, missing)
         home.open()
-        message = f"the table has gained the columns {', '.join(f'{field.name} {field.type}' for field in missing)}"
+        message = f"the table has gained the columns {', '.join(f'{field.name} {_SETTINGS_NAMES[field.type]}' for field in missing)}"
         home.observer.notice(Notice("", "COLUMNS_ADDED", message, "info"))
     schema = home.shape.schema
     return [unfolded(rows, by_row, schema) if by_row else rows for rows, by_row in zip(tables, records, strict=True)]
