@@ -7,6 +7,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -14,7 +15,8 @@ import pytest
 
 from landfast.cli.status import RouteStatus, StreamStatus, next_steps, stream_status
 from landfast.errors import Misconfigured
-from landfast.model import Bounds, Stream
+from landfast.model import Bounds, Halt, Stream
+from landfast.sinks.delta.inspection import inspect, replaced_of
 from tests.cli.table import PASSWORD, Table, ask, settings_file, table_at
 from tests.sinks.delta_proof import LANE, bury, edit_record, files_with, letter
 
@@ -167,6 +169,36 @@ def test_the_next_step_is_the_most_urgent_one() -> None:
     starts = ["SCHEMA_CONFLICT", "DATA_EXPIRED", "TOPIC_MISSING: create it", "Look at the dead letters", "There is something to land"]
     assert [step[: len(start)] for step, start in zip(steps, starts, strict=True)] == starts
     assert next_steps([RouteStatus("r", 3, (), None, {}, ())], None, None, "p.toml") == ["Nothing: all that the log holds has landed."]
+
+
+def test_a_topic_that_was_made_again_is_no_work_to_do() -> None:
+    """A run would halt the stream, so the way out is to accept the new topic's id, and not to run."""
+    halt = Halt("TOPIC_REPLACED", "m", "put its id xyz into accept_topic_ids")
+    replaced = stream_status(LANE, None, Bounds(0, 25), halt)
+    assert (replaced.state, replaced.lag) == ("TOPIC_REPLACED", 25)
+    steps = next_steps([RouteStatus("r", 3, (replaced,), None, {}, ())], None, None, "p.toml")
+    assert steps == ["TOPIC_REPLACED: put its id xyz into accept_topic_ids"]
+
+
+def test_the_table_knows_that_a_topic_was_made_again(table: Table) -> None:
+    """Its rows come from another topic of the same name; an id that the settings accept is none to halt."""
+    settings = replace(table.world.settings, path=table.world.path)
+    pipeline_id = next(iter(inspect(settings, "numbers").pipelines.values()))
+    again = Stream(LANE.topic, "another-id", LANE.partition)
+    fresh = Stream("others", "another-id", 0)
+    found = replaced_of(settings, pipeline_id, [LANE, again, fresh])
+    assert {stream: halt.code for stream, halt in found.items()} == {again: "TOPIC_REPLACED"}
+    assert "another-id" in found[again].next_step
+    assert not replaced_of(replace(settings, accept_topic_ids=frozenset({"another-id"})), pipeline_id, [again])
+
+
+def test_status_does_not_say_that_all_is_well_after_a_halt() -> None:
+    """What a run met among the records is in no table, so status says who knows; before the first run there is nothing to know."""
+    waiting = StreamStatus("events", "id", 0, None, 0, 25, 25, "not started")
+    (step,) = next_steps([RouteStatus("r", 3, (waiting,), None, {}, ())], None, None, "p.toml")
+    assert step == "There is something to land: landfast run p.toml (where a run has left it so, the end of its output says why)"
+    (step,) = next_steps([RouteStatus("r", None, (waiting,), None, {}, ())], None, None, "p.toml")
+    assert step == "There is something to land: landfast run p.toml"
 
 
 def test_a_run_that_could_not_start_is_not_proposed() -> None:

@@ -13,7 +13,7 @@ from landfast.cli.columns import aligned, moment
 from landfast.cli.run import AsJson, SettingsFile
 from landfast.cli.screen import Screen
 from landfast.codes import CODES
-from landfast.model import Bounds, Position, Stream
+from landfast.model import Bounds, Halt, Position, Stream
 
 if TYPE_CHECKING:
     from landfast.config import MetricsSettings, RouteSettings, Settings
@@ -24,7 +24,10 @@ _WORKER_SECONDS_MAX = 3.0
 
 @dataclass(frozen=True, slots=True)
 class StreamStatus:
-    """Where one stream stands: the table's position beside what the log has. `lag` is a distance in offsets, not a count of records."""
+    """Where one stream stands: the table's position beside what the log has. `lag` is a distance in offsets, not a count of records.
+
+    `state` is a code where a run would halt the stream; `next_step` is the way out where it is this stream's own.
+    """
 
     topic: str
     topic_id: str
@@ -34,6 +37,7 @@ class StreamStatus:
     end: Position | None
     lag: int | None
     state: str
+    next_step: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,23 +84,28 @@ def status_of(settings: Settings, route: RouteSettings, bounds: Mapping[Stream, 
     found = None if pipeline_id is None else lookup.last_commit(sink, pipeline_id)
     commit = None
     positions: dict[Stream, Position | None] = dict.fromkeys(wanted)
+    halts: Mapping[Stream, Halt] = {}
     if pipeline_id is not None:
         # Without the source, the spans of all commits say which streams there are.
         known = wanted or {record.span.stream for record in read_spans(sink.path, sink.storage_options)}
         positions = dict(inspection.positions_of(sink, pipeline_id, sorted(known)))
+        halts = inspection.replaced_of(sink, pipeline_id, wanted)
     if found is not None:
         version, record = found
         at = moment(record.committed_at)
         commit = {"version": version, "run": record.run_id, "sequence": record.sequence, "at": at, "rows": record.rows}
-    streams = tuple(stream_status(stream, position, wanted.get(stream)) for stream, position in sorted(positions.items()))
+    streams = tuple(
+        stream_status(stream, position, wanted.get(stream), halts.get(stream)) for stream, position in sorted(positions.items())
+    )
     return RouteStatus(route.name, looked.version, streams, commit, lookup.letters(sink, limit=1).reasons, problems)
 
 
-def stream_status(stream: Stream, position: Position | None, extent: Bounds | None) -> StreamStatus:
-    """What position and bounds say of a stream."""
+def stream_status(stream: Stream, position: Position | None, extent: Bounds | None, halt: Halt | None = None) -> StreamStatus:
+    """What position and bounds say of a stream, and what the table says of its topic."""
     first, end = (None, None) if extent is None else (extent.first, extent.end)
     lag = None if extent is None else max(0, extent.end - max(extent.first, position or 0))
-    return StreamStatus(stream.topic, stream.incarnation, stream.partition, position, first, end, lag, _state(position, extent))
+    state, next_step = (_state(position, extent), "") if halt is None else (halt.code, halt.next_step)
+    return StreamStatus(stream.topic, stream.incarnation, stream.partition, position, first, end, lag, state, next_step)
 
 
 def _state(position: Position | None, extent: Bounds | None) -> str:
@@ -113,16 +122,21 @@ def _state(position: Position | None, extent: Bounds | None) -> str:
 
 def next_steps(routes: list[RouteStatus], worker: Mapping[str, Any] | None, source: LandfastError | None, file: str) -> list[str]:
     """What to do next, the most urgent first. Never empty."""
-    codes = [code for one in routes for code in one.problems]
-    codes += [one.state for route in routes for one in route.streams if one.state in CODES]
-    codes += [concern["code"] for concern in (worker or {}).get("concerns", ())]
-    steps = [f"{code}: {CODES[code].next_step}" for code in dict.fromkeys(codes) if code in CODES]
+    streams = [one for route in routes if not route.problems for one in route.streams]
+    codes = [(code, "") for one in routes for code in one.problems]
+    codes += [(one.state, one.next_step) for route in routes for one in route.streams]
+    codes += [(concern["code"], "") for concern in (worker or {}).get("concerns", ())]
+    steps = [f"{code}: {own or CODES[code].next_step}" for code, own in dict.fromkeys(codes) if code in CODES]
     if source is not None:
         steps.append(f"{source.code}: {source.next_step or (CODES[source.code].next_step if source.code in CODES else source.message)}")
     if any(route.dead_letters for route in routes):
         steps.append(f"Look at the dead letters: landfast dead-letters list {file}")
-    if worker is None and any(one.lag for route in routes if not route.problems for one in route.streams):
-        steps.append(f"There is something to land: landfast run {file}")
+    if worker is None and any(one.lag and one.state not in CODES for one in streams):
+        # A lane that halted over its records stands in no table: the run that met them is the only one that knows.
+        before = (
+            " (where a run has left it so, the end of its output says why)" if any(one.table_version is not None for one in routes) else ""
+        )
+        steps.append(f"There is something to land: landfast run {file}{before}")
     return steps or ["Nothing: all that the log holds has landed."]
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from landfast.errors import LandfastError, Misconfigured
-from landfast.model import Position, Stream
+from landfast.model import Halt, Position, Stream
 from landfast.sinks.delta.errors import looked, mapped
 from landfast.sinks.delta.files import Files, files_of, local_path
 from landfast.sinks.delta.ground import check_way, strange_contents
@@ -19,7 +19,7 @@ from landfast.sinks.delta.probe import check_atomic
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.startup import at_start, full_schema
 from landfast.sinks.delta.suitability import creation_problems, problems
-from landfast.sinks.delta.table import PROPERTY, Shape, lineage_halt, open_handle, shape_of
+from landfast.sinks.delta.table import PROPERTY, Shape, lineage_halt, open_handle, replaced_halt, shape_of
 from landfast.sinks.delta.tail import empty_tail, has_table
 
 
@@ -87,6 +87,14 @@ def positions_of(settings: DeltaSettings, pipeline_id: str, streams: Collection[
     with looked("reading positions"):
         handle = open_handle(settings)
         return {stream: handle.transaction_version(app_id(pipeline_id, stream)) for stream in streams}
+
+
+def replaced_of(settings: DeltaSettings, pipeline_id: str, streams: Collection[Stream]) -> Mapping[Stream, Halt]:
+    """Those of the streams that the log has today which a run would halt, since the table holds rows of a former topic of that name."""
+    with looked("reading the topics' ids"):
+        handle = open_handle(settings)
+        halts = {stream: replaced_halt(handle, pipeline_id, settings, stream) for stream in streams}
+    return {stream: halt for stream, halt in halts.items() if halt is not None}
 
 
 def _problems_of_creation(settings: DeltaSettings, data_schema: pa.Schema | None) -> Iterator[LandfastError]:

@@ -163,12 +163,17 @@ class TableHome:
         return handle.transaction_version(owner_app_id(self.pipeline_id, stream)) or 0
 
     def _halt(self, handle: DeltaTable, stream: Stream) -> Halt | None:
-        known = handle.transaction_version(incarnation_app_id(self.pipeline_id, stream))
-        if known is None or known == incarnation_number(stream.incarnation) or stream.incarnation in self.settings.accept_topic_ids:
-            return self.lineage_halt
-        message = f"{stream} is another topic than the one whose rows are in the table: it has the id {stream.incarnation}"
-        next_step = f"If the new topic is to follow the old one, put its id {stream.incarnation} into accept_topic_ids."
-        return Halt("TOPIC_REPLACED", message, next_step)
+        return replaced_halt(handle, self.pipeline_id, self.settings, stream) or self.lineage_halt
+
+
+def replaced_halt(handle: DeltaTable, pipeline_id: str, settings: DeltaSettings, stream: Stream) -> Halt | None:
+    """Why a stream must not be read whose topic is another than the one whose rows the table holds, and how to go on."""
+    known = handle.transaction_version(incarnation_app_id(pipeline_id, stream))
+    if known is None or known == incarnation_number(stream.incarnation) or stream.incarnation in settings.accept_topic_ids:
+        return None
+    message = f"{stream} is another topic than the one whose rows are in the table: it has the id {stream.incarnation}"
+    next_step = f"If the new topic is to follow the old one, put its id {stream.incarnation} into accept_topic_ids."
+    return Halt("TOPIC_REPLACED", message, next_step)
 
 
 def lineage_halt(broken: Entry) -> Halt:
