@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from landfast.cli.dead_letters import shown
 from landfast.cli.status import RouteStatus, StreamStatus, next_steps, stream_status
 from landfast.errors import Misconfigured
 from landfast.model import Bounds, Halt, Stream
@@ -244,6 +245,32 @@ def test_a_letter_is_shown_byte_for_byte(table: Table) -> None:
     assert "00000000  31 35 30" in table.ask("dead-letters", "show", table.file, letter_id, "--hex").out
     shown = table.ask("dead-letters", "show", table.file, letter_id, "--json").data
     assert (base64.b64decode(shown["value"]), shown["key"], shown["offset"]) == (b"150", None, 150)
+
+
+def test_letters_of_one_moment_come_from_the_last_offset_down(table: Table) -> None:
+    """By number: as text, 9 would come before 10."""
+    bury(table.world, *(letter(LANE, offset) for offset in (50, 100, 99, 61)))
+    letters = table.ask("dead-letters", "list", table.file, "--json").data["letters"]
+    offsets = [one["offset"] for one in letters if one["partition"] == LANE.partition]
+    assert [offset for offset in offsets if offset >= 50] == [100, 99, 61, 50]
+
+
+def test_a_filter_that_finds_nothing_says_what_there_is(table: Table) -> None:
+    """A slip in a reason or a topic must not look like a table without dead letters."""
+    for asked in (("--reason", "nope"), ("--topic", "nope")):
+        assert "no such dead letters. There are: bad 2; of the topics events 2" in table.ask("dead-letters", "list", table.file, *asked).out
+
+
+@pytest.mark.parametrize(
+    ("content", "beginning"),
+    [(b"ab\xc3\xa9cdef", "value (8 bytes): ab"), (b"ab\xffcdefg", "  00000000  61 62 ff")],
+)
+def test_a_huge_value_is_cut_on_a_terminal_and_that_is_said(content: bytes, beginning: str) -> None:
+    """Text, also where the cut goes through a character, or bytes: the beginning, how much more there is, and how to see it."""
+    *lines, last = shown({"value": content}, as_hex=False, bytes_max=3)
+    assert lines[-1].split("   ")[0].startswith(beginning)
+    assert last == "  … 5 bytes more: --whole, or a pipe, shows all of them"
+    assert not any("more" in line for line in shown({"value": content}, as_hex=False))
 
 
 def test_a_letter_cannot_steer_the_terminal(table: Table) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import itertools
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Annotated, Any
@@ -16,6 +18,13 @@ from landfast.cli.columns import aligned
 from landfast.cli.run import AsJson, SettingsFile
 from landfast.cli.screen import Screen
 from landfast.observe.logs import escaped
+from landfast.observe.report import counted
+
+BYTES_SHOWN_MAX = 65_536
+"""Bytes of a key, a value or a header that a terminal is given unasked."""
+
+NAMES_SHOWN_MAX = 20
+"""Reasons and topics that are named where a filter finds nothing."""
 
 app = typer.Typer(help="Look at the records that were refused.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -23,6 +32,7 @@ Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, help="How man
 Reason = Annotated[str | None, typer.Option("--reason", help="Only those with this reason.")]
 Topic = Annotated[str | None, typer.Option("--topic", help="Only those of this topic.")]
 LetterId = Annotated[str, typer.Argument(metavar="ID", help="The id, as `list` shows it.")]
+Whole = Annotated[bool, typer.Option("--whole", help="On a terminal too, show what is longer than 64 KiB to its end.")]
 AsHex = Annotated[bool, typer.Option("--hex", help="Key, value and headers as a hex dump.")]
 
 
@@ -45,8 +55,8 @@ def list_letters(file: SettingsFile, limit: Limit = 50, reason: Reason = None, t
 
 
 @app.command("show")
-def show_letter(file: SettingsFile, letter_id: LetterId, as_hex: AsHex = False, as_json: AsJson = False) -> None:
-    """Show one dead letter whole, byte for byte."""
+def show_letter(file: SettingsFile, letter_id: LetterId, as_hex: AsHex = False, to_the_end: Whole = False, as_json: AsJson = False) -> None:
+    """Show one dead letter, byte for byte. What is very long is cut on a terminal, and whole in a pipe or with --whole."""
     from landfast import config, wiring
     from landfast.sinks.delta import lookup
 
@@ -56,7 +66,11 @@ def show_letter(file: SettingsFile, letter_id: LetterId, as_hex: AsHex = False, 
             found = lookup.letter(wiring.delta_settings(route), letter_id)
         if found is not None:
             # Not by way of the screen, which masks what looks like a secret: the operator asked for the bytes as they are.
-            typer.echo(json.dumps({"route": route.name, **_json_ready(found)}) if as_json else "\n".join(whole(found, as_hex=as_hex)))
+            bytes_max = None if to_the_end or not sys.stdout.isatty() else BYTES_SHOWN_MAX
+            lines = (
+                [json.dumps({"route": route.name, **_json_ready(found)})] if as_json else shown(found, as_hex=as_hex, bytes_max=bytes_max)
+            )
+            typer.echo("\n".join(lines))
             return
     typer.echo(f"There is no dead letter {escaped(letter_id)!r}. `landfast dead-letters list` shows the ids.", err=True)
     raise typer.Exit(exits.FOUND)
@@ -64,41 +78,58 @@ def show_letter(file: SettingsFile, letter_id: LetterId, as_hex: AsHex = False, 
 
 def as_lines(route: str, found: Any) -> list[str]:
     """The list for a person."""
+    if not found.total and found.all_reasons:
+        return [f"{route}: no such dead letters. There are: {_counts(found.all_reasons)}; of the topics {_counts(found.all_topics)}"]
     if not found.total:
         return [f"{route}: no dead letters"]
-    reasons = ", ".join(f"{escaped(reason)} {count:,}" for reason, count in found.reasons.items())
+    reasons = _counts(found.reasons)
     rows = [
         [f"{row['topic']}[{row['partition']}]", row["offset"], row["reason"], row["message"], _moment(row["last_failed_at"]), row["id"]]
         for row in found.newest
     ]
     more = [f"  … and {found.total - len(rows):,} more (--limit)"] if found.total > len(rows) else []
     headings = ("stream", "offset", "reason", "message", "failed at", "id")
-    return [f"{route}: {found.total:,} dead letters: {reasons}", *(f"  {line}" for line in aligned(headings, rows)), *more]
+    return [f"{route}: {counted(found.total, 'dead letter')}: {reasons}", *(f"  {line}" for line in aligned(headings, rows)), *more]
 
 
-def whole(row: Mapping[str, Any], *, as_hex: bool) -> list[str]:
-    """One letter for a person. Bytes that are text are shown as text, with what is not printable escaped; others as a hex dump."""
+def _counts(counts: Mapping[str, int]) -> str:
+    named = ", ".join(f"{escaped(name)} {count:,}" for name, count in itertools.islice(counts.items(), NAMES_SHOWN_MAX))
+    return named + (f" and {len(counts) - NAMES_SHOWN_MAX:,} others" if len(counts) > NAMES_SHOWN_MAX else "")
+
+
+def shown(row: Mapping[str, Any], *, as_hex: bool, bytes_max: int | None = None) -> list[str]:
+    """One letter for a person. Bytes that are text are shown as text, with what is not printable escaped; others as a hex dump.
+
+    Of a key, a value or a header no more than `bytes_max` bytes are shown, and what was cut is said.
+    """
     lines = []
     for name, value in row.items():
         if name == "headers":
             for header in value or ():
-                lines += _bytes_lines(f"header {escaped(header['name'])}", header["value"], as_hex=as_hex)
+                lines += _bytes_lines(f"header {escaped(header['name'])}", header["value"], bytes_max, as_hex=as_hex)
         elif name in ("key", "value"):
-            lines += _bytes_lines(name, value, as_hex=as_hex)
+            lines += _bytes_lines(name, value, bytes_max, as_hex=as_hex)
         else:
             lines.append(f"{name}: {_moment(value) if isinstance(value, datetime) else escaped(str(value))}")
     return lines
 
 
-def _bytes_lines(name: str, content: bytes | None, *, as_hex: bool) -> list[str]:
+def _bytes_lines(name: str, content: bytes | None, bytes_max: int | None, *, as_hex: bool) -> list[str]:
     if content is None:
         return [f"{name}: null"]
-    if not as_hex:
-        try:
-            return [f"{name} ({len(content):,} bytes): {escaped(content.decode())}"]
-        except UnicodeDecodeError:
-            pass
-    return [f"{name} ({len(content):,} bytes):", *_dump(content)]
+    cut = content[:bytes_max]
+    more = [f"  … {len(content) - len(cut):,} bytes more: --whole, or a pipe, shows all of them"] if len(cut) < len(content) else []
+    text = None if as_hex else _as_text(cut, is_cut=bool(more))
+    head = f"{name} ({len(content):,} bytes):"
+    return [head, *_dump(cut), *more] if text is None else [f"{head} {escaped(text)}", *more]
+
+
+def _as_text(content: bytes, *, is_cut: bool) -> str | None:
+    """The bytes as text, or None where they are none; a cut may go through the last character."""
+    try:
+        return codecs.getincrementaldecoder("utf-8")().decode(content, final=not is_cut)
+    except UnicodeDecodeError:
+        return None
 
 
 def _dump(content: bytes) -> Iterator[str]:

@@ -32,10 +32,15 @@ _ROWS_AT_ONCE = 8192
 
 @dataclass(frozen=True, slots=True)
 class Letters:
-    """The newest letters that were asked for, and how many there are in all, by reason."""
+    """The newest letters that were asked for, and how many of those there are, by reason.
+
+    `all_reasons` and `all_topics` count every letter there is, whatever was asked for.
+    """
 
     newest: tuple[Mapping[str, Any], ...]
     reasons: Mapping[str, int]
+    all_reasons: Mapping[str, int]
+    all_topics: Mapping[str, int]
 
     @property
     def total(self) -> int:
@@ -44,22 +49,32 @@ class Letters:
 
 
 def letters(settings: DeltaSettings, *, limit: int, reason: str | None = None, topic: str | None = None) -> Letters:
-    """Dead letters, newest first, without key, value and headers.
+    """Dead letters, newest first and those of one moment from the last offset down, without key, value and headers.
 
     Raises:
         Unavailable: the store does not answer.
         Broken: the table is damaged.
     """
-    newest: list[tuple[Any, str, Mapping[str, Any]]] = []
+    newest: list[tuple[tuple[Any, ...], Mapping[str, Any]]] = []
     reasons: Counter[str] = Counter()
+    there: Counter[tuple[str, str]] = Counter()
     with looked("reading dead letters"):
         for row in _rows(settings):
+            there[row["reason"], row["topic"]] += 1
             if reason in (None, row["reason"]) and topic in (None, row["topic"]):
                 reasons[row["reason"]] += 1
                 # The id is unique, so two rows are never compared by their mapping.
-                entry = (row["last_failed_at"], row["id"], row)
+                entry = ((row["last_failed_at"], row["topic"], row["partition"], row["offset"], row["id"]), row)
                 heapq.heappush(newest, entry) if len(newest) < limit else heapq.heappushpop(newest, entry)
-    return Letters(tuple(row for _, _, row in sorted(newest, key=lambda one: one[:2], reverse=True)), dict(reasons.most_common()))
+    listed = tuple(row for _, row in sorted(newest, key=lambda one: one[0], reverse=True))
+    return Letters(listed, dict(reasons.most_common()), _summed(there, 0), _summed(there, 1))
+
+
+def _summed(counts: Counter[tuple[str, str]], part: int) -> dict[str, int]:
+    sums: Counter[str] = Counter()
+    for names, count in counts.items():
+        sums[names[part]] += count
+    return dict(sums.most_common())
 
 
 def letter(settings: DeltaSettings, letter_id: str) -> Mapping[str, Any] | None:
