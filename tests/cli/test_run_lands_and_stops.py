@@ -55,6 +55,7 @@ def test_a_signal_lands_what_was_read_and_nothing_is_read_again(kafka: RealKafka
     running.signal(number)
     ended = running.ended()
     assert (ended.code, ended.report["outcome"], ended.report["totals"]["written"], ended.report["abandoned"]) == (0, "stopped", 50, 0)
+    assert '"event":"stop_asked","seconds_max":30.0' in ended.err
     again = landfast("run", file, "--until-end", "--json")
     assert (again.code, again.report["totals"]["read"], len(coordinates(tmp_path / "lake"))) == (0, 0, 50)
 

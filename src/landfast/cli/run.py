@@ -39,9 +39,10 @@ def run(
     observed: list[Observation] = []
 
     def stop() -> None:
-        pipeline.stop()
+        # Told first: afterwards the run may end before anybody hears of it.
         for one in observed:
             one.notice(StopAsked("", settings.engine.shutdown_seconds))
+        pipeline.stop()
 
     with stop_on_signals(stop):
         observation = Observation(shown, clock, sys.stderr)
