@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -128,10 +130,13 @@ def coordinates(path: Path) -> list[tuple[str, int, int]]:
 
 
 def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port nobody listens on, below those that the system hands to outgoing connections: one of these could take it meanwhile."""
+    for port in random.sample(range(10_000, 20_000), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    message = "a hundred ports are taken"
+    raise AssertionError(message)
 
 
 def wait_until_served(port: int, seconds_max: float = SECONDS_MAX) -> None:
