@@ -73,12 +73,10 @@ class Lane:
         self.stop_at = bounds.end
         self.nothing_below = bounds.first >= bounds.end
 
-    def forget(self) -> int:
-        """Drop what was read and not cut; how many records that were."""
-        dropped = self.records
+    def forget(self) -> None:
+        """Drop what was read and not cut."""
         self.chunks.clear()
         self.records = self.nbytes = 0
-        return dropped
 
     def unplace(self) -> None:
         """The position is not known any more: ask the sink, then `place`."""
