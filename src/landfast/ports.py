@@ -108,6 +108,7 @@ class Sink(Protocol):
 
         Raises:
             Rejected: rows that cannot land.
+            Halted: the batch cannot land until an operator decides; no row is to blame.
         """
 
     def commit(self, staged: Sequence[Staged]) -> Receipt:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from deltalake import DeltaTable
 
 from landfast.errors import Broken
+from landfast.sinks.delta.active import active_files
 from landfast.sinks.delta.files import Disk, log_name
 from tests.sinks.delta_world import DeltaWorld, stream
 
@@ -59,6 +61,22 @@ def test_rows_are_durable_before_the_commit_and_the_commit_before_the_receipt(wo
         ("file", Path(log_name(after)).name, after),
         ("folder", "_delta_log", after),
     ]
+
+
+def test_every_partition_is_durable_before_the_commit(world: DeltaWorld, diary: DiskDiary) -> None:
+    """Of a batch with many partitions each file, its folder and all folders above it are durable before the commit, also those not new."""
+    world.settings = replace(world.settings, partition_by=("_partition", "number"))
+    sink = world.sink()
+    for start in (0, 10):
+        diary.notes.clear()
+        receipt = sink.commit([sink.stage(world.batch(LANE, start, start + 10, first=start == 0))])
+        before = {(kind, name) for kind, name, version in diary.notes if version == receipt.version - 1}
+        new = [Path(file.path) for file in active_files(DeltaTable(world.path)) if file.partition_values["number"] >= start]
+        assert len(new) == receipt.files == 10
+        assert before == {("file", file.name) for file in new} | {("folder", f"number={number}") for number in range(start, start + 10)} | {
+            ("folder", "_partition=0"),
+            ("folder", "table"),
+        }
 
 
 def test_entries_of_others_are_made_durable_before_anything_is_built_on_them(world: DeltaWorld, diary: DiskDiary) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -13,8 +14,12 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
-from landfast.errors import Rejected
-from landfast.model import TIMESTAMP_ABSENT, Decoded
+from landfast import Outcome, Pipeline, RunReport
+from landfast.cli import exits
+from landfast.errors import Halted, Rejected
+from landfast.model import TIMESTAMP_ABSENT, Chunk, Decoded
+from landfast.system import SystemClock
+from landfast.testing.memory import MemoryDeadLetters, MemoryGroup, MemoryLetterStore, MemoryLog, MemorySource
 from tests.sinks.delta_world import NUMBERS, DeltaWorld, batch_of, chunk_of, decoded_of, stream
 
 LANE = stream(0)
@@ -142,6 +147,53 @@ def test_order_is_kept_inside_every_partition(world: DeltaWorld) -> None:
     for value in {*rows["text"]}:
         offsets = DeltaTable(world.path).to_pyarrow_table(filters=[("text", "=", value)]).column("_offset").to_pylist()
         assert offsets == sorted(offsets)
+
+
+class NoColumns:
+    """A decoder whose rows have nothing but their coordinates."""
+
+    def decode(self, chunk: Chunk) -> Decoded:
+        """One row per record."""
+        return Decoded(chunk, pa.table({"text": pa.nulls(len(chunk), pa.string())}))
+
+
+def test_a_batch_for_too_many_partitions_writes_nothing_and_says_what_to_do(world: DeltaWorld) -> None:
+    """A column like an id would take a file per row: at the limit all lands, above it nothing is written, and a higher limit lands it."""
+    world.settings = replace(world.settings, partition_by=("_partition", "text"))
+    sink = world.sink(partitions_per_batch_max=10)
+    sink.commit([sink.stage(world.batch(LANE, 0, 10, first=True))])
+    files = sorted(Path(world.path).rglob("*.parquet"))
+    with pytest.raises(Halted, match=r"11 partitions.*_partition, text.*at most 10") as caught:
+        sink.stage(world.batch(LANE, 10, 21))
+    assert caught.value.code == "PARTITIONS_TOO_MANY"
+    assert "partitions_per_batch_max" in caught.value.next_step
+    assert sorted(Path(world.path).rglob("*.parquet")) == files
+    assert sink.positions([LANE]) == {LANE: 10}
+    patient = world.sink(partitions_per_batch_max=11)
+    patient.commit([patient.stage(world.batch(LANE, 10, 21))])
+    assert len(world.landed()) == 21
+
+
+def test_a_route_with_too_many_partitions_halts_and_loses_nothing(world: DeltaWorld) -> None:
+    """The whole way: the run ends with the code, nothing is dead, and with a table that fits the same records land."""
+    log = MemoryLog()
+    log.create("events", partitions=2)
+    for index in range(40):
+        log.append("events", index % 2, b"{}")
+    group = MemoryGroup(log, ["events"])
+
+    def report(**changes: Any) -> RunReport:
+        source = MemorySource(group, "worker", SystemClock())
+        pipeline = Pipeline(source=source, decoder=NoColumns(), sink=world.sink(**changes), name="numbers", dead_letters=letters)
+        return pipeline.run(until_end=True)
+
+    world.settings, world.schema = replace(world.settings, partition_by=("_offset",)), pa.schema([("text", pa.string())])
+    letters = MemoryDeadLetters(MemoryLetterStore())
+    halted = report(partitions_per_batch_max=19)
+    assert (halted.outcome, {halt.code for halt in halted.halts.values()}) == (Outcome.HALTED, {"PARTITIONS_TOO_MANY"})
+    assert (halted.totals.written, exits.of_report(halted)) == (0, exits.HALTED)
+    assert report(partitions_per_batch_max=20).totals.written == 40
+    assert len(world.landed()) == 40
 
 
 @pytest.mark.parametrize(

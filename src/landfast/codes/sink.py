@@ -79,6 +79,13 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "Nothing is written again before the position has been read back, so nothing can land twice.",
             "Make the store reachable again; Landfast then reads the position and goes on.",
         ),
+        "PARTITIONS_TOO_MANY": Code(
+            "A batch has rows for more partitions of the table than `sink.partitions_per_batch_max`: each takes a file and a folder, so "
+            "a column like an id would bury the table in tiny files.",
+            NOTHING_LOST,
+            "Land into a table that is partitioned by something with fewer values, such as a date. If so many files are meant, raise "
+            "`sink.partitions_per_batch_max`, or make batches smaller.",
+        ),
         "PIPELINE_CONFLICT": Code(
             "Another owner moved the position first; the fence refused our commit.",
             NOTHING_LOST,

@@ -195,6 +195,12 @@ class SinkSettings(Section):
     partition_by: tuple[str, ...] = Field(
         default=(), max_length=16, strict=False, description="Columns that partition a table which is created here."
     )
+    partitions_per_batch_max: int = Field(
+        default=1000,
+        ge=1,
+        le=100_000,
+        description="A batch with rows for more partitions of the table is not written, and the route halts: each takes a file of its own.",
+    )
     storage_options: OptionMap = Field(
         default_factory=Options, description="Options of the object store, as deltalake names them; secrets as `env:NAME` or `file:PATH`."
     )

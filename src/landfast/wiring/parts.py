@@ -147,6 +147,7 @@ def delta_settings(route: RouteSettings) -> Any:
         path=sink.path,
         storage_options=sink.storage_options.resolve("sink.storage_options"),
         partition_by=sink.partition_by,
+        partitions_per_batch_max=sink.partitions_per_batch_max,
         unknown_fields="dead" if route.decode.format == "raw" else route.decode.unknown_fields,
         adopt=sink.adopt,
         accept_topic_ids=frozenset(sink.accept_topic_ids),

@@ -69,7 +69,7 @@ class Files(Protocol):
     """Whether the files lie on a local disk, where durability takes an fsync."""
 
     def output(self, name: str) -> AbstractContextManager[IO[bytes]]:
-        """A new file to write. It is durable, and its folder with it, when the block ends without an exception."""
+        """A new file to write. It is durable, and its folders with it, when the block ends without an exception."""
 
     def read(self, name: str) -> bytes | None:
         """The whole file, or None where there is none."""
@@ -112,18 +112,13 @@ class LocalFiles:
     def output(self, name: str) -> Iterator[IO[bytes]]:
         """See `Files.output`."""
         path = self._root / name
-        self._make_folder(path.parent)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("xb") as stream:
             yield stream
         self._disk.sync_file(path)
-        self._disk.sync_folder(path.parent)
-
-    def _make_folder(self, folder: Path) -> None:
-        if folder.is_dir():
-            return
-        self._make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        self._disk.sync_folder(folder.parent)
+        # Up to the root, whoever made the folders: another writer may have made one a moment ago and not made it durable yet.
+        for folder in Path(name).parents:
+            self._disk.sync_folder(self._root / folder)
 
     def read(self, name: str) -> bytes | None:
         """See `Files.read`."""

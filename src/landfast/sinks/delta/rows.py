@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.compute
 
-from landfast.errors import Broken, Refusal, Rejected, check
+from landfast.errors import Broken, Halted, Refusal, Rejected, check
 from landfast.model import TIMESTAMP_ABSENT, Decoded
 
 # The stubs of pyarrow know neither Python values as operands nor the newer functions.
@@ -151,16 +151,20 @@ class Part:
             yield Part(self.folder, self.values, self.rows.slice(start, rows_max))
 
 
-def parts_of(table: pa.Table, partition_by: Sequence[str], decoded: Sequence[Decoded]) -> list[Part]:
+def parts_of(table: pa.Table, partition_by: Sequence[str], decoded: Sequence[Decoded], partitions_max: int) -> list[Part]:
     """The rows split by partition, in the order of the rows within each.
 
     Raises:
         Rejected: a partition value that some reader would take for another.
+        Halted: the rows belong to more partitions than `partitions_max`.
     """
     if not partition_by:
         return [Part("", {}, table)]
-    _refuse_unfit(table, partition_by, decoded)
     codes = _codes(table, partition_by)
+    partitions = pc.count_distinct(codes).as_py()
+    if partitions > partitions_max:
+        raise _too_many(partitions, partitions_max, partition_by)
+    _refuse_unfit(table, partition_by, decoded)
     order = pc.sort_indices(codes)  # documented to be stable, so the order read stays the order landed
     ordered, runs = table.take(order), pc.run_end_encode(codes.take(order), run_end_type=pa.int64())
     parts: list[Part] = []
@@ -171,6 +175,18 @@ def parts_of(table: pa.Table, partition_by: Sequence[str], decoded: Sequence[Dec
         parts.append(Part(f"{folder}/", values, ordered.slice(start, end - start).drop_columns(list(partition_by))))
         start = end
     return parts
+
+
+def _too_many(partitions: int, partitions_max: int, partition_by: Sequence[str]) -> Halted:
+    message = (
+        f"a batch has rows for {partitions:,} partitions of the table ({', '.join(partition_by)}), and at most {partitions_max:,} are "
+        "allowed, since each takes a file and a folder of its own; nothing of the batch has landed"
+    )
+    next_step = (
+        "Land into a table that is partitioned by something with fewer values, such as a date; "
+        "or raise sink.partitions_per_batch_max, or make batches smaller, if so many files are meant."
+    )
+    return Halted("PARTITIONS_TOO_MANY", message, next_step=next_step)
 
 
 def _codes(table: pa.Table, partition_by: Sequence[str]) -> Any:

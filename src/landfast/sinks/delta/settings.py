@@ -22,6 +22,7 @@ class DeltaSettings:
     adopt                     the former name of this pipeline, to take its table over after a rename
     accept_topic_ids          topic ids that may follow another incarnation of their topic
     accept_lineage_version    the operator has looked at restores and overwrites up to this table version and goes on behind them
+    partitions_per_batch_max  a batch with rows for more partitions of the table is not written: the lanes halt
     columns_max               how many columns `evolve` lets a table have; further fields stay in `_rescued`
     compression_level         of zstd
     row_group_rows_max        rows in one row group
@@ -41,6 +42,7 @@ class DeltaSettings:
     adopt: str | None = None
     accept_topic_ids: frozenset[str] = frozenset()
     accept_lineage_version: int = -1
+    partitions_per_batch_max: int = 1000
     columns_max: int = 1000
     compression_level: int = 1
     row_group_rows_max: int = 500_000

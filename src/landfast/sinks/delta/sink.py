@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Protocol, cast
 
@@ -17,13 +18,15 @@ from landfast.sinks.delta.errors import mapped
 from landfast.sinks.delta.evolve import evolved
 from landfast.sinks.delta.maintenance import Maintenance, MaintenanceSettings
 from landfast.sinks.delta.parquet import DataFile, write
-from landfast.sinks.delta.rows import aligned, as_table, parts_of
+from landfast.sinks.delta.rows import Part, aligned, as_table, parts_of
 from landfast.sinks.delta.staged import StagedNames, first_gone
 from landfast.sinks.delta.table import TableHome
 from landfast.sinks.delta.tenure import Tenure
 
 GUARANTEE = Guarantee(Level.EXACTLY_ONCE, "rows and positions land in one commit, compared and set on one snapshot of the table")
 """What every Delta sink promises."""
+
+WRITES_AT_ONCE = 4
 
 
 class Upkeep(Protocol):
@@ -88,13 +91,22 @@ class DeltaSink:
             pieces = max(1, -(-table.nbytes // settings.file_bytes_target))
             rows_per_file = -(-rows // pieces)
             with mapped("writing a data file"):
-                for part in parts_of(table, shape.partition_by, batch.decoded):
-                    for piece in part.cut(rows_per_file):
-                        name = f"landfast-{uuid.uuid4().hex}.zstd.parquet"
-                        self._staged.add(f"{part.folder}{name}")
-                        files.append(write(self._home.files, name, piece, settings, now=self._home.clock.now()))
+                parts = parts_of(table, shape.partition_by, batch.decoded, settings.partitions_per_batch_max)
+                files = self._written([piece for part in parts for piece in part.cut(rows_per_file)])
         check(sum(file.rows for file in files) == written, "the files of a batch do not hold its rows")
         return Staged(batch.number, batch.spans, rows, 0, tuple(files))
+
+    def _written(self, pieces: Sequence[Part]) -> list[DataFile]:
+        """Each piece as a file, durable with its folder. Several wait for the disk or the store side by side."""
+        if len(pieces) == 1:
+            return [self._write(pieces[0])]
+        with ThreadPoolExecutor(min(WRITES_AT_ONCE, len(pieces)), "landfast-write") as pool:
+            return list(pool.map(self._write, pieces))
+
+    def _write(self, piece: Part) -> DataFile:
+        name = f"landfast-{uuid.uuid4().hex}.zstd.parquet"
+        self._staged.add(f"{piece.folder}{name}")
+        return write(self._home.files, name, piece, self._home.settings, now=self._home.clock.now())
 
     def commit(self, staged: Sequence[Staged]) -> Receipt:
         """See `ports.Sink.commit`."""
