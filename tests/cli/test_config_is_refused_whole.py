@@ -68,6 +68,20 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
     ("topic_twice", {"source": {"topics": ["t", "t"]}}, "CONFIG_INVALID", "source.topics: t is there twice"),
     ("pattern", {"source": {"topics": None, "topic_pattern": "^("}}, "CONFIG_INVALID", "source.topic_pattern: is not a regular expression"),
     ("start_at_missing", {"source": {"start": "timestamp"}}, "CONFIG_MISSING", "source.start_at: is missing"),
+    (
+        "accepted_without_a_partition",
+        {"source": {"accept_expired": {"t": 5}}},
+        "CONFIG_INVALID",
+        "source.accept_expired: 't' names no partition: write topic[partition], such as sensors[0]",
+    ),
+    (
+        "accepted_of_another_topic",
+        {"source": {"accept_expired": {"u[0]": 5}}},
+        "CONFIG_INVALID",
+        "source.accept_expired: the topic u of u[0] is none of those that are read",
+    ),
+    ("accepted_below_zero", {"source": {"accept_expired": {"t[0]": -1}}}, "CONFIG_INVALID", "must be at least 0"),
+    ("accepted_as_text", {"source": {"accept_expired": {"t[0]": "5"}}}, "CONFIG_INVALID", "must be a whole number"),
     ("start_at_not_a_time", {"source": {"start_at": "now"}}, "CONFIG_INVALID", "source.start_at: must be a TOML date-time"),
     ("option_of_a_wrong_kind", {"source": {"options": {"a": [1]}}}, "CONFIG_INVALID", "source.options: a: an option is a text"),
     (

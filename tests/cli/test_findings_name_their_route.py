@@ -139,6 +139,27 @@ def test_topics_that_a_route_names_must_be_there(tmp_path: Path) -> None:
         bounds_of(settings, MemorySource(MemoryGroup(log, ["ta"]), "worker", ManualClock()))
 
 
+@pytest.mark.parametrize(
+    ("partition", "below", "words"),
+    [(0, 3, None), (0, 4, "the log ends at 3, before the offset 4"), (1, 0, "there is no such partition")],
+)
+def test_only_what_is_gone_can_be_accepted_as_gone(tmp_path: Path, partition: int, below: int, words: str | None) -> None:
+    """A partition that is not there, or an offset that the log has not reached, is a slip: it is refused at the start."""
+    body = {"servers": "h:1", "topics": ["ta"], "accept_expired": {f"ta[{partition}]": below}}
+    settings = from_mapping({"name": "n", "source": body, "sink": {"path": "a"}}, folder=tmp_path)
+    log = MemoryLog()
+    (stream,) = log.create("ta", partitions=1)
+    for number in range(3):
+        log.append("ta", 0, b"%d" % number)
+    source = MemorySource(MemoryGroup(log, ["ta"]), "worker", ManualClock())
+    if words is None:
+        assert bounds_of(settings, source)[stream].end == 3
+    else:
+        with pytest.raises(Misconfigured, match=words) as caught:
+            bounds_of(settings, source)
+        assert f"source.accept_expired: ta[{partition}]" in caught.value.message
+
+
 def test_waiting_for_a_store_says_for_whose() -> None:
     """A line about a store that does not answer names the route that waits for it."""
     clock = ManualClock()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from landfast.events import Notice
 from landfast.model import Stream
 from landfast.testing.kafka import RealKafka
 from landfast.testing.kafka_records import Record, add_partitions, create_topic, delete_records, delete_topic, produce
@@ -52,6 +53,48 @@ def test_a_position_below_the_first_offset_names_the_range_and_the_others_go_on(
     assert "offsets 7 to 14" in reader.halted[streams[0]].message
     assert reader.offsets(0) == []
     assert reader.offsets(1) == list(range(5, 20))
+    reader.source.close()
+
+
+def test_an_accepted_loss_is_passed_over_as_a_gap_and_nothing_that_is_left(protocol: str, kafka: RealKafka) -> None:
+    """The first chunk starts at the engine's position and brings what the log still has, though the settings accept more as gone."""
+    topic = unique()
+    incarnation = create_topic(kafka.servers, topic, 2)
+    produce(kafka.servers, (Record(topic, b"x", number % 2) for number in range(40)))
+    streams = [Stream(topic, incarnation, partition) for partition in (0, 1)]
+    for stream, first in zip(streams, (15, 20), strict=True):
+        delete_records(kafka.servers, topic, stream.partition, first)
+    accepted = {(topic, 0): 18, (topic, 1): 20}
+    chosen = settings(kafka.servers, topic, protocol=protocol, accept_expired=accepted, hold_seconds_max=0.0)
+    reader = member(chosen, Engine(dict.fromkeys(streams, 7)))
+    reader.hold = set(streams)
+    reader.until(lambda: len(reader.engine.owned) == 2)
+    reader.poll()  # Paused before anything came: what is let go begins behind the gap, too.
+    reader.hold = set()
+    reader.until(lambda: reader.end(0) == 20 and reader.end(1) == 20)
+    assert (reader.offsets(0), reader.offsets(1)) == (list(range(15, 20)), [])
+    began = {chunk.stream.partition: chunk.start for chunk in reversed(reader.chunks)}
+    assert began == {0: 7, 1: 7}
+    assert reader.tiles()
+    assert reader.halted == {}
+    said = [event.message for event in reader.noted.events if isinstance(event, Notice) and event.code == "EXPIRED_ACCEPTED"]
+    assert {message.split(" are gone")[0] for message in said} == {f"offsets 7 to 14 of {streams[0]}", f"offsets 7 to 19 of {streams[1]}"}
+    reader.until(lambda: reader.confirmed == dict.fromkeys(streams, 20))
+    reader.source.close()
+
+
+def test_what_went_after_the_loss_was_accepted_halts_again(protocol: str, kafka: RealKafka) -> None:
+    """The acceptance ends at its offset: with one record more gone the stream halts, and names the line that would hold now."""
+    topic = unique()
+    incarnation = create_topic(kafka.servers, topic)
+    produce(kafka.servers, (Record(topic, b"x", 0) for _ in range(20)))
+    delete_records(kafka.servers, topic, 0, 16)
+    stream = Stream(topic, incarnation, 0)
+    reader = member(settings(kafka.servers, topic, protocol=protocol, accept_expired={(topic, 0): 15}), Engine({stream: 7}))
+    reader.until(lambda: reader.halted)
+    assert reader.halted[stream].code == "DATA_EXPIRED"
+    assert f'"{topic}[0]" = 16' in reader.halted[stream].next_step
+    assert reader.chunks == []
     reader.source.close()
 
 

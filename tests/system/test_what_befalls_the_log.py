@@ -137,6 +137,40 @@ def test_records_that_retention_took_halt_their_lane_with_the_range(kafka: RealK
     assert rows(made.table) == 990 + 1980
 
 
+def test_an_accepted_loss_lands_as_a_gap_and_the_rest_lands_whole(kafka: RealKafka, tmp_path: Path) -> None:
+    """With the very line that the halt names the lane goes on: all that the log has left lands once, and the proof knows the gap."""
+    create_topic(kafka.servers, "accepted", 2)
+    load = Load(kafka.servers, "accepted", 2, tmp_path / "truth.jsonl")
+    made = pipeline(tmp_path, kafka.servers, "accepted", BATCH)
+    load.produce(2000)
+    made.land()
+    load.produce(2000)
+    delete_records(kafka.servers, "accepted", 0, 1500)
+    checked = made.landfast("check")
+    assert checked.returncode == 1
+    halted = made.landfast("run", "--until-end")
+    assert halted.returncode == HALTED, halted.stdout + halted.stderr
+    line_to_write = '"accepted[0]" = 1500'
+    for told in (checked, halted, made.landfast("status")):
+        assert line_to_write in told.stdout + told.stderr
+    accepting = pipeline(tmp_path, kafka.servers, "accepted", f"{BATCH}[source.accept_expired]\n{line_to_write}\n")
+    assert "loss accepted" in accepting.landfast("status").stdout
+    assert "offsets 1000 to 1499 of accepted[0] are gone" in accepting.landfast("check").stdout
+    landed = accepting.landfast("run", "--until-end")
+    assert landed.returncode == 0, landed.stdout + landed.stderr
+    assert "EXPIRED_ACCEPTED" in landed.stderr
+    truth = [line for line in load.truth.read_text().splitlines() if not is_gone(line)]
+    load.truth.write_text("".join(f"{line}\n" for line in truth))
+    assert accountant.settle(load.truth, made.table).records == 4000 - 500
+    accepting.verified()
+    accepting.verified("--source")
+    load.produce(100)
+    delete_records(kafka.servers, "accepted", 0, 2020)
+    again = accepting.landfast("run", "--until-end")
+    assert again.returncode == HALTED
+    assert '"accepted[0]" = 2020' in again.stdout + again.stderr
+
+
 def is_gone(line: str) -> bool:
     """Whether a line of the truth speaks of a record that was deleted before it was read."""
     record = json.loads(line)

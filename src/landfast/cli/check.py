@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +11,13 @@ import typer
 from landfast.cli import exits
 from landfast.cli.run import AsJson, SettingsFile
 from landfast.cli.screen import Screen
-from landfast.errors import LandfastError, together
+from landfast.cli.status import streams_of
+from landfast.codes import CODES
+from landfast.errors import Halted, LandfastError, together
 
 if TYPE_CHECKING:
     from landfast.config import RouteSettings, Settings
+    from landfast.model import Bounds, Stream
     from landfast.wiring import Site
 
 
@@ -57,27 +60,29 @@ def _look(settings: Settings, site: Site) -> Iterator[Looked]:
     from landfast import wiring
 
     yield Looked("settings", f"pipeline {settings.name}, group {settings.group}, digest {settings.digest()[:12]}")
-    yield _tried(f"source {settings.source.servers}", lambda: wiring.look_at_source(settings, site))
+    subject = f"source {settings.source.servers}"
+    bounds: Mapping[Stream, Bounds] = {}
+    try:
+        words, bounds = wiring.look_at_source(settings, site)
+        yield Looked(subject, words)
+    except LandfastError as error:
+        yield Looked(subject, findings=(error.at(subject),))
     for route in settings.routes:
-        yield _route(settings, route)
+        yield _route(settings, route, bounds)
 
 
-def _route(settings: Settings, route: RouteSettings) -> Looked:
+def _route(settings: Settings, route: RouteSettings, bounds: Mapping[Stream, Bounds]) -> Looked:
     from landfast import wiring
 
     subject = wiring.named(route)
     try:
         words, problems = wiring.look_at_sink(settings, route)
+        streams = () if problems else wiring.concerning(route)(streams_of)(settings, route, bounds)
     except LandfastError as error:
         return Looked(subject, findings=(error,))
-    return Looked(subject, words, problems)
-
-
-def _tried(subject: str, look: Callable[[], str]) -> Looked:
-    try:
-        return Looked(subject, look())
-    except LandfastError as error:
-        return Looked(subject, findings=(error.at(subject),))
+    halts = tuple(Halted(one.state, one.message, next_step=one.next_step).at(subject) for one in streams if one.state in CODES)
+    accepted = [one.message for one in streams if one.message and one.state not in CODES]
+    return Looked(subject, "; ".join([words, *accepted]), (*problems, *halts))
 
 
 def _as_object(settings: Settings, guarantee: Any, well: list[Looked], found: list[LandfastError]) -> dict[str, Any]:

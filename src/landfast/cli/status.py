@@ -26,7 +26,7 @@ _WORKER_SECONDS_MAX = 3.0
 class StreamStatus:
     """Where one stream stands: the table's position beside what the log has. `lag` is a distance in offsets, not a count of records.
 
-    `state` is a code where a run would halt the stream; `next_step` is the way out where it is this stream's own.
+    `state` is a code where a run would halt the stream; `message` and `next_step` are then what the run would say.
     """
 
     topic: str
@@ -37,6 +37,7 @@ class StreamStatus:
     end: Position | None
     lag: int | None
     state: str
+    message: str = ""
     next_step: str = ""
 
 
@@ -74,15 +75,40 @@ def status_of(settings: Settings, route: RouteSettings, bounds: Mapping[Stream, 
     """The status of one route, from its table and from what the source was found to have."""
     from landfast import wiring
     from landfast.sinks.delta import inspection, lookup
-    from landfast.sinks.delta.spans import read_spans
 
     sink = wiring.delta_settings(route)
     looked = inspection.inspect(sink, settings.name, wiring.configured_columns(route.decode))
     problems = tuple(problem.code for problem in looked.problems)
     pipeline_id = looked.pipelines.get(settings.name) or looked.pipelines.get(sink.adopt or "")
-    wanted = {stream: extent for stream, extent in bounds.items() if route.takes(stream.topic)}
     found = None if pipeline_id is None else lookup.last_commit(sink, pipeline_id)
     commit = None
+    if found is not None:
+        version, record = found
+        at = moment(record.committed_at)
+        commit = {"version": version, "run": record.run_id, "sequence": record.sequence, "at": at, "rows": record.rows}
+    streams = _streams(settings, route, bounds, pipeline_id)
+    return RouteStatus(route.name, looked.version, streams, commit, lookup.letters(sink, limit=1).reasons, problems)
+
+
+def streams_of(settings: Settings, route: RouteSettings, bounds: Mapping[Stream, Bounds]) -> tuple[StreamStatus, ...]:
+    """How the streams of one route stand, from its table and from what the source was found to have."""
+    from landfast import wiring
+    from landfast.sinks.delta import inspection
+
+    sink = wiring.delta_settings(route)
+    pipelines = inspection.inspect(sink, settings.name, wiring.configured_columns(route.decode)).pipelines
+    return _streams(settings, route, bounds, pipelines.get(settings.name) or pipelines.get(sink.adopt or ""))
+
+
+def _streams(
+    settings: Settings, route: RouteSettings, bounds: Mapping[Stream, Bounds], pipeline_id: str | None
+) -> tuple[StreamStatus, ...]:
+    from landfast import wiring
+    from landfast.sinks.delta import inspection
+    from landfast.sinks.delta.spans import read_spans
+
+    sink = wiring.delta_settings(route)
+    wanted = {stream: extent for stream, extent in bounds.items() if route.takes(stream.topic)}
     positions: dict[Stream, Position | None] = dict.fromkeys(wanted)
     halts: Mapping[Stream, Halt] = {}
     if pipeline_id is not None:
@@ -90,22 +116,32 @@ def status_of(settings: Settings, route: RouteSettings, bounds: Mapping[Stream, 
         known = wanted or {record.span.stream for record in read_spans(sink.path, sink.storage_options)}
         positions = dict(inspection.positions_of(sink, pipeline_id, sorted(known)))
         halts = inspection.replaced_of(sink, pipeline_id, wanted)
-    if found is not None:
-        version, record = found
-        at = moment(record.committed_at)
-        commit = {"version": version, "run": record.run_id, "sequence": record.sequence, "at": at, "rows": record.rows}
-    streams = tuple(
-        stream_status(stream, position, wanted.get(stream), halts.get(stream)) for stream, position in sorted(positions.items())
+    accepted = settings.source.accepted()
+    return tuple(
+        stream_status(stream, position, wanted.get(stream), halts.get(stream), accepted.get((stream.topic, stream.partition), 0))
+        for stream, position in sorted(positions.items())
     )
-    return RouteStatus(route.name, looked.version, streams, commit, lookup.letters(sink, limit=1).reasons, problems)
 
 
-def stream_status(stream: Stream, position: Position | None, extent: Bounds | None, halt: Halt | None = None) -> StreamStatus:
-    """What position and bounds say of a stream, and what the table says of its topic."""
+def stream_status(
+    stream: Stream, position: Position | None, extent: Bounds | None, halt: Halt | None = None, accepted: Position = 0
+) -> StreamStatus:
+    """What position and bounds say of a stream, and what the table says of its topic.
+
+    What the log has lost below `accepted` is accepted as lost.
+    """
+    from landfast.sources.kafka_errors import expired, loss_accepted, truncated
+
     first, end = (None, None) if extent is None else (extent.first, extent.end)
     lag = None if extent is None else max(0, extent.end - max(extent.first, position or 0))
-    state, next_step = (_state(position, extent), "") if halt is None else (halt.code, halt.next_step)
-    return StreamStatus(stream.topic, stream.incarnation, stream.partition, position, first, end, lag, state, next_step)
+    words = ""
+    if halt is None and extent is not None and position is not None and position < extent.first:
+        halt = expired(stream, position, extent.first) if accepted < extent.first else None
+        words = loss_accepted(stream, position, extent.first)
+    elif halt is None and extent is not None and position is not None and position > extent.end:
+        halt = truncated(stream, position, extent.end)
+    state, words, step = (_state(position, extent), words, "") if halt is None else (halt.code, halt.message, halt.next_step)
+    return StreamStatus(stream.topic, stream.incarnation, stream.partition, position, first, end, lag, state, words, step)
 
 
 def _state(position: Position | None, extent: Bounds | None) -> str:
@@ -114,9 +150,7 @@ def _state(position: Position | None, extent: Bounds | None) -> str:
     if position is None:
         return "not started" if extent.end > extent.first else "empty"
     if position < extent.first:
-        return "DATA_EXPIRED"
-    if position > extent.end:
-        return "LOG_TRUNCATED"
+        return "loss accepted"
     return "at the end" if position == extent.end else "behind"
 
 

@@ -22,8 +22,13 @@ TABLE: Mapping[str, Code] = MappingProxyType(
         "DATA_EXPIRED": Code(
             "Retention removed records before they were read: the position lies below the log's first offset.",
             "What landed is untouched. The range in the message is gone from the log; other lanes go on.",
-            "No setting skips the gap: the table could not be proved any more. To go on, give the pipeline another `sink.path`: a new "
-            "table begins at the log's first record, and what landed stays in this one. Then give the topic a longer retention.",
+            "If the range is lost for good, accept that: the next step of the message names the line to write under "
+            "`[source.accept_expired]`, with the offset at which the log begins now. Start again, and give the topic a longer retention.",
+        ),
+        "EXPIRED_ACCEPTED": Code(
+            "Retention removed records before they were read, and `source.accept_expired` accepts it: reading goes on behind them.",
+            "The range in the message lands as a gap, without a record. Nothing is passed over that the log still has.",
+            "Nothing. Once the stream has landed beyond the offset, the line in the settings has no effect any more: remove it.",
         ),
         "GROUP_COMMIT_FAILED": Code(
             "The group's offsets on the broker could not be written. Other tools show a lag that is not there.",

@@ -75,7 +75,7 @@ def type_of(field: FieldInfo) -> str:
     if typing.get_origin(kind) is tuple:
         return "list of text"
     if typing.get_origin(kind) is dict:
-        return "table of text"
+        return "table of text" if typing.get_args(kind)[1] is str else "table of whole numbers"
     return names.get(kind, "text")
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from landfast.config.faults import Fault, Place
-from landfast.config.settings import RouteSettings, Settings
+from landfast.config.settings import RouteSettings, Settings, SourceSettings, partition_of
 
 _PORT_MAX = 65_535
 _SERVER = re.compile(
@@ -64,10 +64,20 @@ def _source(settings: Settings) -> Iterator[Fault]:
             # Not shown: somebody may have written a user and a password into it.
             words = "is not host:port with a port from 1 to 65535; IPv6 addresses stand in brackets, commas between servers"
             yield _invalid(("source", "servers"), f"server {number} {words}")
+    yield from _accepted(source)
     if source.start == "timestamp" and source.start_at is None:
         yield _missing(("source", "start_at"), 'start = "timestamp" needs the time')
     if source.start != "timestamp" and source.start_at is not None:
         yield _invalid(("source", "start_at"), 'has an effect only with start = "timestamp"')
+
+
+def _accepted(source: SourceSettings) -> Iterator[Fault]:
+    for name in source.accept_expired:
+        partition = partition_of(name)
+        if partition is None:
+            yield _invalid(("source", "accept_expired"), f"{name!r} names no partition: write topic[partition], such as sensors[0]")
+        elif not (partition[0] in source.topics if source.topics else _found(source.topic_pattern, partition[0])):
+            yield _invalid(("source", "accept_expired"), f"the topic {partition[0]} of {name} is none of those that are read")
 
 
 def _engine(settings: Settings) -> Iterator[Fault]:

@@ -19,6 +19,8 @@ KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 _UNITS = {"": 1, "b": 1, "kib": KIB, "mib": MIB, "gib": GIB, "tib": 1 << 40, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*$")
 
+_PARTITION = re.compile(r"([A-Za-z0-9._-]{1,249})\[(0|[1-9][0-9]{0,9})\]")
+
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
@@ -31,6 +33,12 @@ def parse_bytes(value: object) -> object:
         message = 'a size is a number with a unit, such as "128 MiB" (B, KiB, MiB, GiB, TiB, kB, MB, GB, TB)'
         raise ValueError(message)
     return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def partition_of(name: str) -> tuple[str, int] | None:
+    """Topic and number of a partition from `topic[number]`; None where it names none."""
+    match = _PARTITION.fullmatch(name)
+    return None if match is None else (match[1], int(match[2]))
 
 
 def _parse_options(value: object) -> object:
@@ -88,6 +96,13 @@ class SourceSettings(Section):
     start_at: AwareDatetime | None = Field(
         default=None, description='With `start = "timestamp"`: the first record at or after this time, a TOML date-time with its offset.'
     )
+    accept_expired: dict[str, Annotated[int, Field(ge=0, le=2**62)]] = Field(
+        default_factory=dict,
+        max_length=10_000,
+        description="Ranges that retention took before they were read, and that are accepted as lost: a partition and the offset at which "
+        'the log begins now, `"sensors[0]" = 1500`, as `DATA_EXPIRED` names them. Below it nothing is passed over that the log still has; '
+        "if the log begins even later by then, the lane halts again.",
+    )
     protocol: Literal["classic", "consumer"] = Field(
         default="classic", description="The group protocol: classic with cooperative-sticky assignment, or KIP-848 (brokers from 4.0)."
     )
@@ -131,6 +146,11 @@ class SourceSettings(Section):
         description="librdkafka settings by their own names, such as `security.protocol`; secrets as `env:NAME` or `file:PATH`. "
         "What Landfast owns is refused (auto commit, offset reset, isolation).",
     )
+
+    def accepted(self) -> dict[tuple[str, int], int]:
+        """The ranges that are accepted as lost, by topic and partition; what names no partition is left out."""
+        named = ((partition_of(name), below) for name, below in self.accept_expired.items())
+        return {place: below for place, below in named if place is not None}
 
 
 class DecodeSettings(Section):

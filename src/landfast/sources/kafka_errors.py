@@ -154,13 +154,26 @@ def expired(stream: Stream, position: Position, first: Position) -> Halt:
     message = (
         f"offsets {position} to {first - 1} of {stream} are gone from the log: the next to read was {position}, the log begins at {first}"
     )
-    return Halt("DATA_EXPIRED", message, "To go on without that range, give the pipeline another sink.path.")
+    step = (
+        "If nobody can bring that range back, accept its loss: under [source.accept_expired] write "
+        f'"{stream}" = {first}, and start again. Then give the topic a longer retention.'
+    )
+    return Halt("DATA_EXPIRED", message, step)
+
+
+def loss_accepted(stream: Stream, position: Position, first: Position) -> str:
+    """What the operator is told where a range that is gone is passed over, as the settings say."""
+    return f"offsets {position} to {first - 1} of {stream} are gone from the log, and source.accept_expired accepts it: the next is {first}"
 
 
 def truncated(stream: Stream, position: Position, end: Position) -> Halt:
     """The log ends below the position."""
     message = f"{stream} ends at {end}, and everything below {position} has been read: the log lost records or gave their offsets to others"
-    return Halt("LOG_TRUNCATED", message, "Look for an unclean leader election or a restored broker before anything else is read.")
+    step = (
+        "Look for an unclean leader election or a restored broker before anything else is read. No setting goes on from there, since one "
+        "offset would stand for two records: give the pipeline another sink.path."
+    )
+    return Halt("LOG_TRUNCATED", message, step)
 
 
 def gone(stream: Stream, seconds: float) -> Halt:

@@ -9,7 +9,7 @@ from landfast.model import Assignment, Position, Stream
 from landfast.ports import Membership
 from landfast.sources.kafka_cluster import Extents, KafkaCluster
 from landfast.sources.kafka_columns import Key
-from landfast.sources.kafka_errors import expired, truncated
+from landfast.sources.kafka_errors import expired, loss_accepted, truncated
 from landfast.sources.kafka_feed import Feed
 from landfast.sources.kafka_identity import IdentityCheck
 from landfast.sources.kafka_notices import Notices
@@ -119,13 +119,20 @@ class Ownership:
         for reader in asked:
             extent = extents.get(reader.key)
             position = firsts.get(reader.key) if reader.asked is None or reader.asked.position is None else reader.asked.position
-            if extent is None or position is None or not extent.first <= position <= extent.high:
+            if extent is None or position is None or position > extent.high or self._unaccepted(reader.key, position, extent.first):
                 doubtful.append((reader, position))
             else:
-                reader.start(position)
+                if position < extent.first:
+                    words = loss_accepted(reader.stream, position, extent.first)
+                    self._notices.say("EXPIRED_ACCEPTED", words, about=str(reader.stream))
+                reader.start(position, extent.first)
                 starting.append(reader)
-        self._feed.give({reader.key: reader.position for reader in starting})
+        self._feed.give({reader.key: reader.place for reader in starting})
         self._judge(doubtful, extents, now)
+
+    def _unaccepted(self, key: Key, position: Position, first: Position) -> bool:
+        """Whether the log has lost what was to be read next, and the settings do not accept the loss of all that is gone."""
+        return position < first and first > self._settings.accept_expired.get(key, position)
 
     def _judge(self, doubtful: Collection[tuple[Reader, Position | None]], extents: Mapping[Key, Extents], now: float) -> None:
         """Halt what cannot start, once it is certain why: offsets that seem to be out of range may be another topic's by now."""

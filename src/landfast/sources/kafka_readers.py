@@ -32,6 +32,7 @@ class Reader:
     """One stream of ours.
 
     position    the next place to read, once READING
+    first       the log held nothing below this when reading began: the driver, which would find nothing there, begins here
     confirmed   below this, the incarnation was checked later than the read
     told        what of that the engine was told
     """
@@ -41,6 +42,7 @@ class Reader:
     asked: Assignment | None = None
     epoch: int = BEFORE_ANY_EPOCH
     position: Position = -1
+    first: Position = -1
     confirmed: Position = -1
     told: Position = -1
 
@@ -59,10 +61,19 @@ class Reader:
         self.asked = assignment
         self.state = State.ASKED
 
-    def start(self, position: Position) -> None:
-        """Begin to read at a position, under the epoch that was asked for; what an older epoch read counts no more."""
+    @property
+    def place(self) -> Position:
+        """Where the driver begins: at the next place to read, or behind what the log has lost below it."""
+        return max(self.position, self.first)
+
+    def start(self, position: Position, first: Position = -1) -> None:
+        """Begin to read at a position, under the epoch that was asked for; what an older epoch read counts no more.
+
+        Where the log begins above the position, at `first`, the first chunk passes over what is gone: it starts at the position.
+        """
         self.state = State.READING
         self.position = position
+        self.first = first
         if self.asked is None or self.asked.epoch != self.epoch:
             # One below: also where nothing is ever read, the place itself is asked about and told.
             self.confirmed = self.told = position - 1

@@ -37,8 +37,8 @@ class Roster:
         return reader if reader is not None and reader.stream == stream else None
 
     def position(self, key: Key) -> Position:
-        """How far a partition of ours was delivered."""
-        return self.readers[key].position
+        """Where the driver goes on with a partition of ours."""
+        return self.readers[key].place
 
     def standing(self) -> tuple[Mark, ...]:
         """How far everything was read that belongs to a topic we can ask about."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from landfast.config import RouteSettings, Settings
 from landfast.config.options import mask_uri
 from landfast.errors import LandfastError, Misconfigured
-from landfast.model import Bounds, Guarantee, Stream
+from landfast.model import Bounds, Guarantee, Position, Stream
 from landfast.observe.report import counted
 from landfast.ports import Extent
 from landfast.wiring.parts import Site, configured_columns, delta_settings, kafka_source, rereader
@@ -54,8 +54,8 @@ def columns_left_out(route: RouteSettings, table: Iterable[str]) -> str:
     return f"the settings do not name the table's columns {', '.join(left)}: they stay null{ending}"
 
 
-def look_at_source(settings: Settings, site: Site) -> str:
-    """What the brokers say of the topics, in words.
+def look_at_source(settings: Settings, site: Site) -> tuple[str, Mapping[Stream, Bounds]]:
+    """What the brokers say of the topics, in words, and what the log has of them.
 
     Raises:
         Misconfigured: a topic is missing or may not be read, or the group may not be joined.
@@ -66,7 +66,7 @@ def look_at_source(settings: Settings, site: Site) -> str:
     source.preflight()
     found = {stream.topic for stream in bounds}
     held = sum(extent.end - extent.first for extent in bounds.values())
-    return f"{counted(len(found), 'topic')}, {counted(len(bounds), 'partition')}, at most {counted(held, 'record')} in the log"
+    return f"{counted(len(found), 'topic')}, {counted(len(bounds), 'partition')}, at most {counted(held, 'record')} in the log", bounds
 
 
 def bounds_of(settings: Settings, extent: Extent) -> Mapping[Stream, Bounds]:
@@ -88,7 +88,19 @@ def bounds_of(settings: Settings, extent: Extent) -> Mapping[Stream, Bounds]:
         if len(takers) != 1:
             words = f"taken by the routes {' and '.join(takers)}" if takers else "taken by no route: its records would land nowhere"
             raise Misconfigured("CONFIG_INVALID", f"the topic {topic} is {words}", next_step="Give every topic exactly one route.")
+    _check_accepted(settings.source.accepted(), bounds)
     return bounds
+
+
+def _check_accepted(accepted: Mapping[tuple[str, int], Position], bounds: Mapping[Stream, Bounds]) -> None:
+    """Only what is gone can be accepted as gone: not a partition that is not there, and nothing that has not been written yet."""
+    found = {(stream.topic, stream.partition): extent for stream, extent in bounds.items()}
+    for (topic, partition), below in sorted(accepted.items()):
+        extent = found.get((topic, partition))
+        words = "there is no such partition" if extent is None else f"the log ends at {extent.end}, before the offset {below}"
+        if extent is None or below > max(extent.first, extent.end):
+            message = f"source.accept_expired: {topic}[{partition}]: {words}"
+            raise Misconfigured("CONFIG_INVALID", message, next_step="Correct the line, or remove it.")
 
 
 def look_at_sink(settings: Settings, route: RouteSettings) -> tuple[str, tuple[LandfastError, ...]]:

@@ -63,6 +63,7 @@ def kafka_settings(settings: Settings) -> Any:
         topics=source.topics,
         topic_pattern=source.topic_pattern,
         start=_start(source),
+        accept_expired=source.accepted(),
         protocol=source.protocol,
         instance_id=source.instance_id,
         options=source.options.resolve("source.options"),
