@@ -17,6 +17,13 @@ def sasl(password: str = PASSWORD, user: str = USER, mechanism: str = "PLAIN") -
     return {"security.protocol": "sasl_plaintext", "sasl.mechanism": mechanism, "sasl.username": user, "sasl.password": password}
 
 
+def token(scope: str, user: str = USER) -> dict[str, str]:
+    """Options of one of the broker's users who shows a token."""
+    claims = f"principal={user} scopeClaimName=scope scope={scope}"
+    mechanism = {"security.protocol": "sasl_plaintext", "sasl.mechanism": "OAUTHBEARER", "enable.sasl.oauthbearer.unsecure.jwt": "true"}
+    return {**mechanism, "sasl.oauthbearer.config": claims}
+
+
 def grant(servers: str, kind: str, name: str, *operations: str, user: str = USER) -> None:
     """Let the user do this."""
     client = admin(servers)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from landfast.config.options import Options
 from landfast.errors import Misconfigured
 from landfast.sources.kafka import KafkaSource
 from landfast.sources.kafka_option_table import CONSUMER_ONLY, KNOWN
@@ -132,6 +133,35 @@ def test_a_secret_is_in_no_repr_and_no_notice() -> None:
     source._notices.say("KAFKA_CLIENT", f"login with {SECRET}2 and {SECRET} as visible")  # noqa: SLF001 — what a driver might say
     assert SECRET not in repr(chosen) + repr(source) + repr(noted.events)
     assert "as visible" in repr(noted.events)
+
+
+def test_a_login_by_token_passes_through_and_its_secrets_stay_hidden() -> None:
+    """What OAUTHBEARER and OIDC need reaches every client, and neither client secret nor key nor claims are shown anywhere."""
+    secrets = {
+        "sasl.oauthbearer.client.secret": "canary-1",
+        "sasl.oauthbearer.client.credentials.client.secret": "canary-2",
+        "sasl.oauthbearer.assertion.private.key.passphrase": "canary-3",
+        "sasl.oauthbearer.assertion.private.key.pem": "canary-4",
+        "sasl.oauthbearer.config": "principal=canary-5",
+    }
+    plain = {
+        "security.protocol": "sasl_ssl",
+        "sasl.mechanism": "OAUTHBEARER",
+        "sasl.oauthbearer.method": "oidc",
+        "sasl.oauthbearer.client.id": "landfast",
+        "sasl.oauthbearer.scope": "kafka",
+        "sasl.oauthbearer.token.endpoint.url": "https://login.example.com/token",
+        "enable.sasl.oauthbearer.unsecure.jwt": "false",
+    }
+    chosen = made(options=plain | secrets)
+    noted = Noted()
+    source = KafkaSource(chosen, WallClock(), noted)
+    for configuration in (consumer_configuration(chosen), reader_configuration(chosen), admin_configuration(chosen)):
+        assert configuration.items() >= (plain | secrets).items()
+    source._notices.say("KAFKA_CLIENT", f"login with {' and '.join(secrets.values())}")  # noqa: SLF001 — what a driver might say
+    shown = repr(chosen) + repr(source) + repr(noted.events) + repr(Options(plain | secrets).masked())
+    assert not [secret for secret in secrets.values() if secret in shown]
+    assert set(Options(plain | secrets).secrets(plain | secrets)) >= set(secrets.values())
 
 
 def test_the_same_notice_is_not_repeated_at_once() -> None:

@@ -8,10 +8,10 @@ import pytest
 
 from landfast.errors import Misconfigured, Unavailable
 from landfast.sources.kafka import KafkaSource
-from landfast.testing.kafka import RealKafka
+from landfast.testing.kafka import BEARER_SCOPE, RealKafka
 from landfast.testing.kafka_records import Record, add_scram_user, create_topic, produce
 from landfast.testing.kafka_tls import make_certificate
-from tests.sources.kafka_rights import grant, sasl, withdraw
+from tests.sources.kafka_rights import grant, sasl, token, withdraw
 from tests.sources.kafka_world import Engine, Noted, WallClock, member, refusal, settings, unique
 
 pytestmark = pytest.mark.system
@@ -46,7 +46,7 @@ def test_a_broker_that_is_down_is_unavailable_and_open_may_be_called_again() -> 
 
 
 def test_a_wrong_password_is_refused_and_never_shown(kafka: RealKafka) -> None:
-    """Wrong credentials are told as such, and no message, event or repr holds the password."""
+    """Wrong credentials are told as such, with names and with a pattern, and no message, event or repr holds the password."""
     topic = unique()
     create_topic(kafka.servers, topic)
     chosen = settings(kafka.sasl_servers, topic, options=sasl("wrong-password-1"), request_seconds_max=5.0)
@@ -54,6 +54,9 @@ def test_a_wrong_password_is_refused_and_never_shown(kafka: RealKafka) -> None:
     error = refusal(lambda: KafkaSource(chosen, WallClock(), noted).open(Engine()))
     assert (type(error), error.code) == (Misconfigured, "SOURCE_AUTH")
     assert "wrong-password-1" not in f"{error} {noted.events} {chosen}"
+    listing = settings(kafka.sasl_servers, topic_pattern=f"^{topic}", options=sasl("wrong-password-1"), request_seconds_max=2.0)
+    error = refusal(lambda: KafkaSource(listing, WallClock(), noted).open(Engine()))
+    assert (type(error), error.code) == (Misconfigured, "SOURCE_AUTH")
 
 
 def test_a_topic_that_may_not_be_seen_is_refused(kafka: RealKafka) -> None:
@@ -141,6 +144,28 @@ def test_a_login_by_scram_reads_and_a_wrong_one_is_refused(kafka: RealKafka) -> 
     error = refusal(lambda: member(wrong))
     assert (type(error), error.code) == (Misconfigured, "SOURCE_AUTH")
     assert "another-secret" not in str(error)
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_a_login_by_token_reads_and_a_wrong_one_is_refused(protocol: str, kafka: RealKafka) -> None:
+    """OAUTHBEARER goes through the passed options: a token that the broker accepts reads, another one is SOURCE_AUTH, and none is shown."""
+    topic, user = unique(), unique("bearer")
+    create_topic(kafka.servers, topic)
+    produce(kafka.servers, [Record(topic, b"x", 0)])
+    chosen = settings(kafka.sasl_servers, topic, options=token(BEARER_SCOPE, user), protocol=protocol)
+    grant(kafka.servers, "TOPIC", topic, "READ", user=user)
+    grant(kafka.servers, "GROUP", chosen.group, "READ", user=user)
+    KafkaSource(chosen, WallClock(), Noted()).preflight()
+    reader = member(chosen)
+    reader.until(lambda: reader.offsets() == [0])
+    reader.source.close()
+    wrong = settings(kafka.sasl_servers, topic, options=token("canary-scope", user), protocol=protocol)
+    noted = Noted()
+    error = refusal(lambda: KafkaSource(wrong, WallClock(), noted).open(Engine()))
+    assert (type(error), error.code) == (Misconfigured, "SOURCE_AUTH")
+    assert error.next_step
+    assert "canary-scope" not in f"{error} {noted.events} {wrong}"
+    assert BEARER_SCOPE not in f"{chosen} {reader.noted.events}"
 
 
 def test_tls_reads_what_its_certificate_vouches_for_and_nothing_else(kafka: RealKafka, tmp_path: Path) -> None:

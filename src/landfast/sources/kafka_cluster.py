@@ -245,6 +245,8 @@ class KafkaCluster:
         try:
             return self._admin.list_topics(timeout=self._settings.request_seconds_max).topics
         except KafkaException as error:
+            # This question is the one that serves nothing while it waits: why nobody answers has still to be heard.
+            self.serve()
             raise self.failed(error, "listing topics") from error
 
     def wait_for(self, future: Future[Any], wait_seconds_max: float) -> Any:

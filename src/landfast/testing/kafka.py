@@ -28,6 +28,10 @@ _PORT_COUNT = 4
 _START_ATTEMPTS = 3
 _PLAIN_LOGIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
 _SCRAM_LOGIN = "org.apache.kafka.common.security.scram.ScramLoginModule"
+_BEARER_LOGIN = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule"
+
+BEARER_SCOPE = "landfast-test"
+"""What a token must carry that the test broker accepts."""
 
 _LOGGING = """\
 status = error
@@ -90,7 +94,10 @@ class RealKafka:
 
     @property
     def sasl_servers(self) -> str:
-        """The bootstrap address for the users: SASL_PLAINTEXT with PLAIN, and with SCRAM for users that were added to the cluster."""
+        """The bootstrap address for the users: SASL_PLAINTEXT with PLAIN, with SCRAM for users that were added, and with OAUTHBEARER.
+
+        A token is not signed; it names any user as its principal, and must carry `BEARER_SCOPE`.
+        """
         return f"{HOST}:{self._ports[2]}"
 
     @property
@@ -299,9 +306,12 @@ class RealKafka:
             listeners |= {"SASL_PLAINTEXT": sasl_port, "SSL": tls_port}
             known = " ".join(f'user_{name}="{password}"' for name, password in self._users.items())
             settings |= {
-                "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256",
+                "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,OAUTHBEARER",
                 "listener.name.sasl_plaintext.plain.sasl.jaas.config": f"{_PLAIN_LOGIN} required {known};",
                 "listener.name.sasl_plaintext.scram-sha-256.sasl.jaas.config": f"{_SCRAM_LOGIN} required;",
+                "listener.name.sasl_plaintext.oauthbearer.sasl.jaas.config": (
+                    f'{_BEARER_LOGIN} required unsecuredLoginStringClaim_sub="broker" unsecuredValidatorRequiredScope="{BEARER_SCOPE}";'
+                ),
                 **self.certificate.properties("ssl"),
                 "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
                 "super.users": "User:ANONYMOUS",
