@@ -53,6 +53,8 @@ class Kind(enum.StrEnum):
     """A file's bytes are not as they were written."""
     FILE_COUNT_MISMATCH = "file_count_mismatch"
     """A file holds another number of rows than the table's log says."""
+    FOREIGN_FILE = "foreign_file"
+    """Rows lie in a file that another writer wrote in a commit that may have changed them: nobody vouches for their values."""
     SOURCE_COUNT_CHANGED = "source_count_changed"
     """The log, read again, holds another number of records in a span."""
     SOURCE_CONTENT_CHANGED = "source_content_changed"
@@ -99,6 +101,19 @@ class Unchecked:
 
 
 @dataclass(frozen=True, slots=True)
+class Rewritten:
+    """A file of another writer with rows of ours that, by its own word, it did not change; or nobody can tell any more.
+
+    `version` is None where the table's log no longer says who wrote it.
+    """
+
+    file: str
+    rows: int
+    version: int | None
+    writer: str
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The outcome of a proof.
 
@@ -107,6 +122,7 @@ class Verdict:
     foreign_rows    rows without coordinates, which some other writer put into the table; Landfast makes no claim about them
     pending         letters at or above their stream's position: their commit is still to come
     checked_spans   spans that were compared
+    rewritten       files in which rows are in their places, and whose values are another writer's word
     """
 
     findings: tuple[Finding, ...]
@@ -120,6 +136,7 @@ class Verdict:
     files: int = 0
     nbytes: int = 0
     checked_spans: int = 0
+    rewritten: tuple[Rewritten, ...] = ()
 
     @property
     def proved(self) -> bool:

@@ -77,7 +77,7 @@ def test_a_doubled_row_is_named_by_its_offset(world: DeltaWorld) -> None:
     write_deltalake(world.path, row, mode="append")
     doubled = only(verdict := verify_table(world.path), Kind.DOUBLED_ROW)
     assert (doubled.stream, doubled.count, doubled.ranges) == (OTHER, 1, ((170, 171),))
-    assert kinds(verdict) == {Kind.DOUBLED_ROW}
+    assert kinds(verdict) == {Kind.DOUBLED_ROW, Kind.FOREIGN_FILE}
 
 
 def test_a_row_doubled_in_place_of_another_is_two_findings(world: DeltaWorld) -> None:
@@ -92,14 +92,14 @@ def test_a_row_doubled_in_place_of_another_is_two_findings(world: DeltaWorld) ->
 
 
 def test_a_row_that_no_commit_counts_is_named(world: DeltaWorld) -> None:
-    """A row at an offset outside every span was not landed by us."""
+    """A row at an offset outside every span was not landed by us; and the file says who has written it."""
     proved_table(world)
     row = DeltaTable(world.path).to_pyarrow_table(filters=[("_partition", "=", 1), ("_offset", "=", 170)])
     strange = row.set_column(row.column_names.index("_offset"), "_offset", pa.array([999], pa.int64()))
     write_deltalake(world.path, strange, mode="append")
     phantom = only(verdict := verify_table(world.path), Kind.PHANTOM_ROW)
     assert (phantom.count, phantom.ranges) == (1, ((999, 1000),))
-    assert kinds(verdict) == {Kind.PHANTOM_ROW}
+    assert kinds(verdict) == {Kind.PHANTOM_ROW, Kind.FOREIGN_FILE}
 
 
 def test_a_row_that_is_buried_as_well_is_named(world: DeltaWorld) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,7 +16,7 @@ from landfast.observe import report as equations
 from landfast.observe.logs import escaped
 
 if TYPE_CHECKING:
-    from landfast.audit import Finding, Range, Unchecked, Verdict
+    from landfast.audit import Finding, Range, Rewritten, Unchecked, Verdict
     from landfast.config import RouteSettings, Settings
 
 _CODE = "VERIFY_FAILED"
@@ -59,7 +60,7 @@ def verdict_of(settings: Settings, route: RouteSettings, *, with_source: bool) -
 
 
 def as_object(verdict: Verdict) -> dict[str, Any]:
-    """The verdict as JSON: `proved`, counts, `streams` with their equations, `findings` and `unchecked`."""
+    """The verdict as JSON: `proved`, counts, `streams` with their equations, `findings`, `rewritten` and `unchecked`."""
     counts = ("version", "rows", "foreign_rows", "letters", "pending", "files", "nbytes", "checked_spans")
     return {
         "proved": verdict.proved,
@@ -81,6 +82,7 @@ def as_object(verdict: Verdict) -> dict[str, Any]:
             }
             for one in verdict.findings
         ],
+        "rewritten": [{"file": one.file, "rows": one.rows, "version": one.version, "writer": one.writer} for one in verdict.rewritten],
         "unchecked": [{**_place(one.stream), "start": one.start, "end": one.end, "reason": one.reason} for one in verdict.unchecked],
     }
 
@@ -98,6 +100,7 @@ def as_lines(route: str, verdict: Verdict) -> list[str]:
         lines.append(f"  {equations.counted(verdict.foreign_rows, 'row')} of another writer; nothing is claimed about them")
     if verdict.pending:
         lines.append(f"  {equations.counted(verdict.pending, 'dead letter')} before the commit that passes them")
+    lines += _rewritten_lines(verdict)
     lines += [_unchecked_line(one) for one in verdict.unchecked]
     lines += [_finding_line(one) for one in verdict.findings]
     return [*lines, _outcome(verdict)]
@@ -108,7 +111,23 @@ def _outcome(verdict: Verdict) -> str:
         found = equations.counted(len(verdict.findings), "finding")
         return f"NOT PROVED: {found}. Stop writers and keep the table as it is: landfast explain {_CODE}"
     partly = ", as far as the log still goes" if verdict.unchecked else ""
-    return f"PROVED: every offset that was read is in exactly one place, once{partly}"
+    proved = f"every offset that was read is in exactly one place, once{partly}"
+    if not verdict.rewritten:
+        return f"PROVED: {proved}"
+    rows = equations.counted(sum(one.rows for one in verdict.rewritten), "row")
+    return f"PROVED IN PART: {proved}; the values of {rows} are another writer's word"
+
+
+def _rewritten_lines(verdict: Verdict) -> list[str]:
+    """Who has written rows again, with how many rows and files: --json names each file."""
+    by_writer: defaultdict[str, list[Rewritten]] = defaultdict(list)
+    for one in verdict.rewritten:
+        by_writer[one.writer if one.version is None else f"{one.writer}, version {one.version}"].append(one)
+    counts = {by: (sum(one.rows for one in group), len(group)) for by, group in by_writer.items()}
+    return [
+        escaped(f"  {equations.counted(rows, 'row')} in {equations.counted(files, 'file')} of another writer ({by})")
+        for by, (rows, files) in counts.items()
+    ]
 
 
 def _finding_line(one: Finding) -> str:

@@ -20,7 +20,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.transaction import AddAction, RemoveAction
 
 from landfast.errors import check
-from landfast.sinks.delta.active import ActiveFile, active_files
+from landfast.sinks.delta.active import ActiveFile, active_files, is_own
 from landfast.sinks.delta.errors import Fate, fate_of
 from landfast.sinks.delta.files import Files
 from landfast.sinks.delta.parquet import DataFile, repetitive
@@ -54,10 +54,13 @@ class Limits:
 
 
 def due(table: DeltaTable, limits: Limits) -> list[list[ActiveFile]]:
-    """Groups of small files of one partition each, oldest first, every group worth a commit and within the limits."""
+    """Groups of small files of one partition each, oldest first, every group worth a commit and within the limits.
+
+    Files of others are left to them: a proof goes by a file's name when it asks who has written it.
+    """
     by_partition: defaultdict[str, list[ActiveFile]] = defaultdict(list)
     for file in active_files(table):
-        if file.nbytes < limits.file_bytes_small and file.rows is not None:
+        if is_own(file.path) and file.nbytes < limits.file_bytes_small and file.rows is not None:
             by_partition[json.dumps(_texts(file))].append(file)
     groups: list[list[ActiveFile]] = []
     for small in by_partition.values():

@@ -49,9 +49,9 @@ class Scan:
     """Reads the files of one table, in the order of their commits. Collects findings instead of raising."""
 
     def __init__(self, path: str, storage_options: Mapping[str, str], table: DeltaTable, *, keys: Sequence[str], depth: Depth) -> None:
-        self._files: Files = files_of(path, storage_options)
+        self.files: Files = files_of(path, storage_options)
         self._root: Path | None = local_path(path)
-        self._keys = tuple(keys)
+        self.key_names = tuple(keys)
         self._depth = depth
         self._schema = shape_of(table).schema
         with mapped("listing the files of the table"):
@@ -71,9 +71,9 @@ class Scan:
                 self._read_rest(content)
             progress(content.parquet.metadata.num_rows)
 
-    def keys_again(self) -> Iterator[pa.Table]:
-        """The key columns once more; what is wrong with a file has been said before."""
-        for file in self.active:
+    def keys_again(self, files: Sequence[ActiveFile] | None = None) -> Iterator[pa.Table]:
+        """The key columns once more, of these files or of all; what is wrong with a file has been said before."""
+        for file in self.active if files is None else files:
             content = self._open(file, said := list[Finding]())
             if content is not None:
                 yield from self._key_tables(content, said)
@@ -113,7 +113,7 @@ class Scan:
     def _content(self, path: str) -> pa.Buffer | None:
         with mapped("reading a file of the table"):
             if self._root is None:
-                stored = self._files.read(path)
+                stored = self.files.read(path)
                 return None if stored is None else pa.py_buffer(stored)
             try:
                 with pa.memory_map(str(self._root / path)) as mapped_file:
@@ -122,22 +122,22 @@ class Scan:
                 return None
 
     def _key_tables(self, content: Content, findings: list[Finding]) -> Iterator[pa.Table]:
-        stored = [name for name in self._keys if name in content.parquet.schema_arrow.names]
-        given = {name: content.file.partition_values[name] for name in self._keys if name in content.file.partition_values}
-        absent = [name for name in self._keys if name not in stored and name not in given]
+        stored = [name for name in self.key_names if name in content.parquet.schema_arrow.names]
+        given = {name: content.file.partition_values[name] for name in self.key_names if name in content.file.partition_values}
+        absent = [name for name in self.key_names if name not in stored and name not in given]
         try:
             for batch in content.parquet.iter_batches(batch_size=BATCH_ROWS, columns=stored):
                 columns = {name: batch.column(name) for name in stored}
                 for name in (*given, *absent):
                     kind = self._schema.field(name).type if name in self._schema.names else pa.null()
                     columns[name] = pa.repeat(pa.scalar(given.get(name), kind), batch.num_rows)
-                yield pa.table({name: columns[name] for name in self._keys})  # refuses columns of unequal length
+                yield pa.table({name: columns[name] for name in self.key_names})  # refuses columns of unequal length
         except UNREADABLE as error:
             words = f"the file's coordinates cannot be read ({type(error).__name__}); rows that it held count as lost"
             findings.append(Finding(Kind.FILE_CORRUPT, words, file=content.file.path))
 
     def _read_rest(self, content: Content) -> None:
-        rest = [name for name in content.parquet.schema_arrow.names if name not in self._keys]
+        rest = [name for name in content.parquet.schema_arrow.names if name not in self.key_names]
         for group in range(content.parquet.metadata.num_row_groups):
             if rest and not _readable(content.parquet, group, rest):
                 bad = [name for name in rest if not _readable(content.parquet, group, [name])]
@@ -145,10 +145,10 @@ class Scan:
 
     def _corrupt(self, content: Content, group: int, columns: Sequence[str]) -> list[Finding]:
         words = f"the values of {', '.join(columns) or 'a column'} do not match their checksum"
-        if self._keys[0] != "_topic":
+        if self.key_names[0] != "_topic":
             return [Finding(Kind.FILE_CORRUPT, words, count=content.parquet.metadata.row_group(group).num_rows, file=content.file.path)]
         try:
-            coordinates = content.parquet.read_row_group(group, columns=list(self._keys))
+            coordinates = content.parquet.read_row_group(group, columns=list(self.key_names))
             return [
                 Finding(
                     Kind.FILE_CORRUPT, f"{words} {_place_words(place)}", None, tuple(ranges_of(offsets)), len(offsets), content.file.path

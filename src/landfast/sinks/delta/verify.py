@@ -1,6 +1,7 @@
 """The proof from the table alone: every offset that the commits account for is in exactly one place, and every byte is as written.
 
-What it cannot see: a record that was never read (`verify_source` can), and an edit by somebody who also computes the digests again.
+What it cannot see: a record that was never read (`verify_source` can), an edit by somebody who also computes the digests again, and what
+became of values in files that another writer wrote; those it names.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
-from landfast.audit import Finding, Kind, Range, StreamAccount, Verdict, account, tiling
+from landfast.audit import Finding, Kind, Range, Rewritten, StreamAccount, Verdict, account, tiling
 from landfast.errors import Misconfigured
 from landfast.model import Position, Span, Stream
 from landfast.sinks.delta.close_up import look_closely
@@ -23,6 +24,7 @@ from landfast.sinks.delta.errors import looked, mapped
 from landfast.sinks.delta.files import files_of, log_name
 from landfast.sinks.delta.ground import check_way, shown
 from landfast.sinks.delta.metadata import app_id
+from landfast.sinks.delta.others import look_for_others
 from landfast.sinks.delta.rows import SYSTEM_SCHEMA
 from landfast.sinks.delta.scan import Depth, Scan
 from landfast.sinks.delta.spans import NO_OPTIONS, Lineage, read_lineage
@@ -108,11 +110,12 @@ def _verdict(table: DeltaTable, where: Where, held_bytes_max: int, close_up_rows
     ]
     accounts = _accounts(table, lineage, findings)
     spans = [record.span for record in lineage.records]
-    letters = _read_letters(path, storage_options, depth, findings)
+    letters, rewritten = _read_letters(path, storage_options, depth, findings)
     pending = _check_letters(letters, accounts, spans, findings)
     scan = Scan(path, storage_options, table, keys=COORDINATES, depth=depth)
     tally = _check_rows(scan, spans, letters, held_bytes_max, progress)
     findings.extend(_row_findings(scan, tally, letters, close_up_rows_max))
+    rewritten += look_for_others(scan, table.version())
     findings.extend(scan.findings)
     return Verdict(
         findings=tuple(findings),
@@ -125,6 +128,7 @@ def _verdict(table: DeltaTable, where: Where, held_bytes_max: int, close_up_rows
         files=len(scan.active),
         nbytes=scan.nbytes,
         checked_spans=len(spans),
+        rewritten=tuple(rewritten),
     )
 
 
@@ -141,20 +145,23 @@ def _accounts(table: DeltaTable, lineage: Lineage, findings: list[Finding]) -> l
     return accounts
 
 
-def _read_letters(path: str, storage_options: Mapping[str, str], depth: Depth, findings: list[Finding]) -> dict[Stream, Offsets]:
-    """The buried offsets of each stream, ascending."""
+def _read_letters(
+    path: str, storage_options: Mapping[str, str], depth: Depth, findings: list[Finding]
+) -> tuple[dict[Stream, Offsets], list[Rewritten]]:
+    """The buried offsets of each stream, ascending, and the files of letters that others have written again."""
     pieces: defaultdict[Stream, list[Offsets]] = defaultdict(list)
     target = letters_path(path)
     with mapped("opening the dead letters"):
         table = _table_or_none(target, storage_options)
     if table is None:
-        return {}
+        return {}, []
     scan = Scan(target, storage_options, table, keys=LETTER_KEYS, depth=depth)
     for keys in scan.keys(lambda _rows: None):
         for (topic, topic_id, partition), offsets in grouped(keys, LETTER_KEYS[:3], LETTER_KEYS[3]):
             pieces[Stream(topic, topic_id, partition)].append(offsets)
+    rewritten = look_for_others(scan, table.version())
     findings.extend(scan.findings)
-    return {stream: ascending(pa.concat_arrays(parts)) for stream, parts in pieces.items()}
+    return {stream: ascending(pa.concat_arrays(parts)) for stream, parts in pieces.items()}, rewritten
 
 
 def _table_or_none(path: str, storage_options: Mapping[str, str]) -> DeltaTable | None:
