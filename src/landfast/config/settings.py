@@ -91,7 +91,9 @@ class SourceSettings(Section):
         description="The consumer group, which only shares out partitions. None: `landfast-<name>`.",
     )
     start: Literal["earliest", "latest", "timestamp"] = Field(
-        default="earliest", description="Where to start a stream that the sink has never seen; otherwise the sink's own position says."
+        default="earliest",
+        description="Where to start a stream that the sink has never seen; otherwise the sink's own position says. "
+        "A partition that is added to a topic which is being read is read from its first record.",
     )
     start_at: AwareDatetime | None = Field(
         default=None, description='With `start = "timestamp"`: the first record at or after this time, a TOML date-time with its offset.'

@@ -34,12 +34,21 @@ class KafkaSource:
         self._lock = threading.Lock()
         self._cluster: KafkaCluster | None = None
         self._session: Session | None = None
+        self._begun: frozenset[Stream] = frozenset()
+
+    def continues(self, begun: Collection[Stream]) -> None:
+        """Say, before `open`, which streams the sink holds already: whatever their topics got since then was written since then.
+
+        So a partition that was added while nobody ran is read from its first record, whatever `start` says.
+        """
+        self._begun = frozenset(begun)
 
     def open(self, membership: Membership) -> None:
         """Check topics and access, then join the group; streams arrive through `poll`."""
         check(self._session is None, "a source is opened once")
         names = self._named()
-        self._session = Session(self._settings, self._asking(), names, membership, (self._clock, self._observer, self._notices))
+        around = (self._clock, self._observer, self._notices)
+        self._session = Session(self._settings, self._asking(), (names, self._begun), membership, around)
 
     def poll(self, limit: int, timeout_seconds: float, hold: AbstractSet[Stream]) -> Poll:
         """Read for a moment. Rebalances, checks and new placements happen in here."""

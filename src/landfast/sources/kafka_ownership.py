@@ -47,7 +47,7 @@ class Ownership:
         self._notices = notices
         self._unplaced: set[Key] = set()
         self._place_at = 0.0
-        self._there_at_first: frozenset[Key] = frozenset()
+        self._there_at_first: frozenset[Stream] = frozenset()
 
     @property
     def count(self) -> int:
@@ -110,7 +110,7 @@ class Ownership:
     def _start(self, asked: Collection[Reader], now: float) -> None:
         try:
             extents = self._cluster.extents([reader.key for reader in asked])
-            firsts = self._first_positions([reader.key for reader in asked if reader.asked and reader.asked.position is None], extents)
+            firsts = self._first_positions([reader.stream for reader in asked if reader.asked and reader.asked.position is None], extents)
         except (Misconfigured, Unavailable) as error:
             self._put_off(error)
             return
@@ -154,14 +154,15 @@ class Ownership:
     def _put_off(self, error: Misconfigured | Unavailable) -> None:
         self._notices.say(error.code, f"streams that are ours cannot start yet: {error.message}", about="place")
 
-    def _first_positions(self, fresh: Collection[Key], extents: Mapping[Key, Extents]) -> dict[Key, Position]:
-        """Where streams begin that the sink has never seen: as the settings say, but for those that appeared while we run.
+    def _first_positions(self, fresh: Collection[Stream], extents: Mapping[Key, Extents]) -> dict[Key, Position]:
+        """Where streams begin that the sink has never seen: as the settings say, but for those that appeared after the pipeline began.
 
         All that was ever written to such a partition or topic was written after the start, so it is read from its first record.
         """
         start = self._settings.start
-        appeared = {key: extents[key].first for key in fresh if key in extents and key not in self._there_at_first}
-        keys = [key for key in fresh if key in extents and key not in appeared]
+        known = {(stream.topic, stream.partition): stream for stream in fresh if (stream.topic, stream.partition) in extents}
+        appeared = {key: extents[key].first for key, stream in known.items() if stream not in self._there_at_first}
+        keys = [key for key in known if key not in appeared]
         if start == "earliest":
             return appeared | {key: extents[key].first for key in keys}
         if start == "latest":
@@ -169,15 +170,20 @@ class Ownership:
         since = self._cluster.since(keys, start)
         return appeared | {key: extents[key].end if (at := since.get(key)) is None else at for key in keys}
 
-    def look_round(self, names: Collection[str]) -> None:
-        """Take note of what there is to read when reading begins.
+    def look_round(self, names: Collection[str], begun: Collection[Stream]) -> None:
+        """Take note of what there is to read when the pipeline begins: nothing of a topic of which the sink holds something already.
 
         Raises:
             Misconfigured, Unavailable: the topics cannot be asked for.
         """
-        topics = self._cluster.describe(names)
-        there = ((name, partition) for name, topic in topics.items() if topic is not None for partition in topic.partitions)
-        self._there_at_first = frozenset(there)
+        known = {(stream.topic, stream.incarnation) for stream in begun}
+        topics = [(name, topic) for name, topic in self._cluster.describe(names).items() if topic is not None]
+        self._there_at_first = frozenset(
+            Stream(name, topic.incarnation, partition)
+            for name, topic in topics
+            if (name, topic.incarnation) not in known
+            for partition in topic.partitions
+        )
 
     # ---- streams that go ----
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import Any
@@ -56,10 +56,11 @@ class Session:
         self,
         settings: KafkaSettings,
         cluster: KafkaCluster,
-        names: tuple[str, ...],
+        reading: tuple[tuple[str, ...], Collection[Stream]],
         membership: Membership,
         around: tuple[Clock, Observer, Notices],
     ) -> None:
+        names, begun = reading
         self._settings = settings
         self._cluster = cluster
         self._clock, self._observer, self._notices = around
@@ -80,7 +81,7 @@ class Session:
             self._feed = Feed(self._driver, settings.hold_seconds_max, settings.poll_bytes_max)
             self._roster = Roster(self._feed, membership)
             self._streams = Ownership(settings, self._roster, self._feed, cluster, self._identity, membership, self._notices)
-            self._streams.look_round(names)
+            self._streams.look_round(names, begun)
             self._subscription = Subscription(settings, cluster, self._notices, names)
             self._subscribe(names)
         except (KafkaException, ValueError) as error:

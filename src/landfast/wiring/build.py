@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
@@ -14,7 +14,7 @@ from landfast.core.retry import Backoff
 from landfast.core.route import Route
 from landfast.core.runner import Runner, Workplace
 from landfast.errors import Unavailable
-from landfast.model import Run
+from landfast.model import Run, Stream
 from landfast.ports import Clock, Decoder, Extent, Source
 from landfast.system import Threads, committers, cores, jitter
 from landfast.wiring.look import bounds_of, columns_left_out, concerning, named
@@ -52,9 +52,19 @@ def build(settings: Settings, run: Run, site: Site, decoders: Mapping[str, Decod
     """
     source = kafka_source(settings, site)
     # Before any table is made: settings that name a missing topic must leave nothing behind.
-    patiently(f"brokers at {settings.source.servers}", partial(bounds_of, settings, source), settings.engine, site)
+    bounds = patiently(f"brokers at {settings.source.servers}", partial(bounds_of, settings, source), settings.engine, site)
     routes = [route_of(settings, route, run, site, (decoders or {}).get(route.name)) for route in settings.routes]
+    if settings.source.start != "earliest":
+        begun = [partial(_begun, route, chosen, tuple(bounds)) for route, chosen in zip(routes, settings.routes, strict=True)]
+        source.continues([stream for held in begun for stream in patiently("the tables' positions", held, settings.engine, site)])
     return assembled(source, source, routes, run, settings.engine, site)
+
+
+def _begun(route: Route, chosen: RouteSettings, streams: Collection[Stream]) -> list[Stream]:
+    """Those of the streams that the route's table holds something of, or whose topic takes the place of one that it holds."""
+    taken = tuple(stream for stream in streams if route.takes(stream.topic))
+    positions = route.sink.positions(taken)
+    return [stream for stream in taken if isinstance(positions[stream], int) or stream.incarnation in chosen.sink.accept_topic_ids]
 
 
 def assembled(source: Source, extent: Extent, routes: Sequence[Route], run: Run, engine: EngineSettings, site: Site) -> Runner:
