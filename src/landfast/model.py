@@ -83,8 +83,9 @@ class Halt:
 class Chunk:
     """Records of one stream as columns, in the order read: the hot path never holds one object per record.
 
-    All columns have the same length. `start` is where the reader stood before the chunk, `end` where it stands after it, so
-    chunks of one epoch tile: `chunk.end == next.start`. A chunk may be empty and still move over a gap.
+    All columns have the same length, but that `values` and `keys` are empty once the chunk is decoded: what it held is in the rows then.
+    `start` is where the reader stood before the chunk, `end` where it stands after it, so chunks of one epoch tile:
+    `chunk.end == next.start`. A chunk may be empty and still move over a gap.
 
     values, keys   one `bytes`, or None for null, per record
     headers        one `Headers` per record, or None where no record of the chunk has any
@@ -105,7 +106,7 @@ class Chunk:
     nbytes: int
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self.offsets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,26 +128,12 @@ class Poll:
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
-    """A range of one stream taken out of its lane with the chunks that cover it: not yet decoded.
-
-    `first` says that the sink had no position for the stream when reading began: the commit then demands that there is still none.
-    """
-
-    stream: Stream
-    epoch: int
-    start: Position
-    end: Position
-    first: bool
-    chunks: tuple[Chunk, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Span:
     """A half-open range of one stream with what became of its records. The equation `read = written + dead + skipped` holds.
 
     `skipped` maps a named reason to a count. `digest` covers the length and bytes of each value in order (`core.verify.digest`),
-    so it does not depend on how chunks were cut. `first`: see `Cut`.
+    so it does not depend on how chunks were cut. `first`: the sink had no position for the stream when reading began; the commit then
+    demands that there is still none.
     """
 
     stream: Stream
@@ -214,7 +201,8 @@ class Letter:
 class Batch:
     """Spans, one per stream, with the decoded chunks they cover: what a sink stages and commits, all or nothing.
 
-    `number` counts the batches of a flow in cutting order. `epochs` holds the epoch of each span's stream.
+    `number` counts the batches of a flow in cutting order. `epochs` holds the epoch of each span's stream. Of the decoded chunks only
+    places and times are left: see `Chunk`.
     """
 
     number: int

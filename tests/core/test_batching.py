@@ -43,32 +43,23 @@ def test_records_left_out_are_exactly_those_named(chunk: Chunk, offsets: set[int
     assert (rest.start, rest.end) == (chunk.start, chunk.end)
 
 
-@given(chunks(), st.lists(st.integers(0, 30), max_size=6), st.integers(1, 50))
-def test_joining_undoes_cutting(chunk: Chunk, places: list[int], records: int) -> None:
+@given(chunks(), st.lists(st.integers(0, 30), max_size=6))
+def test_joining_undoes_cutting(chunk: Chunk, places: list[int]) -> None:
     """However a chunk was cut, joined it has the same records, range and digest."""
     cuts = sorted({min(place, len(chunk)) for place in places} | {0, len(chunk)})
     parts = [part(chunk, start, stop) for start, stop in pairwise(cuts)] or [chunk]
-    together = list(joined(parts, records))
-    assert records_of(*together) == records_of(chunk)
-    assert (together[0].start, together[-1].end) == (chunk.start, chunk.end)
-    assert digest(together) == digest(parts) == digest([chunk])
-    assert sum(piece.nbytes for piece in together) == size_of(chunk.values, chunk.keys, chunk.headers)
-
-
-def test_neighbours_are_joined_up_to_a_number_of_records() -> None:
-    """A chunk that would make the group too large begins the next one; one that is too large by itself stays as it is."""
-    chunks = [_chunk(start, headers=None) for start in range(0, 10, 2)]
-    assert [len(piece) for piece in joined(chunks, 4)] == [4, 4, 2]
-    assert [len(piece) for piece in joined(chunks, 5)] == [4, 4, 2]
-    assert [len(piece) for piece in joined(chunks, 1)] == [2] * 5
-    assert list(joined([], 4)) == []
+    together = joined(parts)
+    assert records_of(together) == records_of(chunk)
+    assert (together.start, together.end) == (chunk.start, chunk.end)
+    assert digest([together]) == digest(parts) == digest([chunk])
+    assert together.nbytes == size_of(chunk.values, chunk.keys, chunk.headers)
 
 
 def test_joining_keeps_headers_beside_chunks_without() -> None:
     """A chunk without headers beside one with some gets empty ones."""
     plain = _chunk(0, headers=None)
     some = _chunk(2, headers=[(("name", b"value"),), ()])
-    (both,) = joined([plain, some])
+    both = joined([plain, some])
     assert both.headers == [(), (), (("name", b"value"),), ()]
 
 

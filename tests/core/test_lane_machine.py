@@ -1,8 +1,9 @@
-"""A lane against a model of it: whatever is admitted, reached, cut, forgotten and placed, in any order."""
+"""A lane against a model of it: whatever is admitted, reached, handed out, cut, forgotten and placed, in any order."""
 
 from __future__ import annotations
 
 from array import array
+from concurrent.futures import Future
 
 import pytest
 from hypothesis import settings
@@ -11,9 +12,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from landfast.core.batching import size_of
 from landfast.core.breaker import Breaker, BreakerLimits
-from landfast.core.lanes import Lane, LaneState
+from landfast.core.lanes import Cut, Lane, LaneState
+from landfast.core.pieces import Decoding, Raw
+from landfast.core.verify import digest
 from landfast.errors import Broken
-from landfast.model import Bounds, Chunk, Cut, Halt, Position
+from landfast.model import Bounds, Chunk, Halt, Position
 from tests.core.strategies import STREAM
 
 GAPS = st.lists(st.integers(0, 3), max_size=6)
@@ -21,7 +24,7 @@ LOG_END = 10_000
 
 
 class LaneMachine(RuleBasedStateMachine):
-    """The model knows which offsets wait, where the reader stands, and where the next cut must start."""
+    """The model knows which offsets wait, which of them were handed out, where the reader stands, and where the next cut must start."""
 
     @initialize(position=st.none() | st.integers(0, 20), stop_at=st.none() | st.integers(0, 60))
     def begin(self, position: Position | None, stop_at: Position | None) -> None:
@@ -40,13 +43,14 @@ class LaneMachine(RuleBasedStateMachine):
         self.lane.place(self.epoch, position, frozenset())
         self.placed, self.fresh = True, position is None
         self.waiting: list[int] = []
+        self.handed: list[int] = []
         self.read_to = self.cut_to = position
 
     @rule()
     def unplace(self) -> None:
         """The position is not known any more."""
         self.lane.unplace()
-        self.placed, self.waiting = False, []
+        self.placed, self.waiting, self.handed = False, [], []
         self.read_to = self.cut_to = None
 
     @precondition(lambda self: self.placed)
@@ -84,34 +88,54 @@ class LaneMachine(RuleBasedStateMachine):
         self.read_to = position if self.read_to is None else max(self.read_to, position)
 
     @precondition(lambda self: self.placed)
-    @rule(room=st.integers(1, 8))
+    @rule(records=st.integers(1, 8), nbytes=st.integers(1, 12))
+    def hand_out(self, records: int, nbytes: int) -> None:
+        """What is handed out are the oldest records, in order; it stays in the lane's account until it is cut."""
+        raw = self.lane.hand_out(records, nbytes, 0.0)
+        taken = offsets_of(raw)
+        assert taken == self.waiting[: len(taken)]
+        assert len(taken) <= records
+        # The bound in bytes is looked at before each chunk: a chunk has at most 6 records of at most 5 bytes.
+        assert raw.nbytes - raw.records * 80 < nbytes + 30
+        self.waiting = self.waiting[len(taken) :]
+        self.handed += taken
+        if taken:
+            self.lane.decoding.append(Decoding(Future(), raw.nbytes))
+
+    @precondition(lambda self: self.placed)
+    @rule(room=st.integers(0, 8))
     def cut(self, room: int) -> None:
-        """A cut starts where the last one ended, holds the oldest records in order, and no more than there is room for."""
-        cut = self.lane.cut(room)
+        """A cut starts where the last one ended, holds all that was handed out and the oldest records behind it, and no more than asked."""
+        decoding = tuple(self.lane.decoding)
+        cut = self.lane.cut(room, 0.0)
         if cut is None:
-            assert self.waiting == []
-            assert self.read_to == self.cut_to
-            assert self.read_to is None or not self.fresh
+            assert self.handed == []
+            assert self.waiting == [] or room == 0
+            assert self.waiting or self.read_to is None or (self.read_to == self.cut_to and not self.fresh)
             return
+        assert cut.decoding == decoding
         self.check_cut(cut, room)
         self.cut_to, self.fresh = cut.end, False
-        self.waiting = self.waiting[room:]
+        self.waiting, self.handed = self.waiting[room:], []
 
     def check_cut(self, cut: Cut, room: int) -> None:
         """What a cut is, by the model."""
-        taken = [offset for chunk in cut.chunks for offset in chunk.offsets]
-        assert taken == self.waiting[:room]
+        rest = offsets_of(cut.rest)
+        assert rest == self.waiting[:room]
+        whole = self.handed + rest
+        assert cut.records == len(whole)
+        assert cut.digest == digest([chunk_at(0, [], 0, 0), *(chunk_of(offset) for offset in whole)])
         assert (cut.start, cut.first, cut.epoch) == (self.cut_to, self.fresh, self.epoch)
-        assert all(cut.start <= offset < cut.end for offset in taken)
-        rest = self.waiting[room:]
-        assert cut.end <= rest[0] if rest else cut.end == self.read_to
+        assert all(cut.start <= offset < cut.end for offset in whole)
+        behind = self.waiting[room:]
+        assert cut.end <= behind[0] if behind else cut.end == self.read_to
 
     @rule()
     def halt(self) -> None:
         """A halted lane holds nothing."""
         self.lane.stop(Halt("CODE", "a reason", "a step"))
         assert self.lane.state is LaneState.HALTED
-        self.placed, self.waiting = False, []
+        self.placed, self.waiting, self.handed = False, [], []
         self.read_to = self.cut_to = None
 
     def read_whole(self) -> bool:
@@ -127,8 +151,9 @@ class LaneMachine(RuleBasedStateMachine):
             return
         lane = self.lane
         assert [offset for chunk in lane.chunks for offset in chunk.offsets] == self.waiting
-        assert lane.records == len(self.waiting)
-        assert lane.nbytes == sum(size_of(chunk.values, chunk.keys, chunk.headers) for chunk in lane.chunks)
+        assert (lane.loose, lane.records) == (len(self.waiting), len(self.handed) + len(self.waiting))
+        assert lane.loose_nbytes == sum(len(b"%d" % offset) for offset in self.waiting)
+        assert lane.nbytes == sum(len(b"%d" % offset) for offset in self.handed + self.waiting)
         assert (lane.read_to, lane.cut_to) == (self.read_to, self.cut_to)
 
 
@@ -144,6 +169,16 @@ def chunk_at(start: Position, gaps: list[int], behind: int, epoch: int) -> Chunk
     return Chunk(
         STREAM, epoch, start, place + behind, values, keys, None, offsets, array("q", [0] * len(offsets)), size_of(values, keys, None)
     )
+
+
+def chunk_of(offset: int) -> Chunk:
+    """The one record at this offset."""
+    return chunk_at(offset, [0], 0, 0)
+
+
+def offsets_of(raw: Raw) -> list[int]:
+    """Where these records are."""
+    return [offset for chunk in raw.chunks for offset in chunk.offsets]
 
 
 LaneMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40)

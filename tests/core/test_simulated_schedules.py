@@ -40,6 +40,7 @@ def drawn(seed: int) -> Schedule:
         checks_apart=chance.choice([1, 2, 5]),
         maintain_landings=chance.choice([1, 3]),
         checks=chance.choice(["before", "after"]),
+        piece_records=chance.choice([1, 2, 100]),
     )
     kinds = chance.sample(list(Kind), k=len(Kind) // 2)
     faults = tuple(

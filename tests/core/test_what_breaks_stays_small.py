@@ -212,7 +212,7 @@ def test_a_batch_that_is_not_prepared_is_never_landed() -> None:
     """The check stands on its own, whoever calls."""
     rig = Rig()
     with pytest.raises(Broken):
-        land([InFlight(1, {}, {}, 0, 0.0, None)], MemorySink(rig.table), MemoryDeadLetters(rig.store))
+        land([InFlight(1, {}, {}, 0.0, None)], MemorySink(rig.table), MemoryDeadLetters(rig.store))
 
 
 def test_errors_say_what_where_and_what_next_and_survive_pickling() -> None:

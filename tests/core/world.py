@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from landfast.core.batching import BatchLimits
 from landfast.core.breaker import BreakerLimits
+from landfast.core.pieces import PieceLimits
 from landfast.core.route import FlowLimits, Route
 from landfast.core.runner import Outcome, Runner, RunnerLimits, RunReport, Workplace
 from landfast.core.upkeep import UpkeepLimits
@@ -73,6 +74,7 @@ class Sizes:
     checks_apart: int = 1
     checks: str = "before"
     maintain_landings: int = 2
+    piece_records: int = 2
 
 
 @dataclass(slots=True)
@@ -202,6 +204,7 @@ class Process:
         letters = MemoryDeadLetters(FaultyLetterStore(world.store, plan))
         limits = FlowLimits(
             batch=BatchLimits(records_max=sizes.batch_records),
+            piece=PieceLimits(records_max=sizes.piece_records, waiting_max=4),
             breaker=BreakerLimits(share_max=1.0),
             flight_batches_max=sizes.flight_batches,
             upkeep=UpkeepLimits(landings_between=sizes.maintain_landings),

@@ -9,9 +9,6 @@ from dataclasses import dataclass, replace
 
 from landfast.model import Chunk, Headers, Position
 
-DECODE_RECORDS = 16_384
-"""Chunks are joined up to about this many records before they are decoded: more costs cache misses, fewer costs calls."""
-
 RECORD_OVERHEAD_BYTES = 80
 """What CPython adds to a record in columns: the header of a bytes object, two references, an offset and a time."""
 
@@ -71,21 +68,13 @@ def without(chunk: Chunk, offsets: Collection[int]) -> Chunk:
     )
 
 
-def joined(chunks: Sequence[Chunk], records: int = DECODE_RECORDS) -> Iterable[Chunk]:
-    """The same records in fewer chunks: neighbours are joined while they stay within `records`."""
-    group: list[Chunk] = []
-    count = 0
-    for chunk in chunks:
-        if group and count + len(chunk) > records:
-            yield _join(group)
-            group, count = [], 0
-        group.append(chunk)
-        count += len(chunk)
-    if group:
-        yield _join(group)
+def bare(chunk: Chunk) -> Chunk:
+    """The chunk with the places and times of its records, and without the records."""
+    return replace(chunk, values=(), keys=(), headers=None, nbytes=0)
 
 
-def _join(chunks: Sequence[Chunk]) -> Chunk:
+def joined(chunks: Sequence[Chunk]) -> Chunk:
+    """The same records in one chunk; `chunks` are neighbours, and at least one."""
     if len(chunks) == 1:
         return chunks[0]
     values: list[bytes | None] = []
@@ -108,7 +97,7 @@ def _join(chunks: Sequence[Chunk]) -> Chunk:
 
 def size_of(values: Iterable[bytes | None], keys: Iterable[bytes | None], headers: Iterable[Headers] | None) -> int:
     """Bytes of values, keys and headers: what `Chunk.nbytes` holds."""
-    size = sum(len(value) for value in values if value is not None) + sum(len(key) for key in keys if key is not None)
+    size = sum(map(len, filter(None, values))) + sum(map(len, filter(None, keys)))
     for pairs in headers or ():
         size += sum(len(name) + len(value or b"") for name, value in pairs)
     return size

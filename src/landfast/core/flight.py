@@ -58,19 +58,24 @@ class Flight:
 
     @property
     def under_way(self) -> bool:
-        """Whether a landing or a preparation is running."""
+        """Whether a landing, a preparation or a decoding is running."""
         landing = self._landing is not None and not self._landing.future.done()
-        return landing or any(item.future is not None and not item.future.done() for item in self._queue)
+        return landing or self.undecoded > 0 or any(item.future is not None and not item.future.done() for item in self._queue)
+
+    @property
+    def undecoded(self) -> int:
+        """Pieces of batches that are cut, which the pool has not decoded yet."""
+        return sum(not part.done for item in self._queue if item.work is not None for part in item.work.decoding)
 
     def launch(self, item: InFlight) -> None:
-        """Take in a batch and hand it to the pool."""
+        """Take in a batch and hand it to the pool, at once if all of it is decoded that is decoded elsewhere."""
         self._queue.append(item)
-        self.prepare_again()
+        self.go_on_preparing()
 
-    def prepare_again(self) -> None:
-        """Hand to the pool what is not prepared and not under way."""
+    def go_on_preparing(self) -> None:
+        """Hand to the pool what is decoded, not prepared and not under way."""
         for item in self._queue:
-            if item.future is None and item.work is not None:
+            if item.future is None and item.work is not None and item.work.ready:
                 item.future = self._submit(item.work)
 
     def _submit(self, work: Work) -> Future[Prepared]:
@@ -80,14 +85,13 @@ class Flight:
         """The batches whose preparation has ended since the last look.
 
         Raises:
-            Unavailable, Conflict, Broken: what a preparation ended with; that batch is kept and can be prepared again.
+            Rejected, Unavailable, Conflict, Broken: what a preparation ended with; that batch is kept and can be prepared again.
         """
         for item in self._queue:
             if item.future is not None and item.future.done():
                 future, item.future = item.future, None
                 item.prepared = future.result()
                 item.work = None
-                item.nbytes = item.prepared.nbytes
                 yield item, item.prepared
 
     def ready(self, landable: Callable[[InFlight], bool]) -> tuple[InFlight, ...]:

@@ -12,18 +12,17 @@ from collections.abc import Collection, Mapping, Sequence
 
 from landfast import events
 from landfast.core.asking import Asked, Asking
-from landfast.core.batching import RECORD_OVERHEAD_BYTES, full
 from landfast.core.breaker import Breaker, too_many_dead
 from landfast.core.flight import Flight
+from landfast.core.intake import Intake
 from landfast.core.landing import InFlight, Landed
 from landfast.core.lanes import Lane, LaneState
 from landfast.core.ledger import Ledger
-from landfast.core.prepare import Work
 from landfast.core.retry import Backoff
 from landfast.core.route import Route, Surroundings
 from landfast.core.upkeep import Upkeep
-from landfast.errors import Conflict, LandfastError, Rejected, Unavailable
-from landfast.model import Assignment, Bounds, Chunk, Cut, Halt, Poll, Position, Stream
+from landfast.errors import Conflict, LandfastError, Rejected, Unavailable, check
+from landfast.model import Assignment, Bounds, Halt, Poll, Position, Stream
 from landfast.ports import Executor
 
 
@@ -32,14 +31,14 @@ class Flow:
 
     def __init__(self, route: Route, surroundings: Surroundings, committer: Executor) -> None:
         self.route = route
-        self.lanes: dict[Stream, Lane] = {}
+        self._intake = Intake(route, surroundings)
+        self.lanes = self._intake.lanes
         self.ledger = Ledger()
         self.broken: LandfastError | None = None
         self._limits = limits = route.limits
         self._around = surroundings
         self._flight = Flight(route, surroundings.pool, committer)
         self._upkeep = Upkeep(route.name, route.sink, committer, surroundings.observer, limits.upkeep)
-        self._batches = 0
         self._conflicts = 0
         self._held = (0, 0)
         self._bounds: Mapping[Stream, Bounds] | None = None
@@ -126,7 +125,8 @@ class Flow:
         """Take in what a poll brought of this flow's topics, in the order in which it holds: records, ends, confirmations, halts."""
         for chunk in poll.chunks:
             if self.route.takes(chunk.stream.topic):
-                self._admit(chunk, now)
+                self._intake.admit(chunk, now)
+        self._intake.decode_ahead()
         for stream, position in poll.reached.items():
             lane = self.lanes.get(stream)
             if lane is not None and lane.state is LaneState.RUNNING:
@@ -135,15 +135,6 @@ class Flow:
             self.confirm(stream, position)
         for stream, halt in poll.halted.items():
             self.halt(stream, halt)
-
-    def _admit(self, chunk: Chunk, now: float) -> None:
-        """Take in a chunk; one of an older epoch, or of a lane that is not running, is dropped and counted."""
-        lane = self.lanes.get(chunk.stream)
-        if lane is None or lane.epoch != chunk.epoch or lane.state is not LaneState.RUNNING:
-            self._notice(events.StaleDropped(self.route.name, chunk.stream, len(chunk)))
-            return
-        lane.admit(chunk, now)
-        self._notice(events.RecordsRead(self.route.name, chunk.stream, len(chunk), chunk.nbytes, chunk.end))
 
     def confirm(self, stream: Stream, position: Position) -> None:
         """Everything of a stream below `position` is known to belong to its incarnation."""
@@ -226,9 +217,11 @@ class Flow:
             message = f"{self._conflicts} conflicts in a row without one landing: another copy of this pipeline moves the same positions"
             self._halt_all(Conflict("PIPELINE_DUPLICATE", message, next_step="Stop the other copy, or give it another name and table."))
 
-    def _refuse(self, error: Rejected, group: Sequence[InFlight]) -> None:
-        """The sink refused rows at the commit: they are read again, and then they are letters."""
-        for refusal in error.refusals:
+    def _refuse(self, error: Rejected, group: Sequence[InFlight] = ()) -> None:
+        """The sink refused rows: they are read again, and then they are letters."""
+        fresh = [refusal for refusal in error.refusals if refusal.offset not in self.lanes[refusal.stream].refused]
+        check(bool(fresh), "a sink rejected a batch without naming a new row")
+        for refusal in fresh:
             lane = self.lanes[refusal.stream]
             lane.refused = {**lane.refused, refusal.offset: refusal}
         self._dissolve(group)
@@ -244,42 +237,19 @@ class Flow:
                 self._retry(self._staging, error, now)
         except Conflict as error:
             self._conflict(error)
+        except Rejected as error:
+            self._refuse(error)
         if not self._staging.waiting(now):
-            self._flight.prepare_again()
+            self._flight.go_on_preparing()
 
     def _cut_ready(self, now: float, *, drain: bool) -> None:
-        limits = self._limits
-        while len(self._flight) < limits.flight_batches_max:
-            waiting = sorted((lane for lane in self.lanes.values() if lane.uncut), key=lambda lane: lane.waiting_since)
-            if not waiting:
-                return
-            old = now - waiting[0].waiting_since >= limits.batch.seconds_max
-            whole = all(lane.read_whole for lane in self.lanes.values() if lane.state is LaneState.RUNNING)
-            if not (drain or old or whole or self._full()):
-                return
-            self._cut(waiting, now)
-
-    def _cut(self, waiting: list[Lane], now: float) -> None:
-        """Cut one batch, the lane that has waited longest first."""
-        room = self._limits.batch.records_max
-        cuts: list[Cut] = []
-        nbytes = 0
-        for lane in waiting:
-            cut = lane.cut(room)
-            if cut is None:
-                break
-            cuts.append(cut)
-            room -= sum(len(chunk) for chunk in cut.chunks)
-            nbytes += sum(chunk.nbytes for chunk in cut.chunks)
-        records = {cut.stream: sum(len(chunk) for chunk in cut.chunks) for cut in cuts}
-        buried = {cut.stream: self.lanes[cut.stream].buried for cut in cuts if self.lanes[cut.stream].buried}
-        refused = {cut.stream: self.lanes[cut.stream].refused for cut in cuts if self.lanes[cut.stream].refused}
-        self._batches += 1
-        work = Work(self._batches, tuple(cuts), buried, refused, self._around.clock.now())
-        ends = {cut.stream: cut.end for cut in cuts}
-        item = InFlight(self._batches, ends, records, nbytes, now, work)
-        self._flight.launch(item)
-        self._notice(events.BatchCut(self.route.name, item.number, sum(records.values()), nbytes))
+        while len(self._flight) < self._limits.flight_batches_max and self._intake.due(now, drain=drain):
+            work = self._intake.cut()
+            ends = {cut.stream: cut.end for cut in work.cuts}
+            records = {cut.stream: cut.records for cut in work.cuts}
+            self._flight.launch(InFlight(work.number, ends, records, now, work))
+            nbytes = sum(cut.nbytes for cut in work.cuts)
+            self._notice(events.BatchCut(self.route.name, work.number, sum(records.values()), nbytes))
 
     def _start_landing(self, now: float) -> None:
         if self._flight.landing or self._committing.waiting(now):
@@ -337,13 +307,10 @@ class Flow:
     # ---- what the runner asks ----
 
     def held(self) -> set[Stream]:
-        """Streams that should not be read now: halted, unplaced, read to the end, or all of them while the flow is full."""
-        crowded = len(self._flight) >= self._limits.flight_batches_max and self._full()
+        """Streams that should not be read now: halted, unplaced, read to the end; all while the flow is full, or decoding is behind."""
+        behind = self._intake.undecoded + self._flight.undecoded >= self._limits.piece.waiting_max
+        crowded = behind or (len(self._flight) >= self._limits.flight_batches_max and self._intake.full)
         return {stream for stream, lane in self.lanes.items() if crowded or lane.state is not LaneState.RUNNING or lane.read_whole}
-
-    def _full(self) -> bool:
-        lanes = self.lanes.values()
-        return full(self._limits.batch, sum(lane.records for lane in lanes), sum(lane.nbytes for lane in lanes))
 
     def busy(self, streams: Collection[Stream] | None = None) -> bool:
         """Whether something of these streams (or of any) was read and has not landed yet."""
@@ -370,16 +337,14 @@ class Flow:
 
     @property
     def at_work(self) -> bool:
-        """Whether a call into the sink is running on another thread."""
+        """Whether a call into the sink or the decoder is running on another thread."""
         asking = self._asked is not None and not self._asked.answer.done()
-        return asking or self._flight.under_way or self._upkeep.under_way
+        return asking or self._intake.undecoded > 0 or self._flight.under_way or self._upkeep.under_way
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory that records and staged rows take, with what the columns cost beside the records' own bytes."""
-        waiting = sum(lane.nbytes + lane.records * RECORD_OVERHEAD_BYTES for lane in self.lanes.values())
-        unprepared = sum(sum(item.records.values()) for item in self._flight if item.work is not None)
-        return waiting + sum(item.nbytes for item in self._flight) + unprepared * RECORD_OVERHEAD_BYTES
+        """Bytes of memory that records and staged rows take."""
+        return self._intake.nbytes + sum(item.nbytes for item in self._flight)
 
     @property
     def halts(self) -> dict[Stream, Halt]:

@@ -25,13 +25,18 @@ class InFlight:
     number: int
     ends: Mapping[Stream, Position]
     records: Mapping[Stream, int]
-    nbytes: int
     started_at: float
     work: Work | None
     future: Future[Prepared] | None = None
     prepared: Prepared | None = None
     letters_buried: bool = False
     counted: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        held = self.prepared or self.work
+        return 0 if held is None else held.nbytes
 
 
 @dataclass(frozen=True, slots=True)

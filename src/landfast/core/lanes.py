@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 
 from landfast.core.batching import below, part
 from landfast.core.breaker import Breaker
+from landfast.core.pieces import Decoding, Raw
+from landfast.core.verify import Digest
 from landfast.errors import Refusal, check
-from landfast.model import Bounds, Chunk, Cut, Halt, Position, Stream
+from landfast.model import Bounds, Chunk, Halt, Position, Stream
 
 
 class LaneState(enum.Enum):
@@ -25,6 +27,27 @@ class LaneState(enum.Enum):
     RELEASED = "released"
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A range of one stream taken out of its lane, with the digest of all its records.
+
+    first     as in `Span`
+    decoding  pieces of it that were handed out before, in order
+    rest      the records behind those
+    """
+
+    stream: Stream
+    epoch: int
+    start: Position
+    end: Position
+    first: bool
+    records: int
+    nbytes: int
+    digest: str
+    decoding: tuple[Decoding, ...]
+    rest: Raw
+
+
 @dataclass(slots=True)
 class Lane:
     """One stream of one assignment; owned by the main thread.
@@ -36,7 +59,10 @@ class Lane:
     confirmed  below this, the source vouches for the incarnation
     stop_at    the end of a bounded run, or None; `nothing_below`: the stream held nothing when it began
     buried     offsets that are dead already, from before a crash
-    refused    offsets that the sink refused at a commit, to be dead letters when they are read again
+    refused    offsets that the sink refused, to be dead letters when they are read again
+    chunks     read, and not handed out to be decoded: `loose` records
+    decoding   handed out since the last cut, to `handed_to`; `digest` covers them
+    records, nbytes  all that was read and not cut, `nbytes` as it was read
     """
 
     stream: Stream
@@ -53,6 +79,10 @@ class Lane:
     buried: frozenset[int] = frozenset()
     refused: Mapping[int, Refusal] = field(default_factory=dict)
     chunks: deque[Chunk] = field(default_factory=deque)
+    decoding: list[Decoding] = field(default_factory=list)
+    handed_to: Position | None = None
+    digest: Digest = field(default_factory=Digest)
+    loose: int = 0
     records: int = 0
     nbytes: int = 0
     waiting_since: float = 0.0
@@ -66,6 +96,7 @@ class Lane:
         self.fresh = position is None
         self.confirmed = -1
         self.buried = buried
+        self.refused = {offset: refusal for offset, refusal in self.refused.items() if position is None or offset >= position}
         self.breaker = Breaker(self.breaker.limits)  # What is read again must not count twice.
 
     def bound(self, bounds: Bounds) -> None:
@@ -76,13 +107,14 @@ class Lane:
     def forget(self) -> None:
         """Drop what was read and not cut."""
         self.chunks.clear()
-        self.records = self.nbytes = 0
+        self._begin_cut(None)
+        self.loose = self.records = self.nbytes = 0
 
     def unplace(self) -> None:
         """The position is not known any more: ask the sink, then `place`."""
         self.forget()
         self.state = LaneState.UNPLACED
-        self.read_to = self.cut_to = None
+        self.read_to = None
 
     def stop(self, halt: Halt) -> None:
         """Halt: forget what was not cut and take no more."""
@@ -107,6 +139,7 @@ class Lane:
         if self.stop_at is not None:
             chunk = below(chunk, self.stop_at)
         self.chunks.append(chunk)
+        self.loose += len(chunk)
         self.records += len(chunk)
         self.nbytes += chunk.nbytes
         self.read_to = chunk.end
@@ -127,6 +160,11 @@ class Lane:
             self.waiting_since = now
 
     @property
+    def loose_nbytes(self) -> int:
+        """Bytes of what was read and not handed out, as it was read."""
+        return sum(chunk.nbytes for chunk in self.chunks)
+
+    @property
     def uncut(self) -> bool:
         """Whether anything was read and not cut: records, a gap, or the place where a stream begins that the sink has never seen.
 
@@ -141,27 +179,56 @@ class Lane:
             return False
         return self.nothing_below if self.read_to is None else self.read_to >= self.stop_at
 
-    def cut(self, records_max: int) -> Cut | None:
-        """Take out the oldest records, at most `records_max`, or what there is of a gap; None where nothing waits."""
-        if not self.uncut or self.cut_to is None or self.read_to is None:
-            return None
+    def hand_out(self, records_max: int, bytes_max: int, now: float) -> Raw:
+        """Take out the oldest records to be decoded: at most `records_max`, and not much more than `bytes_max`."""
         taken: list[Chunk] = []
-        room = records_max
-        while self.chunks and len(self.chunks[0]) <= room:
-            chunk = self.chunks.popleft()
-            taken.append(chunk)
-            room -= len(chunk)
-        if self.chunks and room > 0:
-            chunk = self.chunks.popleft()
+        records = nbytes = 0
+        while self.chunks and nbytes < bytes_max and records + len(self.chunks[0]) <= records_max:
+            taken.append(self.chunks.popleft())
+            records += len(taken[-1])
+            nbytes += taken[-1].nbytes
+        if self.chunks and nbytes < bytes_max and records < records_max:
+            chunk, room = self.chunks.popleft(), records_max - records
             taken.append(part(chunk, 0, room))
             self.chunks.appendleft(part(chunk, room, len(chunk)))
-        if not taken and self.chunks:
+            records = records_max
+        if taken:
+            self.handed_to = taken[-1].end
+        with_records = tuple(chunk for chunk in taken if len(chunk))
+        for chunk in with_records:
+            self.digest.update(chunk)
+        self.loose -= records
+        return Raw(self.stream, with_records, self.buried, self.refused, now)
+
+    def cut(self, room: int, now: float) -> Cut | None:
+        """Take out what was handed out, and of the records behind it at most `room`; None where nothing waits, or there is no room."""
+        if not self.uncut or self.cut_to is None or self.read_to is None:
             return None
-        end = taken[-1].end if self.chunks else self.read_to
-        cut = Cut(self.stream, self.epoch, self.cut_to, end, self.fresh, tuple(taken))
+        rest = self.hand_out(room, self.nbytes + 1, now)
+        end = self.handed_to if self.chunks else self.read_to
+        if end is None:
+            return None
+        left = self.loose_nbytes
+        cut = Cut(
+            stream=self.stream,
+            epoch=self.epoch,
+            start=self.cut_to,
+            end=end,
+            first=self.fresh,
+            records=self.records - self.loose,
+            nbytes=self.nbytes - left,
+            digest=self.digest.text(),
+            decoding=tuple(self.decoding),
+            rest=rest,
+        )
         # Only the batch that starts from nothing is `first`; those behind it start from that one's end.
         self.fresh = False
-        self.cut_to = end
-        self.records -= sum(len(chunk) for chunk in taken)
-        self.nbytes = sum(chunk.nbytes for chunk in self.chunks)
+        self._begin_cut(end)
+        self.records, self.nbytes = self.loose, left
         return cut
+
+    def _begin_cut(self, position: Position | None) -> None:
+        """What is handed out from here on is of the next cut."""
+        self.cut_to, self.handed_to = position, None
+        self.decoding = []
+        self.digest = Digest()

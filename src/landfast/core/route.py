@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from landfast.core.batching import BatchLimits
 from landfast.core.breaker import BreakerLimits
+from landfast.core.pieces import PieceLimits
 from landfast.core.retry import RetryPolicy
 from landfast.core.upkeep import UpkeepLimits
 from landfast.ports import Clock, DeadLetters, Decoder, Executor, Observer, Sink
@@ -21,6 +22,7 @@ class FlowLimits:
     """
 
     batch: BatchLimits = field(default_factory=BatchLimits)
+    piece: PieceLimits = field(default_factory=PieceLimits)
     breaker: BreakerLimits = field(default_factory=BreakerLimits)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     flight_batches_max: int = 3

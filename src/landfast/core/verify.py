@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from landfast.core.ledger import balanced
 from landfast.errors import check
@@ -13,18 +14,40 @@ from landfast.model import Chunk, Decoded, Receipt, Span, Staged
 DIGEST_CHARACTERS = 32
 
 
-def digest(chunks: Iterable[Chunk]) -> str:
+class Digest:
     """A digest over the length and bytes of each value in order; the same however the chunks were cut.
 
     SHA-256 over two streams, the lengths (int64, little endian, -1 for null) and the bytes, so that a long run of records is hashed
-    without an object per record. 32 hex characters: 128 bits.
+    without an object per record.
     """
-    lengths, contents = hashlib.sha256(), hashlib.sha256()
+
+    __slots__ = ("_contents", "_lengths")
+
+    def __init__(self) -> None:
+        self._lengths, self._contents = hashlib.sha256(), hashlib.sha256()
+
+    def update(self, chunk: Chunk) -> None:
+        """Go on over the values of `chunk`."""
+        values: Any = chunk.values
+        try:
+            sizes, contents = list(map(len, values)), b"".join(values)
+        except TypeError:
+            sizes = [-1 if value is None else len(value) for value in values]
+            contents = b"".join(filter(None, values))
+        self._lengths.update(struct.pack(f"<{len(sizes)}q", *sizes))
+        self._contents.update(contents)
+
+    def text(self) -> str:
+        """The digest so far: 32 hex characters, 128 bits."""
+        return hashlib.sha256(self._lengths.digest() + self._contents.digest()).hexdigest()[:DIGEST_CHARACTERS]
+
+
+def digest(chunks: Iterable[Chunk]) -> str:
+    """The `Digest` of these chunks."""
+    whole = Digest()
     for chunk in chunks:
-        sizes = [-1 if value is None else len(value) for value in chunk.values]
-        lengths.update(struct.pack(f"<{len(sizes)}q", *sizes))
-        contents.update(b"".join([value for value in chunk.values if value is not None]))
-    return hashlib.sha256(lengths.digest() + contents.digest()).hexdigest()[:DIGEST_CHARACTERS]
+        whole.update(chunk)
+    return whole.text()
 
 
 def check_decoded(decoded: Decoded) -> None:

@@ -16,7 +16,7 @@ from landfast.core.runner import Runner, Workplace
 from landfast.errors import Unavailable
 from landfast.model import Run, Stream
 from landfast.ports import Clock, Decoder, Extent, Source
-from landfast.system import Threads, committers, cores, jitter
+from landfast.system import Threads, committers, jitter
 from landfast.wiring.look import bounds_of, columns_left_out, concerning, named
 from landfast.wiring.parts import (
     Site,
@@ -28,6 +28,7 @@ from landfast.wiring.parts import (
     maintenance_of,
     open_policy,
     runner_limits,
+    staging_threads,
 )
 
 T = TypeVar("T")
@@ -69,7 +70,7 @@ def _begun(route: Route, chosen: RouteSettings, streams: Collection[Stream]) -> 
 
 def assembled(source: Source, extent: Extent, routes: Sequence[Route], run: Run, engine: EngineSettings, site: Site) -> Runner:
     """The runner over these parts."""
-    pool = Threads("landfast-stage", threads=engine.staging_threads or cores())
+    pool = Threads("landfast-stage", threads=staging_threads(engine))
     workplace = Workplace(site.clock, pool, committers(), site.observer, jitter())
     return Runner(source, extent, routes, run, runner_limits(engine), workplace)
 

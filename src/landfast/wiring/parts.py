@@ -9,6 +9,7 @@ from typing import Any, Literal
 from landfast.config import BatchSettings, DeadLetterSettings, DecodeSettings, EngineSettings, RouteSettings, Settings, SourceSettings
 from landfast.core.batching import BatchLimits
 from landfast.core.breaker import BreakerLimits
+from landfast.core.pieces import PieceLimits
 from landfast.core.retry import RetryPolicy
 from landfast.core.route import FlowLimits
 from landfast.core.runner import RunnerLimits
@@ -16,7 +17,7 @@ from landfast.core.upkeep import UpkeepLimits
 from landfast.errors import Misconfigured
 from landfast.events import Event
 from landfast.ports import Clock, Decoder, Observer
-from landfast.system import SystemClock
+from landfast.system import SystemClock, cores
 
 
 class Silence:
@@ -179,11 +180,18 @@ def maintenance_of(route: RouteSettings, site: Site) -> Any:
     return Maintenance(chosen, delta_settings(route), site.clock, site.observer, flow=route.name)
 
 
+def staging_threads(engine: EngineSettings) -> int:
+    """How many threads decode and stage."""
+    return engine.staging_threads or cores()
+
+
 def flow_limits(engine: EngineSettings, batch: BatchSettings, dead_letters: DeadLetterSettings) -> FlowLimits:
     """What bounds a flow."""
     retry = engine.retry
     return FlowLimits(
         batch=BatchLimits(batch.rows, batch.bytes, batch.seconds),
+        # Every thread has a piece in hand and one waiting, with a few to spare for the time between two looks of the main thread.
+        piece=PieceLimits(waiting_max=2 * staging_threads(engine) + 4),
         breaker=BreakerLimits(dead_letters.max_share, dead_letters.max_in_a_row),
         retry=RetryPolicy(retry.attempts, retry.first_wait_seconds, retry.wait_seconds_max, retry.total_seconds),
         upkeep=UpkeepLimits(seconds_max=engine.maintain_seconds),

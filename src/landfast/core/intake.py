@@ -1,0 +1,95 @@
+"""The intake of a flow: what was read and not cut. It decodes ahead of the cut, and says when a batch is due and what is in it."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import chain
+
+from landfast import events
+from landfast.core.batching import RECORD_OVERHEAD_BYTES, full
+from landfast.core.lanes import Cut, Lane, LaneState
+from landfast.core.pieces import Decoding, Raw, decoded, shared_out
+from landfast.core.prepare import Work
+from landfast.core.route import Route, Surroundings
+from landfast.model import Chunk, Stream
+
+
+class Intake:
+    """The lanes of a flow and what they hold. Owned by the main thread; nothing here waits."""
+
+    def __init__(self, route: Route, surroundings: Surroundings) -> None:
+        self.lanes: dict[Stream, Lane] = {}
+        self._route = route
+        self._limits = route.limits
+        self._around = surroundings
+        self._batches = 0
+
+    def admit(self, chunk: Chunk, now: float) -> None:
+        """Take in a chunk; one of an older epoch, or of a lane that is not running, is dropped and counted."""
+        lane = self.lanes.get(chunk.stream)
+        if lane is None or lane.epoch != chunk.epoch or lane.state is not LaneState.RUNNING:
+            self._around.observer.notice(events.StaleDropped(self._route.name, chunk.stream, len(chunk)))
+            return
+        lane.admit(chunk, now)
+        self._around.observer.notice(events.RecordsRead(self._route.name, chunk.stream, len(chunk), chunk.nbytes, chunk.end))
+
+    def decode_ahead(self) -> None:
+        """Hand to the pool what makes whole pieces, as far as the next batch has room for them."""
+        limits, records_max = self._limits.piece, self._limits.batch.records_max
+        handed = sum(lane.records - lane.loose for lane in self.lanes.values())
+        for lane in self.lanes.values():
+            while lane.loose and handed < records_max:
+                room = min(limits.records_max, records_max - handed)
+                if lane.loose < room and lane.loose_nbytes < limits.bytes_max:
+                    break
+                raw = lane.hand_out(room, limits.bytes_max, self._around.clock.now())
+                lane.decoding.append(self._submit((raw,)))
+                handed += raw.records
+
+    def _submit(self, raws: tuple[Raw, ...]) -> Decoding:
+        nbytes = sum(raw.nbytes for raw in raws)
+        return Decoding(self._around.pool.submit(partial(decoded, raws, self._route.decoder)), nbytes)
+
+    def due(self, now: float, *, drain: bool) -> bool:
+        """Whether a batch should be cut: it is full, or old, or nothing more will come; `drain` says that it must not wait."""
+        waiting = [lane for lane in self.lanes.values() if lane.uncut]
+        if not waiting:
+            return False
+        old = now - min(lane.waiting_since for lane in waiting) >= self._limits.batch.seconds_max
+        whole = all(lane.read_whole for lane in self.lanes.values() if lane.state is LaneState.RUNNING)
+        return drain or old or whole or self.full
+
+    def cut(self) -> Work:
+        """Cut one batch: all pieces that were handed out, and what else there is room for, the lane that has waited longest first."""
+        now = self._around.clock.now()
+        waiting = sorted((lane for lane in self.lanes.values() if lane.uncut), key=lambda lane: lane.waiting_since)
+        room = self._limits.batch.records_max - sum(lane.records - lane.loose for lane in waiting)
+        cuts: list[Cut] = []
+        for lane in waiting:
+            cut = lane.cut(room, now)
+            if cut is not None:
+                cuts.append(cut)
+                room -= cut.rest.records
+        groups = list(shared_out([cut.rest for cut in cuts if cut.rest.chunks], self._limits.piece.records_max))
+        # The last group is decoded where the batch is staged: a small batch takes one turn, not two.
+        elsewhere = [self._submit(group) for group in groups[:-1]]
+        self._batches += 1
+        decoding = (*chain.from_iterable(cut.decoding for cut in cuts), *elsewhere)
+        return Work(self._batches, tuple(cuts), decoding, groups[-1] if groups else ())
+
+    @property
+    def full(self) -> bool:
+        """Whether what waits fills a batch."""
+        lanes = self.lanes.values()
+        return full(self._limits.batch, sum(lane.records for lane in lanes), sum(lane.nbytes for lane in lanes))
+
+    @property
+    def undecoded(self) -> int:
+        """Pieces that the pool has not decoded yet."""
+        return sum(not part.done for lane in self.lanes.values() for part in lane.decoding)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that records take, as they were read or decoded, with what the columns cost beside the records' own bytes."""
+        loose = sum(lane.loose_nbytes + lane.loose * RECORD_OVERHEAD_BYTES for lane in self.lanes.values())
+        return loose + sum(part.nbytes for lane in self.lanes.values() for part in lane.decoding)

@@ -1,0 +1,160 @@
+"""Pieces: short runs of records of one stream on their way from bytes to rows, decoded on a pool ahead of the cut that takes them.
+
+Decoding ahead keeps all cores at work while a batch fills, and lets go of the records' bytes early: what waits for a cut waits as columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+
+from landfast.core.batching import RECORD_OVERHEAD_BYTES, bare, joined, without
+from landfast.core.verify import check_decoded
+from landfast.errors import Refusal
+from landfast.model import Chunk, Decoded, Letter, Stream
+from landfast.ports import Decoder
+
+_PLACE_BYTES = 16
+"""What a record still takes when it is decoded: its offset and its time."""
+
+
+@dataclass(frozen=True, slots=True)
+class PieceLimits:
+    """How much is decoded at a time, and how far the reader may be ahead of the decoders.
+
+    records_max, bytes_max  of one piece: more costs cache misses, fewer cost calls
+    waiting_max             pieces of a flow that are not decoded yet; while there are more, its streams are held
+    """
+
+    records_max: int = 16_384
+    bytes_max: int = 8 * 1024 * 1024
+    waiting_max: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """Records of one stream as they were read, and which of them are dead whatever a decoder says.
+
+    buried   dead from before a crash: their letters are there already
+    refused  refused by the sink when they were read before: they become letters now
+    """
+
+    stream: Stream
+    chunks: tuple[Chunk, ...]
+    buried: frozenset[int] = frozenset()
+    refused: Mapping[int, Refusal] = field(default_factory=dict)
+    failed_at: float = 0.0
+
+    @property
+    def records(self) -> int:
+        """How many records."""
+        return sum(map(len, self.chunks))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return sum(chunk.nbytes for chunk in self.chunks) + self.records * RECORD_OVERHEAD_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Records of one stream, decoded and accounted for. Their bytes are gone: what they held is in the rows or in a letter.
+
+    read     how many records
+    dead     how many of them are dead, now or from before
+    letters  for those that die now
+    dying    their ordinals in the piece, for the breaker: those buried before do not count again
+    """
+
+    stream: Stream
+    read: int
+    dead: int
+    decoded: Decoded
+    letters: tuple[Letter, ...]
+    dying: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        letters = sum(len(letter.value or b"") + len(letter.key or b"") + RECORD_OVERHEAD_BYTES for letter in self.letters)
+        return self.decoded.rows.nbytes + self.read * _PLACE_BYTES + letters
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """Pieces that a pool decodes, or has decoded."""
+
+    pieces: Future[tuple[Piece, ...]]
+    raw_nbytes: int
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to decode."""
+        return self.pieces.done()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        if not self.pieces.done() or self.pieces.cancelled() or self.pieces.exception() is not None:
+            return self.raw_nbytes
+        return sum(piece.nbytes for piece in self.pieces.result())
+
+
+def decoded(raws: Sequence[Raw], decoder: Decoder) -> tuple[Piece, ...]:
+    """Decode each of these and account for every record. No state outlives the call.
+
+    Raises:
+        Broken: the decoder lost or doubled a record.
+    """
+    return tuple(_piece(raw, decoder) for raw in raws)
+
+
+def shared_out(raws: Sequence[Raw], records_max: int) -> Iterator[tuple[Raw, ...]]:
+    """The same in order, in groups of at most so many records where one alone does not have more: one group is work for one thread."""
+    group: list[Raw] = []
+    records = 0
+    for raw in raws:
+        if group and records + raw.records > records_max:
+            yield tuple(group)
+            group, records = [], 0
+        group.append(raw)
+        records += raw.records
+    if group:
+        yield tuple(group)
+
+
+def _piece(raw: Raw, decoder: Decoder) -> Piece:
+    whole = joined(raw.chunks)
+    leave_out = raw.buried | raw.refused.keys()
+    chunk = without(whole, leave_out) if leave_out else whole
+    made = decoder.decode(chunk)
+    check_decoded(made)
+    letters = [_letter(chunk, reject.index, reject.phase, reject.reason, reject.message, raw.failed_at) for reject in made.rejects]
+    if raw.refused:
+        letters += [
+            _letter(whole, index, "write", raw.refused[offset].reason, raw.refused[offset].message, raw.failed_at)
+            for index, offset in enumerate(whole.offsets)
+            if offset in raw.refused and offset not in raw.buried
+        ]
+    dying = {letter.offset for letter in letters}
+    ordinals = tuple(index for index, offset in enumerate(whole.offsets) if offset in dying) if dying else ()
+    # Records left out before decoding are dead: they are the difference between the whole chunk and what was decoded.
+    dead = len(made.rejects) + len(whole) - len(chunk)
+    return Piece(raw.stream, len(whole), dead, replace(made, chunk=bare(made.chunk)), tuple(letters), ordinals)
+
+
+def _letter(chunk: Chunk, index: int, phase: str, reason: str, message: str, failed_at: float) -> Letter:
+    return Letter(
+        stream=chunk.stream,
+        offset=chunk.offsets[index],
+        timestamp=chunk.timestamps[index],
+        key=chunk.keys[index],
+        value=chunk.values[index],
+        headers=() if chunk.headers is None else chunk.headers[index],
+        phase=phase,
+        reason=reason,
+        message=message,
+        attempts=1,
+        failed_at=failed_at,
+    )
