@@ -37,6 +37,6 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, p
 
 
 def _fail_skipped_in_ci(node: pytest.Item | pytest.Collector, report: pytest.TestReport | pytest.CollectReport) -> None:
-    if report.skipped and os.environ.get("CI") == "true":
+    if report.skipped and os.environ.get("CI", "").lower() in {"1", "true"}:
         report.outcome = "failed"
         report.longrepr = f"{node.nodeid} was skipped, and in CI nothing may be: {report.longrepr}"

@@ -2,38 +2,80 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from landfast.testing import kafka_jars, stores
+from landfast.testing.cache import cache_folder
 from landfast.testing.kafka import RealKafka
-from landfast.testing.kafka_jars import default_cache, missing_tools
 
 KAFKA_USERS = {"reader": "correct-horse"}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run side by side, those that share a broker to kill stay together: starting it takes longer than most of them."""
+    for item in items:
+        if "fragile_kafka" in _fixtures(item):
+            item.add_marker(pytest.mark.xdist_group("fragile_kafka"))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What is downloaded or built once is begun now, beside the first tests, not in front of the one that needs it."""
+    wanted = {name for item in session.items for name in _fixtures(item)}
+    starter = ThreadPoolExecutor()
+    if "kafka_cache" in wanted and not kafka_jars.missing_tools(cache_folder("kafka")):
+        starter.submit(kafka_jars.jars, cache_folder("kafka"))
+    if "store_cache" in wanted and not stores.missing_tools(cache_folder("stores")):
+        for module in (stores.VERSITYGW, stores.GOFAKES3):
+            starter.submit(stores.built, cache_folder("stores"), module)
+    # Nobody waits here, and a failure comes again where the part is used.
+    starter.shutdown(wait=False)
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return getattr(item, "fixturenames", [])
+
+
 @pytest.fixture(scope="session")
 def kafka_cache() -> Path:
-    """Where the test broker's jars are kept. Skips where no broker can run, and fails there in CI, where nothing is skipped."""
-    named = os.environ.get("LANDFAST_CACHE")
-    cache = Path(named) / "kafka" if named else default_cache()
+    """Where the test broker's jars are kept."""
+    return found("kafka", kafka_jars.missing_tools)
+
+
+@pytest.fixture(scope="session")
+def store_cache() -> Path:
+    """Where built stores are kept."""
+    return found("stores", stores.missing_tools)
+
+
+def found(part: str, missing_tools: Callable[[Path], str]) -> Path:
+    """The folder of a part. Skips where the part cannot be had, which in CI is a failure."""
+    cache = cache_folder(part)
     lacking = missing_tools(cache)
     if lacking:
-        (pytest.fail if os.environ.get("CI", "").lower() in {"1", "true"} else pytest.skip)(lacking)
+        pytest.skip(lacking)
     return cache
 
 
 @pytest.fixture(scope="session")
-def fragile_kafka(kafka_cache: Path) -> Iterator[RealKafka]:
-    """A real broker to kill, pause and start again: whoever takes it down brings it up before its test ends."""
-    with RealKafka(cache=kafka_cache) as broker:
+def kafka(kafka_cache: Path) -> Iterator[RealKafka]:
+    """A real broker for the whole session: use topics and groups of your own, and never kill it (take the fragile one for that)."""
+    with RealKafka(cache=kafka_cache, users=KAFKA_USERS) as broker:
         yield broker
 
 
 @pytest.fixture(scope="session")
-def kafka(kafka_cache: Path) -> Iterator[RealKafka]:
-    """A real broker for the whole session: use topics and groups of your own, and never kill it (open one for that)."""
-    with RealKafka(cache=kafka_cache, users=KAFKA_USERS) as broker:
+def mended_kafka(kafka_cache: Path) -> Iterator[RealKafka]:
+    """The broker behind `fragile_kafka`."""
+    with RealKafka(cache=kafka_cache) as broker:
         yield broker
+
+
+@pytest.fixture
+def fragile_kafka(mended_kafka: RealKafka) -> Iterator[RealKafka]:
+    """A real broker to kill, pause and start again. The next test finds it running, however this one ends."""
+    yield mended_kafka
+    mended_kafka.restore()

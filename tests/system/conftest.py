@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from landfast.testing.fault_proxy import FaultProxy
-from landfast.testing.stores import VersityGateway, default_cache, missing_tools
-
-
-@pytest.fixture(scope="session")
-def store_cache() -> Path:
-    """Where built stores are kept. Skips where none can be built, and fails there in CI, where nothing is skipped."""
-    named = os.environ.get("LANDFAST_CACHE")
-    cache = Path(named) / "stores" if named else default_cache()
-    lacking = missing_tools(cache)
-    if lacking:
-        (pytest.fail if os.environ.get("CI", "").lower() in {"1", "true"} else pytest.skip)(lacking)
-    return cache
+from landfast.testing.stores import VersityGateway
 
 
 @pytest.fixture(scope="session")

@@ -20,9 +20,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from landfast.errors import Unavailable, check
-from landfast.testing.kafka_jars import default_cache, jars
-from landfast.testing.kafka_ports import HOST, answers, free_ports, listens
+from landfast.testing.cache import cache_folder
+from landfast.testing.kafka_jars import jars
 from landfast.testing.kafka_tls import Certificate, make_certificate
+from landfast.testing.local_ports import HOST, answers, free_ports, listens
 
 _PORT_COUNT = 4
 _START_ATTEMPTS = 3
@@ -78,7 +79,7 @@ class RealKafka:
     ) -> None:
         self._properties = dict(properties or {})
         self._users = dict(users or {})
-        self._cache = cache or default_cache()
+        self._cache = cache or cache_folder("kafka")
         self._heap_megabytes = heap_megabytes
         self._start_seconds_max = start_seconds_max
         self._folder: Path | None = None
@@ -202,6 +203,13 @@ class RealKafka:
     def resume(self) -> None:
         """SIGCONT after `pause`."""
         os.kill(self.pid, signal.SIGCONT)
+
+    def restore(self) -> None:
+        """Bring it back on its data and ports, whatever was done to it: killed, stopped or paused."""
+        if self._broker is None:
+            self.start()
+        else:
+            self.resume()
 
     def close(self) -> None:
         """End the broker and remove its folder. Idempotent."""
@@ -369,7 +377,7 @@ class EmbeddedKafka:
 def main() -> None:
     """Start a real broker, print its address, wait until interrupted, and leave nothing behind."""
     parser = argparse.ArgumentParser(prog="python -m landfast.testing.kafka", description=main.__doc__)
-    parser.add_argument("--cache", type=Path, default=default_cache(), help="where the jars are kept")
+    parser.add_argument("--cache", type=Path, default=cache_folder("kafka"), help="where the jars are kept")
     parser.add_argument("--property", action="append", default=[], metavar="NAME=VALUE", help="a broker property; repeatable")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)

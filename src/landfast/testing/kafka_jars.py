@@ -19,14 +19,6 @@ _ARTIFACTS = (
 )
 
 
-def default_cache() -> Path:
-    """`.cache/kafka` of the project that this file is part of, or of the user's home where it is installed."""
-    project = Path(__file__).resolve().parents[3]
-    if (project / "pyproject.toml").is_file():
-        return project / ".cache" / "kafka"
-    return Path.home() / ".cache" / "landfast" / "kafka"
-
-
 def missing_tools(cache: Path) -> str:
     """Which programs a real Kafka lacks on this machine and how to get them; empty where nothing is missing."""
     lacking = [] if shutil.which("java") else ["java"]

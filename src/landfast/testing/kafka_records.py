@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landfast.errors import Unavailable
 from landfast.model import Headers
+from landfast.testing.wait import wait_until
 
 if TYPE_CHECKING:
     from confluent_kafka import Message
@@ -88,12 +89,19 @@ def create_topic(
 
     client = admin(servers)
     client.create_topics([NewTopic(topic, partitions, 1, config=dict(config or {}))])[topic].result(wait_seconds_max)
-    for _ in range(int(wait_seconds_max * 10)):
+    _wait_until_led(client, topic, partitions, wait_seconds_max)
+    topic_id = str(client.describe_topics(TopicCollection([topic]))[topic].result(wait_seconds_max).topic_id)
+    return topic_id.replace("+", "-").replace("/", "_").rstrip("=")  # As Kafka's own tools print it.
+
+
+def _wait_until_led(client: AdminClient, topic: str, partitions: int, wait_seconds_max: float) -> None:
+    """Wait until the broker knows so many partitions, each with a leader: it learns of them a moment after the controller."""
+
+    def led() -> bool:
         found = client.list_topics(topic, timeout=wait_seconds_max).topics[topic]
-        if found.error is None and len(found.partitions) == partitions and all(part.leader >= 0 for part in found.partitions.values()):
-            topic_id = str(client.describe_topics(TopicCollection([topic]))[topic].result(wait_seconds_max).topic_id)
-            return topic_id.replace("+", "-").replace("/", "_").rstrip("=")  # As Kafka's own tools print it.
-    raise Unavailable("SOURCE_DOWN", f"topic {topic} got no leaders")
+        return found.error is None and len(found.partitions) == partitions and all(part.leader >= 0 for part in found.partitions.values())
+
+    wait_until(led, wait_seconds_max)
 
 
 def add_scram_user(servers: str, user: str, password: str, wait_seconds_max: float = 30.0) -> None:
@@ -111,18 +119,16 @@ def delete_topic(servers: str, topic: str, wait_seconds_max: float = 30.0) -> No
     """Delete a topic and wait until the name is free again."""
     client = admin(servers)
     client.delete_topics([topic])[topic].result(wait_seconds_max)
-    for _ in range(int(wait_seconds_max * 10)):
-        if topic not in client.list_topics(timeout=wait_seconds_max).topics:
-            return
-    raise Unavailable("SOURCE_DOWN", f"topic {topic} did not go")
+    wait_until(lambda: topic not in client.list_topics(timeout=wait_seconds_max).topics, wait_seconds_max)
 
 
 def add_partitions(servers: str, topic: str, total: int, wait_seconds_max: float = 30.0) -> None:
-    """Grow a topic to `total` partitions."""
+    """Grow a topic to `total` partitions, and wait until they can be written to."""
     from confluent_kafka.cimpl import NewPartitions
 
     client = admin(servers)
     client.create_partitions([NewPartitions(topic, total)])[topic].result(wait_seconds_max)
+    _wait_until_led(client, topic, total, wait_seconds_max)
 
 
 def delete_records(servers: str, topic: str, partition: int, before: int, wait_seconds_max: float = 30.0) -> None:
@@ -163,24 +169,44 @@ def produce_transactions(
 ) -> list[Acknowledged]:
     """Produce each group of records in a transaction of its own, committed where its flag is true and aborted where it is not.
 
-    Returns what was committed: aborted records must never be seen again.
+    Returns what was committed, once readers can see where all of it ends: aborted records must never be seen again. Partitions that
+    another transaction holds open are not for this.
     """
     from confluent_kafka import Producer
 
     client = Producer({"bootstrap.servers": servers, "transactional.id": identity, "linger.ms": 5, **_QUIET})
     client.init_transactions(wait_seconds_max)
     committed: list[Acknowledged] = []
+    places: set[tuple[str, int]] = set()
     for commits, records in transactions:
         client.begin_transaction()
         sent = _send(client, records, None, wait_seconds_max)
+        places.update((record.topic, record.partition) for record in sent)
         if commits:
             client.commit_transaction(wait_seconds_max)
             committed.extend(sent)
         else:
             client.abort_transaction(wait_seconds_max)
+    _wait_until_settled(servers, places, wait_seconds_max)
     if truth is not None:
         truth.add(committed)
     return committed
+
+
+def _wait_until_settled(servers: str, partitions: Collection[tuple[str, int]], wait_seconds_max: float) -> None:
+    """Wait until no transaction is open in these partitions: the broker answers the producer before it has written the markers."""
+    from confluent_kafka import IsolationLevel, TopicPartition
+    from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined] # the stubs forget to export it
+
+    client = admin(servers)
+    latest: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    places = {TopicPartition(topic, partition): latest for topic, partition in partitions}
+
+    def ends(level: IsolationLevel) -> dict[tuple[str, int], int]:
+        asked = client.list_offsets(places, isolation_level=level)
+        return {(place.topic, place.partition): future.result(wait_seconds_max).offset for place, future in asked.items()}
+
+    wait_until(lambda: ends(IsolationLevel.READ_COMMITTED) == ends(IsolationLevel.READ_UNCOMMITTED), wait_seconds_max)
 
 
 def _send(client: Any, records: Iterable[Record], truth: Truth | None, flush_seconds_max: float) -> list[Acknowledged]:

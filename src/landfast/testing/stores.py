@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import http.client
 import os
-import random
 import shutil
 import subprocess
 import tempfile
@@ -17,13 +16,12 @@ from types import TracebackType
 from typing import Self
 
 from landfast.errors import Unavailable
+from landfast.testing.cache import cache_folder
+from landfast.testing.local_ports import HOST, free_ports
 
-HOST = "127.0.0.1"
 BUCKET = "lake"
 ACCESS_KEY = "landfast-tests"
 SECRET_KEY = "only-for-tests"  # noqa: S105 — it opens a store that this process starts and stops
-# Outside the usual range of outgoing ports, so that nobody's connection takes a store's port.
-_PORTS = range(20_000, 30_000)
 _START_ATTEMPTS = 3
 _START_SECONDS_MAX = 30.0
 _POLL_SECONDS = 0.02
@@ -40,14 +38,6 @@ class Module:
 
 VERSITYGW = Module("versitygw", "github.com/versity/versitygw/cmd/versitygw", "1.8.0")
 GOFAKES3 = Module("gofakes3", "github.com/johannesboyne/gofakes3/cmd/gofakes3", "1.2.0")
-
-
-def default_cache() -> Path:
-    """`.cache/stores` of the project that this file is part of, or of the user's home where it is installed."""
-    project = Path(__file__).resolve().parents[3]
-    if (project / "pyproject.toml").is_file():
-        return project / ".cache" / "stores"
-    return Path.home() / ".cache" / "landfast" / "stores"
 
 
 def missing_tools(cache: Path) -> str:
@@ -96,7 +86,7 @@ class Store:
     server: str
 
     def __init__(self, cache: Path | None = None) -> None:
-        self._cache = cache or default_cache()
+        self._cache = cache or cache_folder("stores")
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
         self.port = 0
@@ -110,7 +100,7 @@ class Store:
         program = built(self._cache, self.module)
         self._folder = Path(tempfile.mkdtemp(prefix="landfast-store-"))
         for _ in range(_START_ATTEMPTS):
-            self.port = random.choice(_PORTS)
+            (self.port,) = free_ports(1)
             self._process = self._start(program, self._folder)
             if self._answers():
                 return self
