@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Self
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -23,7 +21,7 @@ from deltalake import DeltaTable
 from landfast.testing.kafka_records import Record, create_topic, produce
 from landfast.testing.wait import wait_until
 
-SECONDS_MAX = 90.0
+SECONDS_MAX = 240.0
 COLUMNS = {"id": "int64 not null", "name": "string"}
 
 
@@ -48,38 +46,60 @@ class Ended:
 
 
 class Running:
-    """A process of the command line that is still at work."""
+    """A process of the command line that is at work, and gone when the block ends."""
 
     def __init__(self, *arguments: object, environment: Mapping[str, str] | None = None) -> None:
         command = [sys.executable, "-m", "landfast", *(str(argument) for argument in arguments)]
-        pipe = subprocess.PIPE
+        # Files, since a pipe that nobody reads fills and holds the process up.
+        self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 — closed when the block ends
         self._process = subprocess.Popen(
-            command, stdout=pipe, stderr=pipe, stdin=subprocess.DEVNULL, text=True, env={**os.environ, **(environment or {})}
+            command, stdout=self._out, stderr=self._err, stdin=subprocess.DEVNULL, env={**os.environ, **(environment or {})}
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._out.close()
+        self._err.close()
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""
         self._process.send_signal(number)
 
     def ended(self, seconds_max: float = SECONDS_MAX) -> Ended:
-        """Wait for its end; a process that does not end in time is killed, and fails the test."""
+        """Wait for its end; a process that does not end in time fails the test."""
         try:
-            out, err = self._process.communicate(timeout=seconds_max)
+            code = self._process.wait(seconds_max)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            out, err = self._process.communicate()
-            raise AssertionError(f"landfast did not end within {seconds_max} s:\n{out}\n{err}") from None
-        return Ended(self._process.returncode, out, err)
+            raise AssertionError(f"landfast did not end within {seconds_max} s:\n{self._said}") from None
+        return Ended(code, _text(self._out), _text(self._err))
+
+    def wait_until_read(self, port: int, records: int) -> None:
+        """Wait until it says, by the metrics that it serves on `port`, that it has read so many records."""
+
+        def read() -> bool:
+            assert self._process.poll() is None, f"landfast ended with {self._process.returncode}:\n{self._said}"
+            return _read(port) >= records
+
+        wait_until(read, SECONDS_MAX)
 
     @property
-    def is_alive(self) -> bool:
-        """Whether it has not ended."""
-        return self._process.poll() is None
+    def _said(self) -> str:
+        return f"{_text(self._out)}\n{_text(self._err)}"
+
+
+def _text(file: IO[bytes]) -> str:
+    # Another process writes behind the same offset, so it must not be moved.
+    return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode()
 
 
 def landfast(*arguments: object, environment: Mapping[str, str] | None = None) -> Ended:
     """Run the command to its end."""
-    return Running(*arguments, environment=environment).ended()
+    with Running(*arguments, environment=environment) as running:
+        return running.ended()
 
 
 def pipeline_file(folder: Path, servers: str, topic: str, **sections: Mapping[str, Any]) -> Path:
@@ -127,26 +147,6 @@ def coordinates(path: Path) -> list[tuple[str, int, int]]:
     """Where each row of the table comes from, sorted."""
     table = rows(path)
     return sorted(zip(*(table.column(name).to_pylist() for name in ("_topic", "_partition", "_offset")), strict=True))
-
-
-def free_port() -> int:
-    """A port nobody listens on, below those that the system hands to outgoing connections: one of these could take it meanwhile."""
-    for port in random.sample(range(10_000, 20_000), 100):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    message = "a hundred ports are taken"
-    raise AssertionError(message)
-
-
-def wait_until_served(port: int, seconds_max: float = SECONDS_MAX) -> None:
-    """Wait until a process serves metrics on `port`: it has then taken over its signals."""
-    wait_until(lambda: _lines(port), seconds_max)
-
-
-def wait_until_read(port: int, records: int, seconds_max: float = SECONDS_MAX) -> None:
-    """Wait until the process that serves metrics on `port` says it has read so many records."""
-    wait_until(lambda: _read(port) >= records, seconds_max)
 
 
 def _read(port: int) -> float:

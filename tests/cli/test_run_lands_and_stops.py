@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import signal
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from landfast.testing.kafka import RealKafka
 from landfast.testing.kafka_records import Record, produce
-from tests.cli.command import Running, coordinates, fill, free_port, good, landfast, pipeline_file, rows, wait_until_read, wait_until_served
+from landfast.testing.local_ports import free_ports
+from tests.cli.command import SECONDS_MAX, Running, coordinates, fill, good, landfast, pipeline_file, rows
 
 pytestmark = pytest.mark.system
 
@@ -47,13 +47,13 @@ def test_a_second_run_reads_nothing_again(kafka: RealKafka, tmp_path: Path) -> N
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_lands_what_was_read_and_nothing_is_read_again(kafka: RealKafka, tmp_path: Path, number: signal.Signals) -> None:
     """50 events and Ctrl-C: 50 landed although the batch holds 500,000 and waits an hour, exit 0, zero read again at the next start."""
-    topic, port = f"stopped-{number.name}", free_port()
+    topic, (port,) = f"stopped-{number.name}", free_ports(1)
     fill(kafka.servers, topic, good(50))
     file = pipeline_file(tmp_path, kafka.servers, topic, batch={"seconds": 3600.0})
-    running = Running("run", file, "--metrics", port, "--json")
-    wait_until_read(port, 50)
-    running.signal(number)
-    ended = running.ended()
+    with Running("run", file, "--metrics", port, "--json") as running:
+        running.wait_until_read(port, 50)
+        running.signal(number)
+        ended = running.ended()
     assert (ended.code, ended.report["outcome"], ended.report["totals"]["written"], ended.report["abandoned"]) == (0, "stopped", 50, 0)
     assert '"event":"stop_asked","seconds_max":30.0' in ended.err
     again = landfast("run", file, "--until-end", "--json")
@@ -62,43 +62,39 @@ def test_a_signal_lands_what_was_read_and_nothing_is_read_again(kafka: RealKafka
 
 def test_a_stop_in_the_middle_lands_full_batches_and_the_rest(kafka: RealKafka, tmp_path: Path) -> None:
     """130 events with batches of 100, then SIGTERM: 100 and 30."""
-    port = free_port()
+    (port,) = free_ports(1)
     fill(kafka.servers, "middle", good(130))
     file = pipeline_file(tmp_path, kafka.servers, "middle", batch={"rows": 100, "seconds": 3600.0})
-    running = Running("run", file, "--metrics", port, "--json")
-    wait_until_read(port, 130)
-    running.signal(signal.SIGTERM)
-    ended = running.ended()
+    with Running("run", file, "--metrics", port, "--json") as running:
+        running.wait_until_read(port, 130)
+        running.signal(signal.SIGTERM)
+        ended = running.ended()
     landed = [json.loads(line) for line in ended.err.splitlines() if '"batch_landed"' in line]
     assert (ended.code, sum(event["written"] for event in landed)) == (0, 130)
     assert len(coordinates(tmp_path / "lake")) == 130
 
 
-@pytest.fixture
-def silent_store() -> Iterator[str]:
-    """An object store that takes connections and never answers."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(64)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-
-def test_a_second_signal_ends_at_once(kafka: RealKafka, tmp_path: Path, silent_store: str) -> None:
-    """While a store hangs, the first signal asks and the second ends the process at once, with 130."""
-    options = {
-        "AWS_ENDPOINT_URL": silent_store,
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_REGION": "x",
-        "AWS_ACCESS_KEY_ID": "x",
-        "AWS_SECRET_ACCESS_KEY": "x",
-    }
-    port = free_port()
-    file = pipeline_file(tmp_path, kafka.servers, "hangs", sink={"path": "s3://bucket/table", "storage_options": options})
-    running = Running("run", file, "--metrics", port)
-    wait_until_served(port)
-    running.signal(signal.SIGINT)
-    running.signal(signal.SIGTERM)
-    ended = running.ended(20)
+def test_a_second_signal_ends_at_once(kafka: RealKafka, tmp_path: Path) -> None:
+    """While a store takes connections and never answers, the first signal asks and the second ends the process at once, with 130."""
+    fill(kafka.servers, "hangs", good(1))
+    with socket.socket() as store:
+        store.settimeout(SECONDS_MAX)
+        store.bind(("127.0.0.1", 0))
+        store.listen()
+        options = {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{store.getsockname()[1]}",
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_REGION": "x",
+            "AWS_ACCESS_KEY_ID": "x",
+            "AWS_SECRET_ACCESS_KEY": "x",
+        }
+        file = pipeline_file(tmp_path, kafka.servers, "hangs", sink={"path": "s3://bucket/table", "storage_options": options})
+        with Running("run", file) as running:
+            connection, _ = store.accept()
+            with connection:
+                running.signal(signal.SIGINT)
+                running.signal(signal.SIGTERM)
+                ended = running.ended()
     assert ended.code == 130
     assert "SHUTDOWN_FORCED: stopped at once. Nothing is lost" in ended.err
     assert "Traceback" not in ended.err
