@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
-from landfast.core.batching import RECORD_OVERHEAD_BYTES, bare, joined, without
+from landfast.core.batching import RECORD_OVERHEAD_BYTES, bare, joined, size_of, without
 from landfast.core.verify import check_decoded
 from landfast.errors import Refusal
 from landfast.model import Chunk, Decoded, Letter, Stream
@@ -27,7 +27,7 @@ class PieceLimits:
     waiting_max             pieces of a flow that are not decoded yet; while there are more, its streams are held
     """
 
-    records_max: int = 16_384
+    records_max: int = 8_192
     bytes_max: int = 8 * 1024 * 1024
     waiting_max: int = 8
 
@@ -65,6 +65,7 @@ class Piece:
     dead     how many of them are dead, now or from before
     letters  for those that die now
     dying    their ordinals in the piece, for the breaker: those buried before do not count again
+    nbytes   bytes of memory: asked for in every turn, so it is counted once
     """
 
     stream: Stream
@@ -73,12 +74,7 @@ class Piece:
     decoded: Decoded
     letters: tuple[Letter, ...]
     dying: tuple[int, ...]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of memory."""
-        letters = sum(len(letter.value or b"") + len(letter.key or b"") + RECORD_OVERHEAD_BYTES for letter in self.letters)
-        return self.decoded.rows.nbytes + self.read * _PLACE_BYTES + letters
+    nbytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +137,18 @@ def _piece(raw: Raw, decoder: Decoder) -> Piece:
     ordinals = tuple(index for index, offset in enumerate(whole.offsets) if offset in dying) if dying else ()
     # Records left out before decoding are dead: they are the difference between the whole chunk and what was decoded.
     dead = len(made.rejects) + len(whole) - len(chunk)
-    return Piece(raw.stream, len(whole), dead, replace(made, chunk=bare(made.chunk)), tuple(letters), ordinals)
+    kept = replace(made, chunk=bare(made.chunk))
+    return Piece(raw.stream, len(whole), dead, kept, tuple(letters), ordinals, _nbytes(kept, letters))
+
+
+def _nbytes(made: Decoded, letters: Sequence[Letter]) -> int:
+    places = len(made.chunk) * _PLACE_BYTES
+    return made.rows.nbytes + places + sum(size_of_letter(letter) for letter in letters)
+
+
+def size_of_letter(letter: Letter) -> int:
+    """Bytes of memory that a letter takes."""
+    return size_of([letter.value], [letter.key], [letter.headers]) + RECORD_OVERHEAD_BYTES
 
 
 def _letter(chunk: Chunk, index: int, phase: str, reason: str, message: str, failed_at: float) -> Letter:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from landfast.core.lanes import Cut
-from landfast.core.pieces import Decoding, Piece, Raw, decoded
+from landfast.core.pieces import Decoding, Piece, Raw, decoded, size_of_letter
 from landfast.core.verify import check_spans, check_staged
 from landfast.model import Batch, Letter, Span, Staged, Stream
 from landfast.ports import Decoder, Sink
@@ -72,7 +72,7 @@ def prepare(work: Work, decoder: Decoder, sink: Sink) -> Prepared:
     check_staged(staged, spans)
     letters = tuple(letter for piece in in_order for letter in piece.letters)
     deaths = tuple(_deaths(cut.stream, pieces[cut.stream]) for cut in work.cuts)
-    return Prepared(staged, letters, deaths, staged.nbytes + sum(len(letter.value or b"") + len(letter.key or b"") for letter in letters))
+    return Prepared(staged, letters, deaths, staged.nbytes + sum(map(size_of_letter, letters)))
 
 
 def _span(cut: Cut, pieces: Sequence[Piece]) -> Span:
