@@ -82,8 +82,8 @@ def test_verify_finds_an_edited_record(table: Table) -> None:
 
 def test_verify_with_the_source_says_that_it_does_not_answer(table: Table) -> None:
     """What cannot be compared is an error with its code, never a proof."""
-    with pytest.raises(Exception, match="SOURCE_DOWN"):
-        table.ask("verify", table.file, "--source")
+    said = table.ask("verify", table.file, "--source")
+    assert (said.code, said.out, said.err.split(":")[0]) == (3, "", "SOURCE_DOWN")
 
 
 def test_status_without_the_source_still_shows_what_the_table_knows(table: Table) -> None:
@@ -220,11 +220,61 @@ def test_a_run_that_could_not_start_is_not_proposed() -> None:
 
 def test_verify_without_a_table_is_a_wrong_setting(tmp_path: Path) -> None:
     """There is nothing to prove yet: exit 2 like anything else that is not there, with the route and what to do."""
-    with pytest.raises(Misconfigured, match="there is no table to prove") as caught:
-        ask("verify", settings_file(tmp_path))
-    assert caught.value.code == "TABLE_MISSING"
-    assert caught.value.place == f"route numbers → {tmp_path / 'table'}"
-    assert "landfast run" in caught.value.next_step
+    said = ask("verify", settings_file(tmp_path))
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("TABLE_MISSING: there is no table to prove\n")
+    assert f"  where: route numbers → {tmp_path / 'table'}\n" in said.err
+    assert "landfast run" in said.err
+
+
+@pytest.fixture
+def routes(tmp_path: Path) -> Path:
+    """Three routes: no table, a file in the way, and a table with a row too few; a look at each ends otherwise."""
+    table = table_at(tmp_path)
+    (lost,) = files_with(table.world, 10)
+    (Path(table.world.path) / lost).unlink()
+    (tmp_path / "file").write_text("a file")
+    head = table.file.read_text().split("[sink]")[0].replace('topics = ["events"]', "")
+    names = {"nothing": "nothing", "file": "file", "numbers": "table"}
+    parts = [f'[[routes]]\nname = "{name}"\ntopics = ["{name}"]\nsink = {{ path = "{path}" }}\n' for name, path in names.items()]
+    table.file.write_text(head + "".join(parts).replace('["numbers"]', '["events"]'))
+    return table.file
+
+
+def test_every_route_is_looked_at_whatever_became_of_the_others(routes: Path) -> None:
+    """What keeps one route from being looked at names that route; the others follow, and the worst of all is the exit code."""
+    proof = ask("verify", routes)
+    assert proof.code == 2
+    assert [line.split(":")[0] for line in proof.err.splitlines() if line[:1].isupper()] == ["TABLE_MISSING", "NOT_A_TABLE"]
+    assert "numbers: " in proof.out
+    assert "NOT PROVED" in proof.out
+    runs = ask("runs", routes)
+    assert (runs.code, "numbers: 1 run" in runs.out) == (2, True)
+    letters = ask("dead-letters", "list", routes)
+    assert (letters.code, letters.out.split(": ")[0], "numbers: 2 dead letters" in letters.out) == (2, "nothing", True)
+
+
+def test_a_letter_is_found_behind_a_route_that_cannot_be_looked_at(routes: Path) -> None:
+    """The id is looked for in every route; found, it is no matter that another could not be asked; not found, it is."""
+    listed = [json.loads(line) for line in ask("dead-letters", "list", routes, "--json").out.splitlines()]
+    shown = ask("dead-letters", "show", routes, listed[-1]["letters"][0]["id"])
+    assert (shown.code, "reason: bad" in shown.out) == (0, True)
+    assert ask("dead-letters", "show", routes, "no/such/0/1").code == 2
+
+
+def test_status_says_of_which_table_nothing_is_known(tmp_path: Path) -> None:
+    """Of a table in a store that is down the route says just that, with the code, and the exit code is that of the error."""
+    file = settings_file(tmp_path)
+    down = {"aws_endpoint_url": "http://127.0.0.1:1", "aws_allow_http": "true", "aws_region": "us-east-1", "max_retries": "0"}
+    keys = {"aws_access_key_id": "someone", "aws_secret_access_key": "hidden"}
+    options = ", ".join(f'{name} = "{value}"' for name, value in {**down, **keys}.items())
+    file.write_text(file.read_text().replace('path = "table"', f'path = "s3://lake/t"\nstorage_options = {{ {options} }}'))
+    said = ask("status", file)
+    assert said.code == 3
+    assert said.err.startswith("SINK_DOWN: ")
+    assert "route numbers: its table could not be looked at: SINK_DOWN" in said.out
+    assert "next: SINK_DOWN: " in said.out
+    assert not ask("status", file, "--json").data["routes"][0]["looked"]
 
 
 def test_runs_lists_each_run_with_its_counts(table: Table) -> None:

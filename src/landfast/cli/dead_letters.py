@@ -9,16 +9,20 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from landfast.cli import exits
 from landfast.cli.columns import aligned
+from landfast.cli.routes import for_each
 from landfast.cli.run import AsJson, SettingsFile
 from landfast.cli.screen import Screen
 from landfast.observe.logs import escaped
 from landfast.observe.report import counted
+
+if TYPE_CHECKING:
+    from landfast.config import RouteSettings
 
 BYTES_SHOWN_MAX = 65_536
 """Bytes of a key, a value or a header that a terminal is given unasked."""
@@ -44,14 +48,17 @@ def list_letters(file: SettingsFile, limit: Limit = 50, reason: Reason = None, t
 
     settings = config.load(file)
     screen = Screen(as_json=as_json, secrets=wiring.secrets(settings))
-    for route in settings.routes:
-        with wiring.concerning(route):
-            found = lookup.letters(wiring.delta_settings(route), limit=limit, reason=reason, topic=topic)
+
+    def show(route: RouteSettings) -> int:
+        found = lookup.letters(wiring.delta_settings(route), limit=limit, reason=reason, topic=topic)
         if as_json:
             listed = [_json_ready(row) for row in found.newest]
             screen.say({"route": route.name, "total": found.total, "reasons": dict(found.reasons), "letters": listed})
         else:
             screen.say("\n".join(as_lines(route.name, found)))
+        return exits.WELL
+
+    raise typer.Exit(for_each(settings, screen, show))
 
 
 @app.command("show")
@@ -61,19 +68,20 @@ def show_letter(file: SettingsFile, letter_id: LetterId, as_hex: AsHex = False, 
     from landfast.sinks.delta import lookup
 
     settings = config.load(file)
-    for route in settings.routes:
-        with wiring.concerning(route):
-            found = lookup.letter(wiring.delta_settings(route), letter_id)
-        if found is not None:
-            # Not by way of the screen, which masks what looks like a secret: the operator asked for the bytes as they are.
-            bytes_max = None if to_the_end or not sys.stdout.isatty() else BYTES_SHOWN_MAX
-            lines = (
-                [json.dumps({"route": route.name, **_json_ready(found)})] if as_json else shown(found, as_hex=as_hex, bytes_max=bytes_max)
-            )
-            typer.echo("\n".join(lines))
-            return
+
+    def show(route: RouteSettings) -> int:
+        found = lookup.letter(wiring.delta_settings(route), letter_id)
+        if found is None:
+            return exits.WELL
+        # Not by way of the screen, which masks what looks like a secret: the operator asked for the bytes as they are.
+        bytes_max = None if to_the_end or not sys.stdout.isatty() else BYTES_SHOWN_MAX
+        lines = [json.dumps({"route": route.name, **_json_ready(found)})] if as_json else shown(found, as_hex=as_hex, bytes_max=bytes_max)
+        typer.echo("\n".join(lines))
+        raise typer.Exit
+
+    worst = for_each(settings, Screen(as_json=as_json, secrets=wiring.secrets(settings)), show)
     typer.echo(f"There is no dead letter {escaped(letter_id)!r}. `landfast dead-letters list` shows the ids.", err=True)
-    raise typer.Exit(exits.FOUND)
+    raise typer.Exit(max(worst, exits.FOUND))
 
 
 def as_lines(route: str, found: Any) -> list[str]:

@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import typer
+
+from landfast.cli import exits
 from landfast.cli.columns import aligned, moment
+from landfast.cli.routes import for_each
 from landfast.cli.run import AsJson, SettingsFile
 from landfast.cli.screen import Screen
 
 if TYPE_CHECKING:
+    from landfast.config import RouteSettings
     from landfast.sinks.delta.spans import RunSummary
 
 
@@ -20,11 +25,14 @@ def runs(file: SettingsFile, as_json: AsJson = False) -> None:
 
     settings = config.load(file)
     screen = Screen(as_json=as_json, secrets=wiring.secrets(settings))
-    for route in settings.routes:
-        with wiring.concerning(route):
-            sink = wiring.delta_settings(route)
-            found = spans.runs(spans.read_spans(sink.path, sink.storage_options))
+
+    def show(route: RouteSettings) -> int:
+        sink = wiring.delta_settings(route)
+        found = spans.runs(spans.read_spans(sink.path, sink.storage_options))
         screen.say({"route": route.name, "runs": [_as_object(one) for one in found]} if as_json else "\n".join(as_lines(route.name, found)))
+        return exits.WELL
+
+    raise typer.Exit(for_each(settings, screen, show))
 
 
 def as_lines(route: str, found: list[RunSummary]) -> list[str]:

@@ -9,15 +9,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import typer
+
+from landfast.cli import exits
 from landfast.cli.columns import aligned, moment
+from landfast.cli.routes import for_each
 from landfast.cli.run import AsJson, SettingsFile
 from landfast.cli.screen import Screen
 from landfast.codes import CODES
+from landfast.errors import LandfastError
 from landfast.model import Bounds, Halt, Position, Stream
 
 if TYPE_CHECKING:
     from landfast.config import MetricsSettings, RouteSettings, Settings
-    from landfast.errors import LandfastError
 
 _WORKER_SECONDS_MAX = 3.0
 
@@ -43,7 +47,10 @@ class StreamStatus:
 
 @dataclass(frozen=True, slots=True)
 class RouteStatus:
-    """Where one route stands. `problems` are codes that would keep a run from starting; `commit` is the last one of this pipeline."""
+    """Where one route stands. `problems` are codes that would keep a run from starting; `commit` is the last one of this pipeline.
+
+    `looked` is whether its table could be looked at; if not, nothing is known but the problem.
+    """
 
     route: str
     table_version: int | None
@@ -51,6 +58,7 @@ class RouteStatus:
     commit: Mapping[str, Any] | None
     dead_letters: Mapping[str, int]
     problems: tuple[str, ...]
+    looked: bool = True
 
 
 def status(file: SettingsFile, as_json: AsJson = False) -> None:
@@ -60,7 +68,17 @@ def status(file: SettingsFile, as_json: AsJson = False) -> None:
     settings = config.load(file)
     screen = Screen(as_json=as_json, secrets=wiring.secrets(settings))
     bounds, source_problem = _bounds(settings)
-    routes = [wiring.concerning(route)(status_of)(settings, route, bounds) for route in settings.routes]
+    routes: list[RouteStatus] = []
+
+    def look(route: RouteSettings) -> int:
+        try:
+            routes.append(status_of(settings, route, bounds))
+        except LandfastError as error:
+            routes.append(RouteStatus(route.name, None, (), None, {}, (error.code,), looked=False))
+            raise
+        return exits.WELL
+
+    worst = for_each(settings, screen, look)
     worker = _worker(settings.metrics)
     steps = next_steps(routes, worker, source_problem, str(file))
     if as_json:
@@ -69,6 +87,7 @@ def status(file: SettingsFile, as_json: AsJson = False) -> None:
         screen.say({"pipeline": settings.name, "source": source, "worker": worker, "routes": shown, "next": steps})
     else:
         screen.say("\n".join(as_lines(settings.name, routes, worker, source_problem, steps)))
+    raise typer.Exit(worst)
 
 
 def status_of(settings: Settings, route: RouteSettings, bounds: Mapping[Stream, Bounds]) -> RouteStatus:
@@ -177,7 +196,6 @@ def next_steps(routes: list[RouteStatus], worker: Mapping[str, Any] | None, sour
 def _bounds(settings: Settings) -> tuple[Mapping[Stream, Bounds], LandfastError | None]:
     """What the source has; without it, why it could not be asked."""
     from landfast import wiring
-    from landfast.errors import LandfastError
     from landfast.observe.fanout import Fanout
     from landfast.system import SystemClock
 
@@ -218,6 +236,8 @@ def as_lines(
 
 
 def _route_lines(one: RouteStatus) -> list[str]:
+    if not one.looked:
+        return [f"route {one.route}: its table could not be looked at: {', '.join(one.problems)}"]
     table = "no table yet" if one.table_version is None else f"table version {one.table_version}"
     lines = [f"route {one.route}: {table}"]
     if one.commit is not None:

@@ -9,6 +9,7 @@ import typer
 
 from landfast.cli import exits
 from landfast.cli.columns import aligned
+from landfast.cli.routes import for_each
 from landfast.cli.run import AsJson, SettingsFile
 from landfast.cli.screen import Screen
 from landfast.errors import LandfastError, Misconfigured
@@ -29,13 +30,13 @@ def verify(file: SettingsFile, source: WithSource = False, as_json: AsJson = Fal
 
     settings = config.load(file)
     screen = Screen(as_json=as_json, secrets=wiring.secrets(settings))
-    proved = True
-    for route in settings.routes:
-        with wiring.concerning(route):
-            verdict = verdict_of(settings, route, with_source=source)
-        proved = proved and verdict.proved
+
+    def prove(route: RouteSettings) -> int:
+        verdict = verdict_of(settings, route, with_source=source)
         screen.say({"route": route.name, **as_object(verdict)} if as_json else "\n".join(as_lines(route.name, verdict)))
-    raise typer.Exit(exits.WELL if proved else exits.FOUND)
+        return exits.WELL if verdict.proved else exits.FOUND
+
+    raise typer.Exit(for_each(settings, screen, prove))
 
 
 def verdict_of(settings: Settings, route: RouteSettings, *, with_source: bool) -> Verdict:
