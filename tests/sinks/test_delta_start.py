@@ -43,8 +43,23 @@ def test_a_missing_table_is_created_with_its_columns(world: DeltaWorld) -> None:
     home = world.home()
     table = DeltaTable(world.path)
     assert pa.schema(table.schema().to_arrow()).names == ["number", "text", "_rescued", "_topic", "_partition", "_offset", "_timestamp"]
-    assert table.metadata().configuration == {"landfast.pipeline.numbers": home.pipeline_id}
+    assert table.metadata().configuration == {
+        "landfast.pipeline.numbers": home.pipeline_id,
+        "delta.enableExpiredLogCleanup": "false",
+    }
     assert world.home().pipeline_id == home.pipeline_id
+
+
+@pytest.mark.parametrize(("set_before", "afterwards"), [(None, "false"), ("true", "true")])
+def test_a_table_that_is_taken_on_keeps_its_log_unless_its_owner_said_otherwise(
+    world: DeltaWorld, set_before: str | None, afterwards: str
+) -> None:
+    """A table that others made gets the mark and, with it, the property that keeps others from cleaning its log up."""
+    key = "delta.enableExpiredLogCleanup"
+    configuration = {} if set_before is None else {key: set_before}
+    DeltaTable.create(world.path, with_system_columns(*NUMBERS), configuration=configuration)
+    home = world.home()
+    assert DeltaTable(world.path).metadata().configuration == {"landfast.pipeline.numbers": home.pipeline_id, key: afterwards}
 
 
 def test_without_columns_there_is_nothing_to_create(world: DeltaWorld) -> None:

@@ -16,7 +16,7 @@ from typing import IO
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from deltalake import DeltaTable, Field
+from deltalake import DeltaTable, Field, write_deltalake
 from deltalake.schema import PrimitiveType
 from deltalake.transaction import AddAction
 
@@ -304,6 +304,24 @@ def test_the_log_is_cleaned_only_after_its_spans_are_safe(world: DeltaWorld) -> 
     assert DeltaTable(spans_path(world.path)).to_pyarrow_table().num_rows == 8
     verdict = verify_table(world.path)
     assert verdict.proved, verdict.findings
+
+
+def test_no_other_tool_cleans_the_log_of_spans_that_are_not_safe(world: DeltaWorld) -> None:
+    """A table that lay still for longer than its log's retention, and is then written by another tool, is proved all the same."""
+    sink = proved_table(world)
+    handle = DeltaTable(world.path)
+    handle.create_checkpoint()
+    log = Path(world.path) / "_delta_log"
+    long_ago = (log / f"{0:020d}.json").stat().st_mtime - 40 * DAY_SECONDS
+    for file in log.iterdir():
+        os.utime(file, (long_ago, long_ago))
+    foreign = content(world).slice(0, 1).select(["number", "text"])
+    write_deltalake(world.path, foreign, mode="append", schema_mode="merge")
+    DeltaTable(world.path).optimize.compact()
+    land(sink, made(LANE, range(40, 44), 44))
+    assert not Path(spans_path(world.path)).exists()
+    verdict = verify_table(world.path)
+    assert (verdict.proved, verdict.foreign_rows) == (True, 1), verdict.findings
 
 
 def test_the_rolled_up_spans_stay_few_files(world: DeltaWorld) -> None:

@@ -137,10 +137,13 @@ def test_a_letter_changed_in_place_is_found(world: DeltaWorld) -> None:
 
 
 def test_rows_of_others_beside_ours_are_no_concern(world: DeltaWorld) -> None:
-    """A file of another writer in which no row has coordinates of ours is neither a finding nor a doubt."""
+    """A file of another writer in which no row has coordinates of ours is neither a finding nor a doubt, also when it is joined."""
     proved_table(world)
     schema = pa.schema(DeltaTable(world.path).schema().to_arrow())
     write_deltalake(world.path, pa.Table.from_pylist([{"number": 1}], schema=schema), mode="append")
     verdict = verify_table(world.path)
     assert (foreign(verdict), verdict.rewritten, verdict.foreign_rows) == ([], (), 1)
     assert outcome(verdict).startswith("PROVED:")
+    optimize(world)
+    verdict = verify_table(world.path)
+    assert (foreign(verdict), [one.rows for one in verdict.rewritten], verdict.foreign_rows) == ([], [179], 1)

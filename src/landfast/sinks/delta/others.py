@@ -35,23 +35,30 @@ class Writing:
     changes: bool
 
 
-def writings(files: Files, newest: int) -> dict[str, Writing]:
-    """The first writing of each file that is not ours, as far back as the log goes."""
+def writings(files: Files, newest: int, offset_name: str) -> dict[str, Writing]:
+    """The first writing of each file that is not ours, as far back as the log goes. Rows of ours have an `offset_name`."""
     found: dict[str, Writing] = {}
     for version in sorted(version for version in versions_of(files.sizes(LOG)) if version <= newest):
         actions = [json.loads(line) for line in (files.read(log_name(version)) or b"").splitlines() if line.strip()]
-        added = {unquote(add["path"]): bool(add["dataChange"]) for add in _parts(actions, "add")}
-        foreign = {path: changes for path, changes in added.items() if not is_own(path)}
+        foreign = {path: add for add in _parts(actions, "add") if not is_own(path := unquote(add["path"]))}
         if not foreign:
             continue
         info = next(_parts(actions, "commitInfo"), {})
         operation, engine = str(info.get("operation", "unknown operation")), str(info.get("engineInfo", "unknown engine"))
         taken = [unquote(remove["path"]) for remove in _parts(actions, "remove")]
         inherited = any(path in found and found[path].changes for path in taken)
-        for path, changes in foreign.items():
+        for path, add in foreign.items():
+            changes = bool(add["dataChange"]) and operation not in _KEEPS_VALUES and not _holds_none_of_ours(add, offset_name)
             # Whoever adds a file again, as a restore does, has not written it.
-            found.setdefault(path, Writing(version, f"{operation} by {engine}", inherited or (changes and operation not in _KEEPS_VALUES)))
+            found.setdefault(path, Writing(version, f"{operation} by {engine}", inherited or changes))
     return found
+
+
+def _holds_none_of_ours(add: dict[str, Any], offset_name: str) -> bool:
+    """Whether the file's statistics say that no row in it has an offset."""
+    stats = json.loads(add.get("stats") or "{}")
+    nulls = stats.get("nullCount", {}).get(offset_name)
+    return nulls is not None and nulls == stats.get("numRecords")
 
 
 def _parts(actions: Sequence[Any], name: str) -> Iterator[dict[str, Any]]:
@@ -64,7 +71,7 @@ def look_for_others(scan: Scan, newest: int) -> list[Rewritten]:
     Costs nothing where every file is ours; otherwise reads the log once more, and the coordinates in those files.
     """
     foreign = [file for file in scan.active if not is_own(file.path)]
-    known = writings(scan.files, newest) if foreign else {}
+    known = writings(scan.files, newest, scan.key_names[-1]) if foreign else {}
     rewritten: list[Rewritten] = []
     for file in foreign:
         held = _held(scan, file)

@@ -35,6 +35,9 @@ from landfast.sinks.delta.table import (
 from landfast.sinks.delta.tail import empty_tail, fill, has_table
 
 CREATE_ATTEMPTS_MAX = 10
+OTHERS_CLEAN_UP = "delta.enableExpiredLogCleanup"
+"""Whether whoever commits cleans the log up too. A table of ours says no: commits carry the spans that a proof needs, and our own
+upkeep removes them only after the spans are rolled up."""
 _CODES_THAT_STAND = frozenset({"BUCKET_MISSING", "NOT_A_TABLE", "SINK_AUTH"})
 """Codes that say by themselves what to change; what is found out at the start otherwise is PREFLIGHT_FAILED."""
 SYNC_ENTRIES = 200
@@ -68,7 +71,7 @@ def open_table(
         with mapped("reading the end of the table's log"):
             fill(settings.path, empty_tail(place.files), place.disk, observer)
         schema = None if data_schema is None else full_schema(settings, data_schema)
-        handle = create_or_open(place, schema, {PROPERTY + run.pipeline: str(uuid.uuid4())})
+        handle = create_or_open(place, schema, {PROPERTY + run.pipeline: str(uuid.uuid4()), OTHERS_CLEAN_UP: "false"})
         for problem in together(tuple(problems(handle, settings, data_schema))):
             raise problem
         with mapped("racing commits in a throw-away table"):
@@ -171,7 +174,7 @@ def _pipeline_id(place: Place, run: Run) -> str:
             if own in owners:
                 return owners[own]
             given = _id_to_give(place, run, handle, owners)
-        _mark(handle, {own: given})
+        _mark(handle, {own: given, OTHERS_CLEAN_UP: handle.metadata().configuration.get(OTHERS_CLEAN_UP, "false")})
     message = "the table's properties changed at each attempt to mark it as this pipeline's"
     raise Misconfigured("FOREIGN_PIPELINE", message, next_step="Start one pipeline at a time.")
 
