@@ -8,12 +8,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from landfast.errors import Broken
 from landfast.system import FORCED_EXIT, SystemClock, Threads, cores, jitter
 
+SECONDS_MAX = 120
 PROGRAM = """
 import signal, sys, threading
 from landfast.system import stop_on_signals
@@ -85,30 +87,36 @@ def test_the_clock_is_the_machines() -> None:
     assert 0 <= jitter()() < 1
 
 
-def started(then: str) -> subprocess.Popen[str]:
-    program = subprocess.Popen([sys.executable, "-c", PROGRAM.format(then=then)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert program.stdout is not None
-    assert program.stdout.readline() == "ready\n"
-    return program
+@contextmanager
+def started(then: str) -> Iterator[subprocess.Popen[str]]:
+    """The program above at work, and gone when the block ends."""
+    command = [sys.executable, "-c", PROGRAM.format(then=then)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        try:
+            assert program.stdout is not None
+            assert program.stdout.readline() == "ready\n"
+            yield program
+        finally:
+            program.kill()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_asks(number: signal.Signals) -> None:
     """SIGINT and SIGTERM ask for a stop and interrupt nothing; afterwards signals mean what they meant before."""
-    program = started("pass")
-    os.kill(program.pid, number)
-    out, err = program.communicate(timeout=30)
+    with started("pass") as program:
+        os.kill(program.pid, number)
+        out, err = program.communicate(timeout=SECONDS_MAX)
     assert (out, err, program.returncode) == ("asked\ndone True\n", "", 0)
 
 
 @pytest.mark.parametrize("then", ["while True: pass", "threading.Lock().acquire() and threading.Event().wait()"])
 def test_the_second_signal_ends_at_once(then: str) -> None:
     """A second signal ends the process with 130, whatever its main thread is doing, and says that nothing is lost."""
-    program = started(then)
-    os.kill(program.pid, signal.SIGTERM)
-    assert program.stdout is not None
-    assert program.stdout.readline() == "asked\n"
-    os.kill(program.pid, signal.SIGINT)
-    out, err = program.communicate(timeout=30)
+    with started(then) as program:
+        os.kill(program.pid, signal.SIGTERM)
+        assert program.stdout is not None
+        assert program.stdout.readline() == "asked\n"
+        os.kill(program.pid, signal.SIGINT)
+        out, err = program.communicate(timeout=SECONDS_MAX)
     assert (out, program.returncode) == ("", FORCED_EXIT)
     assert "Nothing is lost" in err

@@ -13,6 +13,7 @@ import pytest
 from deltalake import DeltaTable
 
 from landfast.sinks.delta.log import entries_back
+from landfast.testing.wait import wait_until
 from tests.sinks.delta_workers import land_forever, race
 from tests.sinks.delta_world import DeltaWorld, stream
 
@@ -67,13 +68,18 @@ def wait_beyond(world: DeltaWorld, position: int, workers: list[BaseProcess]) ->
     """The position as soon as it is beyond this one, found by looking at the table."""
     lane = stream(0)
     home = world.home("onlooker")
-    for _ in range(20_000):
-        found = home.positions(home.open(), [lane])[lane] or 0
-        assert isinstance(found, int)
-        if found > position:
-            return found
+    found = position
+
+    def moved() -> bool:
+        nonlocal found
         assert all(worker.is_alive() for worker in workers)
-    pytest.fail(f"the position did not move beyond {position}")
+        here = home.positions(home.open(), [lane])[lane] or 0
+        assert isinstance(here, int)
+        found = here
+        return found > position
+
+    wait_until(moved, 240, tick_seconds=0.005)
+    return found
 
 
 def demand_tiling(world: DeltaWorld, end: int) -> None:

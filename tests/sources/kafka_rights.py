@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from confluent_kafka.admin import AclBinding, AclBindingFilter, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
 
 from landfast.testing.kafka_records import admin
+from landfast.testing.wait import wait_until
 from tests.conftest import KAFKA_USERS
 
 USER, PASSWORD = next(iter(KAFKA_USERS.items()))
@@ -30,6 +41,8 @@ def grant(servers: str, kind: str, name: str, *operations: str, user: str = USER
     asked = client.create_acls([_binding(AclBinding, kind, name, operation, user) for operation in operations])
     for done in asked.values():
         done.result(30)
+    for operation in operations:
+        wait_until(lambda operation=operation: _knows(client, kind, name, operation, user), 30)
 
 
 def withdraw(servers: str, kind: str, name: str, operation: str) -> None:
@@ -37,6 +50,20 @@ def withdraw(servers: str, kind: str, name: str, operation: str) -> None:
     client = admin(servers)
     for done in client.delete_acls([_binding(AclBindingFilter, kind, name, operation, USER)]).values():
         assert len(done.result(30)) == 1
+    wait_until(lambda: not _knows(client, kind, name, operation, USER), 30)
+
+
+def _knows(client: AdminClient, kind: str, name: str, operation: str, user: str) -> bool:
+    """Whether the broker goes by this rule already: it hears of rules a moment after the controller, which answers."""
+    return bool(client.describe_acls(_binding(AclBindingFilter, kind, name, operation, user)).result(30))
+
+
+def logs_in(servers: str, options: Mapping[str, str]) -> bool:
+    """Whether the broker lets in who comes with these options: it hears of a new user a moment after the controller, which answers."""
+    try:
+        return bool(admin(servers, options).list_topics(timeout=5).brokers)
+    except KafkaException:
+        return False
 
 
 def _binding(make: Any, kind: str, name: str, operation: str, user: str) -> Any:

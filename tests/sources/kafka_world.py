@@ -16,7 +16,7 @@ from landfast.sources.kafka import KafkaSource
 from landfast.sources.kafka_settings import KafkaSettings
 from landfast.system import SystemClock as WallClock
 
-WAIT_SECONDS_MAX = 60.0
+WAIT_SECONDS_MAX = 180.0
 
 
 @dataclass

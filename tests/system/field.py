@@ -20,7 +20,8 @@ from landfast.testing.wait import wait_until
 # Workers here mostly end by SIGKILL and could not write down what they covered; to measure them would only halve the load.
 UNMEASURED = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
 COLUMNS = {"event_id": "string not null", "n": "int64", "device": "string", "ts": "timestamp", "voltage": "float64", "ok": "boolean"}
-END_SECONDS = 240
+# No promise: only a bound, so that what hangs ends the test. A machine under load takes its time.
+END_SECONDS = 600
 
 
 def line(topic: str, partition: int, number: int) -> bytes:
@@ -186,4 +187,7 @@ def until(condition: Callable[[], bool], workers: Sequence[Worker] = (), seconds
             assert worker.process.poll() is None, worker.output[-3000:]
         return condition()
 
-    wait_until(met, seconds)
+    try:
+        wait_until(met, seconds)
+    except TimeoutError as error:
+        raise AssertionError("\n".join([str(error), *(worker.output[-3000:] for worker in workers)])) from None

@@ -47,13 +47,14 @@ def test_nothing_is_left_behind_when_the_owner_is_killed(kafka_cache: Path, tmp_
         f"    pathlib.Path({str(told)!r}).write_text(f'{{broker.pid}} {{broker.folder}}')\n"
         "    signal.pause()\n"
     )
-    owner = subprocess.Popen([sys.executable, "-c", code])
-    wait_until(lambda: owner.poll() is not None or (told.exists() and " " in told.read_text()), 90)
-    assert owner.poll() is None, "the owner ended early"
+    with subprocess.Popen([sys.executable, "-c", code]) as owner:
+        try:
+            wait_until(lambda: owner.poll() is not None or (told.exists() and " " in told.read_text()), 240)
+            assert owner.poll() is None, "the owner ended early"
+        finally:
+            owner.kill()
     pid, folder = told.read_text().split()
-    owner.kill()
-    owner.wait()
-    wait_until(lambda: not Path(folder).exists() and not _alive(int(pid)), 30)
+    wait_until(lambda: not Path(folder).exists() and not _alive(int(pid)), 60)
 
 
 def _alive(pid: int) -> bool:

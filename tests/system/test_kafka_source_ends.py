@@ -70,7 +70,7 @@ def test_a_position_behind_the_last_stable_offset_is_no_truncation(protocol: str
     incarnation = create_topic(kafka.servers, topic)
     with open_transaction(kafka.servers, topic, 3) as producer:
         stream = Stream(topic, incarnation, 0)
-        chosen = settings(kafka.servers, topic, protocol=protocol, stall_seconds=1.0)
+        chosen = settings(kafka.servers, topic, protocol=protocol, stall_seconds=3.0)
         reader = member(chosen, Engine({stream: 2}))
         reader.until(lambda: reader.engine.owned)
         reader.until(lambda: "LSO_STUCK" in reader.noted.codes())

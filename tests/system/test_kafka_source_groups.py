@@ -27,13 +27,13 @@ def topic_of(servers: str, partitions: int, records: int) -> str:
 def test_holding_everything_keeps_the_membership(protocol: str, kafka: RealKafka) -> None:
     """A member that holds every stream for longer than session and poll interval keeps them, and then reads on without a gap."""
     topic = topic_of(kafka.servers, 2, 100)
-    reader = member(settings(kafka.servers, topic, protocol=protocol, session_seconds=1.5, poll_interval_seconds_max=2.0))
+    reader = member(settings(kafka.servers, topic, protocol=protocol, session_seconds=3.0, poll_interval_seconds_max=5.0))
     reader.until(lambda: len(reader.reached) == 2)
     reader.hold = set(reader.engine.owned)
     reader.poll()
     produce(kafka.servers, (Record(topic, b"later", number % 2) for number in range(100)))
     before, epochs = len(reader.chunks), dict(reader.engine.owned)
-    until = time.monotonic() + 2.5
+    until = time.monotonic() + 6.0
     reader.until(lambda: time.monotonic() > until)
     assert len(reader.chunks) == before
     reader.hold = set()
@@ -144,5 +144,5 @@ def test_a_closed_member_is_replaced_at_once_and_polls_no_more(kafka: RealKafka)
     first.source.close()
     assert refusal(first.poll).code == "SOURCE_DOWN"
     second = member(chosen)
-    second.until(lambda: second.end() == 10, wait_seconds_max=20)
+    second.until(lambda: second.end() == 10, wait_seconds_max=40)
     second.source.close()

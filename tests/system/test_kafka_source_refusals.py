@@ -11,7 +11,8 @@ from landfast.sources.kafka import KafkaSource
 from landfast.testing.kafka import BEARER_SCOPE, RealKafka
 from landfast.testing.kafka_records import Record, add_scram_user, create_topic, produce
 from landfast.testing.kafka_tls import make_certificate
-from tests.sources.kafka_rights import grant, sasl, token, withdraw
+from landfast.testing.wait import wait_until
+from tests.sources.kafka_rights import grant, logs_in, sasl, token, withdraw
 from tests.sources.kafka_world import Engine, Noted, WallClock, member, refusal, settings, unique
 
 pytestmark = pytest.mark.system
@@ -135,6 +136,7 @@ def test_a_login_by_scram_reads_and_a_wrong_one_is_refused(kafka: RealKafka) -> 
     produce(kafka.servers, [Record(topic, b"x", 0)])
     add_scram_user(kafka.servers, user, "long-and-secret")
     chosen = settings(kafka.sasl_servers, topic, options=sasl("long-and-secret", user, "SCRAM-SHA-256"))
+    wait_until(lambda: logs_in(chosen.servers, chosen.options), 30)
     grant(kafka.servers, "TOPIC", topic, "READ", user=user)
     grant(kafka.servers, "GROUP", chosen.group, "READ", user=user)
     reader = member(chosen)

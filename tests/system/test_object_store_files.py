@@ -31,8 +31,9 @@ from tests.system.test_object_store import begun, table_at
 
 pytestmark = pytest.mark.system
 
-DELAY_SECONDS = 1.0
-STALL_SECONDS_MAX = 0.25
+DELAY_SECONDS = 1.5
+# Who holds the interpreter during the wait stops the others for all of it; a machine under load stops them for a moment.
+STALL_SECONDS_MAX = 1.0
 
 
 def longest_stall(act: Callable[[], object]) -> float:
@@ -81,7 +82,7 @@ FILE_ACTS: list[object] = [
 
 @pytest.mark.parametrize("act", FILE_ACTS)
 def test_a_slow_store_stops_no_other_thread(proxy: FaultProxy, act: Callable[[ObjectFiles], object]) -> None:
-    """While a reply is a second late, the other threads of the process run on: a store that hangs costs latency, not the membership."""
+    """While a reply is late, the other threads of the process run on: a store that hangs costs latency, not the membership."""
     files = files_at(proxy.port)
     write(files, "old.parquet")
     proxy.add(*(Rule(Action.DELAY_REPLY, kind, times=1, seconds=DELAY_SECONDS) for kind in Kind))
@@ -197,13 +198,13 @@ def test_parquet_is_read_by_range(store: VersityGateway) -> None:
         assert pq.read_table(stored, columns=["a"]).equals(table.select(["a"]))
 
 
-def test_the_probe_is_quick_and_leaves_nothing(store: VersityGateway) -> None:
-    """Whether a store creates atomically is found out in well under a second, and no object stays behind."""
-    world = table_at(store.port)
-    settings = replace(world.settings, path=world.path, probe_rounds=8)
-    began = time.perf_counter()
-    probe_place(settings)
-    assert time.perf_counter() - began < 1.0
+def test_the_probe_is_quick_and_leaves_nothing(store: VersityGateway, proxy: FaultProxy) -> None:
+    """Whether a store creates atomically is found out with few requests, and no object stays behind."""
+    world = table_at(proxy.port)
+    # A fault that changes nothing counts the requests.
+    proxy.add(*(Rule(Action.DELAY_REPLY, kind, times=100_000, seconds=0) for kind in Kind))
+    probe_place(replace(world.settings, path=world.path, probe_rounds=8))
+    assert 8 < proxy.faults() < 50
     assert ObjectFiles(world.path, store.storage_options).names("") == []
 
 

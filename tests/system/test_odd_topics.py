@@ -25,7 +25,7 @@ def test_empty_partitions_hold_nothing_up(kafka: RealKafka, tmp_path: Path) -> N
     load, made = Load(kafka.servers, "lonely", 10, tmp_path / "truth.jsonl"), pipeline(tmp_path, kafka.servers, "lonely", BATCH)
     load.produce(2000, partition=3)
     with made.worker() as worker:
-        until(lambda: rows(made.table) == 1980, [worker], seconds=60)
+        until(lambda: rows(made.table) == 1980, [worker])
         worker.signal(signal.SIGTERM)
         assert worker.end(20) == 0, worker.output[-3000:]
     accountant.settle(load.truth, made.table)
@@ -37,7 +37,7 @@ def test_a_quiet_stream_keeps_the_place_where_it_began(kafka: RealKafka, tmp_pat
     produce(kafka.servers, [Record("quiet", line("quiet", 0, number), 0) for number in range(10)])
     made = pipeline(tmp_path, kafka.servers, "quiet", BATCH, source='start = "latest"')
     with made.worker() as worker:
-        until(lambda: "batch_landed" in worker.output, [worker], seconds=60)
+        until(lambda: "batch_landed" in worker.output, [worker])
         worker.signal(signal.SIGTERM)
         assert worker.end(20) == 0, worker.output[-3000:]
     produce(kafka.servers, [Record("quiet", line("quiet", 0, number), 0) for number in range(10, 60)])
@@ -52,7 +52,7 @@ def test_a_bounded_run_with_nothing_to_read_joins_no_group(kafka: RealKafka, tmp
     for _ in range(3):
         load.produce(10)
         for _ in range(3):
-            done = made.landfast("run", "--until-end", seconds=20)
+            done = made.landfast("run", "--until-end")
             assert done.returncode == 0, done.stdout + done.stderr
         assert "stream_gained" not in done.stdout + done.stderr
     accountant.settle(load.truth, made.table)
