@@ -88,7 +88,8 @@ class Pipeline:
         are still waited for is a stop like any other.
 
         Raises:
-            Misconfigured: what the settings point to cannot be used. Nothing was read.
+            Misconfigured: what the settings point to cannot be used. Nothing was read. (Of several routes those that can be used run; what
+                was wrong with the others is in the report.)
             Unavailable: the store did not answer within `engine.open_wait_seconds`. Nothing was read.
         """
         site = wiring.Site(clock or SystemClock(), observer or wiring.Silence(), lambda: self._stopping)

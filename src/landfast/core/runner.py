@@ -26,7 +26,7 @@ _OPEN_TICK_SECONDS = 0.1
 
 
 class Outcome(enum.StrEnum):
-    """How a run ended. REFUSED: settings or what they name were wrong, and nothing was read."""
+    """How a run ended. REFUSED: settings or what they name were wrong, and nothing was read of the routes concerned."""
 
     FINISHED = "finished"
     STOPPED = "stopped"
@@ -164,8 +164,12 @@ class Runner:
                 count = "no route" if not flows else f"{len(flows)} routes"
                 self._notice(events.Notice("", "TOPIC_UNROUTED", f"{stream} is taken by {count}: it is not read"))
         for flow in self.flows:
+            mine = [stream for stream, flows in takers.items() if flows == [flow]]
             if flow.broken is None:
-                flow.gain([stream for stream, flows in takers.items() if flows == [flow]])
+                flow.gain(mine)
+            else:
+                halt = Halt(flow.broken.code, flow.broken.message, flow.broken.next_step)
+                self._halt_elsewhere(flow, dict.fromkeys(mine, halt))
         # Where they start is asked on the committers, which may take a while; a turn of the loop then rewinds them.
         return {}
 
@@ -216,6 +220,8 @@ class Runner:
     def _landed_already(self) -> bool:
         """Whether the sinks hold everything that a bounded run would read: then there is no group to join, and none to leave."""
         for flow in self.flows:
+            if flow.broken is not None:
+                continue
             ends = {stream: bounds.end for stream, bounds in self._ends.items() if flow.route.takes(stream.topic)}
             for stream, position in flow.route.sink.positions(tuple(ends)).items():
                 if isinstance(position, Halt) or position is None or position < ends[stream]:
@@ -313,7 +319,7 @@ class Runner:
         return True
 
     def _halt_elsewhere(self, flow: Flow, halts: Mapping[Stream, Halt]) -> set[Stream]:
-        """Streams without a lane here that cannot be landed: the report names them like a halted lane."""
+        """Streams without a lane here that cannot be landed, or not by us: the report names them like a halted lane."""
         for stream, halt in halts.items():
             if stream not in self._elsewhere:
                 self._elsewhere[stream] = halt

@@ -37,11 +37,11 @@ class KafkaSource:
         self._begun: frozenset[Stream] = frozenset()
 
     def continues(self, begun: Collection[Stream]) -> None:
-        """Say, before `open`, which streams the sink holds already: whatever their topics got since then was written since then.
+        """Say, before `open`, of streams that a sink holds them already: whatever their topics got since then was written since then.
 
         So a partition that was added while nobody ran is read from its first record, whatever `start` says.
         """
-        self._begun = frozenset(begun)
+        self._begun |= frozenset(begun)
 
     def open(self, membership: Membership) -> None:
         """Check topics and access, then join the group; streams arrive through `poll`."""

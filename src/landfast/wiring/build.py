@@ -13,11 +13,11 @@ from landfast.config import EngineSettings, RouteSettings, Settings
 from landfast.core.retry import Backoff
 from landfast.core.route import Route
 from landfast.core.runner import Runner, Workplace
-from landfast.errors import Unavailable
+from landfast.errors import LandfastError, Unavailable
 from landfast.model import Run, Stream
 from landfast.ports import Clock, Decoder, Extent, Source
 from landfast.system import Threads, committers, jitter
-from landfast.wiring.look import bounds_of, columns_left_out, concerning, named
+from landfast.wiring.look import bounds_of, columns_left_out, concerning, guarantee, named
 from landfast.wiring.parts import (
     Site,
     configured_columns,
@@ -30,6 +30,7 @@ from landfast.wiring.parts import (
     runner_limits,
     staging_threads,
 )
+from landfast.wiring.unopened import Unopened
 
 T = TypeVar("T")
 _WAIT_TICK_SECONDS = 0.1
@@ -45,20 +46,59 @@ def new_run(pipeline: str, settings_digest: str, clock: Clock) -> Run:
 def build(settings: Settings, run: Run, site: Site, decoders: Mapping[str, Decoder] | None = None) -> Runner:
     """The runner of a pipeline: one source, one flow per route. `decoders` stand in for those of the settings, by route.
 
-    Tables are opened, and created where they are missing, so all that is wrong with them is found out here.
+    Tables are opened, and created where they are missing, so all that is wrong with them is found out here. A route whose table cannot be
+    used is broken from the start and the others run, as if it had broken while running.
 
     Raises:
-        Misconfigured: what the settings point to cannot be used.
-        Unavailable: brokers or a store did not answer in time.
+        Misconfigured: the settings, or the topics they point to, cannot be used; or none of the tables can.
+        Unavailable: brokers, or the stores of all routes, did not answer in time.
+        Broken: no table can be used, and the first is damaged.
     """
+    for chosen in settings.routes:
+        _check_settings(chosen)
     source = kafka_source(settings, site)
     # Before any table is made: settings that name a missing topic must leave nothing behind.
     bounds = patiently(f"brokers at {settings.source.servers}", partial(bounds_of, settings, source), settings.engine, site)
-    routes = [route_of(settings, route, run, site, (decoders or {}).get(route.name)) for route in settings.routes]
-    if settings.source.start != "earliest":
-        begun = [partial(_begun, route, chosen, tuple(bounds)) for route, chosen in zip(routes, settings.routes, strict=True)]
-        source.continues([stream for held in begun for stream in patiently("the tables' positions", held, settings.engine, site)])
-    return assembled(source, source, routes, run, settings.engine, site)
+    routes: list[Route] = []
+    errors: dict[str, LandfastError] = {}
+    for chosen in settings.routes:
+        try:
+            route = route_of(settings, chosen, run, site, (decoders or {}).get(chosen.name))
+            if settings.source.start != "earliest":
+                begun = concerning(chosen)(partial(_begun, route, chosen, tuple(bounds)))
+                source.continues(patiently(named(chosen), begun, settings.engine, site))
+        except LandfastError as error:
+            if site.stopping():
+                raise
+            errors[chosen.name] = error
+            route = _unopened(settings, chosen, error)
+        routes.append(route)
+    if len(errors) == len(routes):
+        raise next(iter(errors.values()))
+    runner = assembled(source, source, routes, run, settings.engine, site)
+    for flow in runner.flows:
+        wrong = errors.get(flow.route.name)
+        if wrong is not None:
+            site.observer.notice(events.Notice(flow.route.name, wrong.code, f"this route is not read: {wrong.message}", "error"))
+            flow.fail(wrong)
+    return runner
+
+
+def _check_settings(route: RouteSettings) -> None:
+    """What is wrong with the settings themselves is refused before any table is opened, whichever route it concerns.
+
+    Raises:
+        Misconfigured: a column has no type, or a secret is not where the settings say.
+    """
+    with concerning(route):
+        delta_settings(route)
+        configured_columns(route.decode)
+
+
+def _unopened(settings: Settings, chosen: RouteSettings, error: LandfastError) -> Route:
+    absent = Unopened(error, guarantee())
+    limits = flow_limits(settings.engine, chosen.batch, chosen.dead_letters)
+    return Route(chosen.name, chosen.takes, absent, absent, absent, limits)
 
 
 def _begun(route: Route, chosen: RouteSettings, streams: Collection[Stream]) -> list[Stream]:
