@@ -76,7 +76,8 @@ def test_an_outage_at_any_call_is_survived_without_a_restart(kind: Kind, when: W
 def test_an_outage_that_outlasts_the_retries_halts_and_loses_nothing(kind: Kind, when: When) -> None:
     """When retries end the lanes halt with everything intact, and the next run lands the rest."""
     for number in range(1, CALLS_MAX, 5):
-        world = World()
+        # Patience of five minutes would only mean more turns in which nothing happens.
+        world = World(Sizes(retry_seconds=10.0))
         process = world.process(Fault(number, when, kind, lasting=10_000))
         report = process.run()
         world.check_safe()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from landfast.core.batching import BatchLimits
 from landfast.core.breaker import BreakerLimits
 from landfast.core.pieces import PieceLimits
+from landfast.core.retry import RetryPolicy
 from landfast.core.route import FlowLimits, Route
 from landfast.core.runner import Outcome, Runner, RunnerLimits, RunReport, Workplace
 from landfast.core.upkeep import UpkeepLimits
@@ -75,6 +76,7 @@ class Sizes:
     checks: str = "before"
     maintain_landings: int = 2
     piece_records: int = 2
+    retry_seconds: float = 300.0
 
 
 @dataclass(slots=True)
@@ -206,6 +208,7 @@ class Process:
             batch=BatchLimits(records_max=sizes.batch_records),
             piece=PieceLimits(records_max=sizes.piece_records, waiting_max=4),
             breaker=BreakerLimits(share_max=1.0),
+            retry=RetryPolicy(total_seconds_max=sizes.retry_seconds),
             flight_batches_max=sizes.flight_batches,
             upkeep=UpkeepLimits(landings_between=sizes.maintain_landings),
         )
