@@ -199,7 +199,7 @@ class DeltaDeadLetters:
         return landed
 
     def _fence(self, handle: DeltaTable, stream: Stream) -> int:
-        return handle.transaction_version(fence_app_id(self._data.pipeline_id, stream)) or 0
+        return self._open_home().version_of(handle, fence_app_id(self._data.pipeline_id, stream)) or 0
 
     def _written(self, letters: Sequence[Letter]) -> list[DataFile]:
         now = self._data.clock.now()

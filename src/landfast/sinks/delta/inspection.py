@@ -19,7 +19,7 @@ from landfast.sinks.delta.probe import check_atomic
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.startup import at_start, full_schema
 from landfast.sinks.delta.suitability import creation_problems, problems
-from landfast.sinks.delta.table import PROPERTY, Shape, lineage_halt, open_handle, replaced_halt, shape_of
+from landfast.sinks.delta.table import PROPERTY, Shape, incarnation_app_id, lineage_halt, open_handle, replaced_halt, shape_of
 from landfast.sinks.delta.tail import empty_tail, has_table
 
 
@@ -93,7 +93,8 @@ def replaced_of(settings: DeltaSettings, pipeline_id: str, streams: Collection[S
     """Those of the streams that the log has today which a run would halt, since the table holds rows of a former topic of that name."""
     with looked("reading the topics' ids"):
         handle = open_handle(settings)
-        halts = {stream: replaced_halt(handle, pipeline_id, settings, stream) for stream in streams}
+        known = {stream: handle.transaction_version(incarnation_app_id(pipeline_id, stream)) for stream in streams}
+        halts = {stream: replaced_halt(known[stream], settings, stream) for stream in streams}
     return {stream: halt for stream, halt in halts.items() if halt is not None}
 
 

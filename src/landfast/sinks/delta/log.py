@@ -26,12 +26,13 @@ _REPLACING = (
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What one commit says of itself. `record` is there where it is a Landfast commit."""
+    """What one commit says of itself. `record` is there where it is a Landfast commit; `transactions` are by application id."""
 
     version: int
     operation: str
     parameters: dict[str, Any]
     record: CommitRecord | None
+    transactions: dict[str, int]
 
     @property
     def replaces(self) -> bool:
@@ -53,14 +54,22 @@ def entry(files: Files, version: int) -> Entry | None:
     content = files.read(log_name(version))
     if content is None:
         return None
+    info: dict[str, Any] = {}
+    transactions: dict[str, int] = {}
     for line in content.splitlines():
-        if b'"commitInfo"' in line:
-            info = json.loads(line).get("commitInfo")
-            if isinstance(info, dict):
-                record = from_commit_info(info) if KEY in info else None
-                parameters = info.get("operationParameters")
-                return Entry(version, str(info.get("operation", "")), parameters if isinstance(parameters, dict) else {}, record)
-    return Entry(version, "", {}, None)
+        if b'"commitInfo"' in line or b'"txn"' in line:
+            action = json.loads(line)
+            info = info or action.get("commitInfo") or {}
+            if "txn" in action:
+                transactions.setdefault(action["txn"]["appId"], action["txn"]["version"])
+    parameters = info.get("operationParameters")
+    return Entry(
+        version=version,
+        operation=str(info.get("operation", "")),
+        parameters=parameters if isinstance(parameters, dict) else {},
+        record=from_commit_info(info) if KEY in info else None,
+        transactions=transactions,
+    )
 
 
 def entries_back(files: Files, newest: int, oldest: int = 0) -> Iterator[Entry]:

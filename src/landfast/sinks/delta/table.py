@@ -20,6 +20,7 @@ from landfast.sinks.delta.log import Entry, entry
 from landfast.sinks.delta.metadata import app_id
 from landfast.sinks.delta.rows import SYSTEM_COLUMNS
 from landfast.sinks.delta.settings import DeltaSettings
+from landfast.sinks.delta.transactions import Transactions
 
 HOOKS_OFF = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 PROPERTY = "landfast.pipeline."
@@ -101,6 +102,7 @@ class TableHome:
         self._lock = threading.Lock()
         self._shape = shape_of(opened)
         self._seen = opened.version()
+        self._transactions = Transactions(opened.version())
         self._break: Entry | None = None
 
     def beside(self, place: Place, opened: DeltaTable) -> TableHome:
@@ -148,6 +150,7 @@ class TableHome:
             self.files.sync_log(one.version for one in found)
         broken = next((one for one in found if one.replaces and one.version > self.settings.accept_lineage_version), None)
         shape = shape_of(handle)
+        self._transactions.advance(found, tip)
         with self._lock:
             if tip >= self._seen:
                 self._seen, self._shape = tip, shape
@@ -156,19 +159,26 @@ class TableHome:
 
     def positions(self, handle: DeltaTable, streams: Collection[Stream]) -> Mapping[Stream, Position | Halt | None]:
         """The position of each stream in this handle's snapshot, or why it must not be read."""
-        return {stream: self._halt(handle, stream) or handle.transaction_version(app_id(self.pipeline_id, stream)) for stream in streams}
+        return {stream: self._halt(handle, stream) or self.version_of(handle, app_id(self.pipeline_id, stream)) for stream in streams}
 
     def owner(self, handle: DeltaTable, stream: Stream) -> int:
         """How often the stream was taken over, in this handle's snapshot."""
-        return handle.transaction_version(owner_app_id(self.pipeline_id, stream)) or 0
+        return self.version_of(handle, owner_app_id(self.pipeline_id, stream)) or 0
+
+    def version_of(self, handle: DeltaTable, app_id: str) -> int | None:
+        """The transaction version of an application id in this handle's snapshot."""
+        return self._transactions.of(handle, app_id)
 
     def _halt(self, handle: DeltaTable, stream: Stream) -> Halt | None:
-        return replaced_halt(handle, self.pipeline_id, self.settings, stream) or self.lineage_halt
+        known = self.version_of(handle, incarnation_app_id(self.pipeline_id, stream))
+        return replaced_halt(known, self.settings, stream) or self.lineage_halt
 
 
-def replaced_halt(handle: DeltaTable, pipeline_id: str, settings: DeltaSettings, stream: Stream) -> Halt | None:
-    """Why a stream must not be read whose topic is another than the one whose rows the table holds, and how to go on."""
-    known = handle.transaction_version(incarnation_app_id(pipeline_id, stream))
+def replaced_halt(known: int | None, settings: DeltaSettings, stream: Stream) -> Halt | None:
+    """Why a stream must not be read whose topic is another than the one whose rows the table holds, and how to go on.
+
+    `known` is the transaction version of the stream's incarnation in the table.
+    """
     if known is None or known == incarnation_number(stream.incarnation) or stream.incarnation in settings.accept_topic_ids:
         return None
     message = f"{stream} is another topic than the one whose rows are in the table: it has the id {stream.incarnation}"
