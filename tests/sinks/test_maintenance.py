@@ -11,7 +11,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import IO
+from types import SimpleNamespace
+from typing import IO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,7 +25,7 @@ from landfast.errors import Broken
 from landfast.events import Event, Maintained, Notice
 from landfast.sinks.delta import DeltaSettings, DeltaSink
 from landfast.sinks.delta.active import ActiveFile, active_files
-from landfast.sinks.delta.compaction import Limits, compact, due
+from landfast.sinks.delta.compaction import GROUP_FILES_MAX, Limits, compact, due
 from landfast.sinks.delta.files import Disk, LocalFiles
 from landfast.sinks.delta.maintenance import DAY_SECONDS, Maintenance, MaintenanceSettings
 from landfast.sinks.delta.spans import read_spans, roll_up, spans_path
@@ -158,6 +159,41 @@ def test_compaction_is_bounded_by_bytes(world: DeltaWorld) -> None:
     assert due(table, replace(LIMITS, bytes_max=sizes[0] + sizes[1]))[0][-1].path == active_files(table)[1].path
     assert due(table, replace(LIMITS, file_bytes_small=min(sizes))) == []
     assert due(table, replace(LIMITS, files_min=100)) == []
+
+
+def test_compaction_is_bounded_by_files() -> None:
+    """However small files are, so many are joined by one commit and no more; a larger number that is wanted at once is kept to."""
+    table = SimpleNamespace(
+        get_add_actions=lambda **_: pa.table(
+            {
+                "path": [f"landfast-{number:032x}.zstd.parquet" for number in range(600)],
+                "size_bytes": [10] * 600,
+                "num_records": [1] * 600,
+                "modification_time": list(range(600)),
+            }
+        )
+    )
+    assert [len(group) for group in due(cast("DeltaTable", table), LIMITS)] == [256, 256, 88]
+    assert [len(group) for group in due(cast("DeltaTable", table), replace(LIMITS, files_min=300))] == [300, 300]
+
+
+def test_many_commits_are_joined_before_it_is_time(world: DeltaWorld) -> None:
+    """Every file makes every commit slower, so where commits are many their number says when to join files; unless it is switched off."""
+    sink = proved_table(world)
+    keeper = upkeep(world, replace(EAGER, compaction_interval_seconds=1e9), SteppingClock())
+    off = upkeep(world, replace(EAGER, compaction_interval_seconds=math.inf))
+    keeper.after_commits(DeltaTable(world.path), 1, 60.0)
+    for start in range(40, 42):
+        land(sink, made(LANE, [start], start + 1))
+    table = DeltaTable(world.path)
+    while table.version() < 4 + GROUP_FILES_MAX:
+        assert not keeper.after_commits(table, 1, 60.0)
+        table.create_write_transaction([], "append", table.schema())
+        table.update_incremental()
+    assert not off.after_commits(table, 1, 60.0)
+    assert keeper.after_commits(table, 1, 60.0)
+    assert acts(world) == ["compaction", "compaction"]
+    assert len(active_files(DeltaTable(world.path))) == 1
 
 
 def test_of_two_compactors_one_gives_up(world: DeltaWorld) -> None:

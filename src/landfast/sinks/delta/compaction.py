@@ -34,6 +34,8 @@ APP_ID = "landfast/compactor"
 
 METADATA_KEY = "landfast.compaction"
 COMMIT_ATTEMPTS_MAX = 5
+GROUP_FILES_MAX = 256
+"""However small they are: reading a file has a price of its own, and landing waits while a group is joined."""
 BATCH_ROWS = 65_536
 
 
@@ -63,11 +65,12 @@ def due(table: DeltaTable, limits: Limits) -> list[list[ActiveFile]]:
         if is_own(file.path) and file.nbytes < limits.file_bytes_small and file.rows is not None:
             by_partition[json.dumps(_texts(file))].append(file)
     groups: list[list[ActiveFile]] = []
+    files_max = max(limits.files_min, GROUP_FILES_MAX)
     for small in by_partition.values():
         group: list[ActiveFile] = []
         nbytes = 0
         for file in small:
-            if group and nbytes + file.nbytes > limits.bytes_max:
+            if group and (nbytes + file.nbytes > limits.bytes_max or len(group) >= files_max):
                 groups.append(group)
                 group, nbytes = [], 0
             group.append(file)
@@ -192,11 +195,15 @@ def _column(files: Files, path: str, name: str) -> Iterator[pa.Table]:
 def _gathered(tables: Iterator[pa.Table], rows_max: int, bytes_max: int) -> Iterator[pa.Table]:
     """The same rows in tables as large as the limits allow."""
     held: list[pa.Table] = []
+    rows = nbytes = 0
     for table in tables:
         held.append(table)
-        if sum(one.num_rows for one in held) >= rows_max or sum(one.nbytes for one in held) >= bytes_max:
+        rows += table.num_rows
+        nbytes += table.nbytes
+        if rows >= rows_max or nbytes >= bytes_max:
             yield pa.concat_tables(held)
             held = []
+            rows = nbytes = 0
     if held:
         yield pa.concat_tables(held)
 

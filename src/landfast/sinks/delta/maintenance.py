@@ -19,7 +19,7 @@ from landfast.errors import LandfastError
 from landfast.events import Maintained, Notice
 from landfast.ports import Clock, Observer
 from landfast.sinks.delta.active import is_own
-from landfast.sinks.delta.compaction import Limits, compact, due
+from landfast.sinks.delta.compaction import GROUP_FILES_MAX, Limits, compact, due
 from landfast.sinks.delta.errors import is_foreign, translated
 from landfast.sinks.delta.files import LOG, Disk, Files, files_of, local_path
 from landfast.sinks.delta.settings import MIB, DeltaSettings
@@ -38,7 +38,7 @@ class MaintenanceSettings:
 
     checkpoint_commits           commits of the table between two checkpoints
     cleanup_interval_seconds     time between two clean-ups of the log; the table's own retention says what may go; infinite: never
-    compaction_interval_seconds  time between two looks for small files; infinite: never
+    compaction_interval_seconds  time between two looks for small files, unless commits are many; infinite: never
     file_bytes_small             files below this are compacted
     compaction_files_min         where there are so many of them in one partition
     compaction_bytes_max         stored bytes that one commit of a compaction replaces
@@ -88,6 +88,7 @@ class Maintenance:
         # What is due the table itself tells, not the age of this process: many a process lives for a few commits only.
         self._cleanup_due: float | None = None
         self._compaction_due = math.inf if settings.compaction_interval_seconds == math.inf else now
+        self._compaction_version_due = 0
         self._sweep_due = now
         self._staged = StagedNames()
         self._sightings = Sightings(settings.sweep_seen_seconds)
@@ -159,9 +160,12 @@ class Maintenance:
         except (ValueError, KeyError, TypeError):
             return -1  # readers tolerate a damaged hint; the next checkpoint writes it anew
 
-    def _compact(self, _handle: DeltaTable, stop_at: float) -> bool:
-        if self._clock.monotonic() < self._compaction_due:
+    def _compact(self, handle: DeltaTable, stop_at: float) -> bool:
+        # Each file of the table makes each commit slower: where commits are many and small, their number says when it is time.
+        many = handle.version() >= self._compaction_version_due and self._compaction_due != math.inf
+        if self._clock.monotonic() < self._compaction_due and not many:
             return False
+        self._compaction_version_due = handle.version() + GROUP_FILES_MAX
         done = False
         fresh = open_handle(self._table)
         if any(reading_problems(fresh)):
