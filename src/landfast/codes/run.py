@@ -24,6 +24,11 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             OTHERS_GO_ON,
             "Look at `landfast dead-letters list`. Correct the decoding, or raise `[dead_letters] max_share` on purpose.",
         ),
+        "HELD_ELSEWHERE": Code(
+            "A bounded run has landed its own part and waits for streams that another worker of the group holds; they do not move.",
+            NOTHING_LOST,
+            "Look at the other workers of the group: a halted lane says there why. Mend or end that worker, and start again.",
+        ),
         "INVARIANT_BROKEN": Code(
             "A check that must always hold did not hold. This is a defect in Landfast, or damage underneath it.",
             "The run stopped before the commit concerned; what had landed before stays as it is.",

@@ -309,6 +309,13 @@ class EngineSettings(Section):
     stall_seconds: float = Field(
         default=300.0, ge=1, le=86_400, description="A stream with lag that brings nothing for so long is halted: never a silent stop."
     )
+    others_seconds: float = Field(
+        default=900.0,
+        ge=1,
+        le=7 * 86_400,
+        description="With `--until-end`: how long to wait for a stream that another worker of the group holds while it does not move. "
+        "Then the run ends, and names it.",
+    )
     open_wait_seconds: float = Field(
         default=60.0, ge=0, le=86_400, description="How long to wait at the start for a broker or store that does not answer."
     )

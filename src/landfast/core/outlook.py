@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from landfast import events
 from landfast.core.flow import Flow
 from landfast.core.lanes import Lane, LaneState
+from landfast.core.route import Route
 from landfast.errors import Unavailable
 from landfast.model import Bounds, Halt, Position, Stream
-from landfast.ports import Executor, Extent, Observer, Sink
+from landfast.ports import Executor, Extent, Observer
 
 _ASK_SECONDS = 1.0
 _GONE = Halt(
@@ -21,18 +22,77 @@ _GONE = Halt(
 )
 
 
+_TELL_SECONDS = 30.0
+_NAMED_MAX = 5
+
+
 @dataclass(frozen=True, slots=True)
 class Others:
-    """How the streams of other members stand: whether all have landed to their ends, but for those that the sink says must not be read."""
+    """How the streams of other members stand: whether all have landed to their ends, but for those that nobody lands any more."""
 
     landed: bool
     halts: Mapping[Stream, Halt] = field(default_factory=dict)
 
 
+class Standstill:
+    """Watches streams of other members that have still to land, and gives up on those that have not moved for too long.
+
+    A halted lane of another member cannot be seen from here: a stream that stands still is all there is to see. It is told now and then.
+    """
+
+    def __init__(self, observer: Observer, seconds_max: float) -> None:
+        self._observer = observer
+        self._seconds_max = seconds_max
+        self._since: dict[Stream, tuple[Position | None, float]] = {}
+        self._told_at: dict[str, float] = {}
+
+    def seen(self, stream: Stream) -> Position | None:
+        """Where the stream stood when it was looked at last."""
+        return self._since.get(stream, (None, 0.0))[0]
+
+    def judge(
+        self, flow: str, positions: Mapping[Stream, Position | None], ends: Mapping[Stream, Bounds], now: float
+    ) -> dict[Stream, Halt]:
+        """Take note of where these streams stand now; those that have not moved for too long, each with what to do."""
+        for stream, position in positions.items():
+            known = self._since.get(stream)
+            if known is None or known[0] != position:
+                self._since[stream] = (position, now)
+        stood = {stream: now - self._since[stream][1] for stream in positions}
+        if positions and now - self._told_at.setdefault(flow, now) >= _TELL_SECONDS:
+            self._told_at[flow] = now
+            named = [f"{_place(stream, positions[stream], ends)}, still for {stood[stream]:.0f} s" for stream in sorted(positions)]
+            more = f" and {len(named) - _NAMED_MAX} more" if len(named) > _NAMED_MAX else ""
+            message = f"this bounded run waits for what other members of the group have to land: {'; '.join(named[:_NAMED_MAX])}{more}"
+            self._observer.notice(events.Notice(flow, "HELD_ELSEWHERE", message))
+        return {
+            stream: Halt(
+                "HELD_ELSEWHERE",
+                f"{_place(stream, positions[stream], ends)}: another member of the group holds it, and it did not move for {seconds:.0f} s",
+                "Look at the other workers of this group: a halted lane says there why. Mend or end that worker, and start again.",
+            )
+            for stream, seconds in stood.items()
+            if seconds >= self._seconds_max
+        }
+
+
+def _place(stream: Stream, position: Position | None, ends: Mapping[Stream, Bounds]) -> str:
+    return f"{stream} at {'its beginning' if position is None else position} of {ends[stream].end}"
+
+
 class Outlook:
     """Asks the source for its ends on the pool, now and then, and tells how each lane stands."""
 
-    def __init__(self, extent: Extent, pool: Executor, observer: Observer, *, every_seconds: float, short_seconds_max: float) -> None:
+    def __init__(
+        self,
+        extent: Extent,
+        pool: Executor,
+        observer: Observer,
+        *,
+        every_seconds: float,
+        short_seconds_max: float,
+        others_seconds_max: float,
+    ) -> None:
         self._extent = extent
         self._pool = pool
         self._observer = observer
@@ -44,6 +104,7 @@ class Outlook:
         self._asked: dict[int, Future[Mapping[Stream, Position | Halt | None]]] = {}
         self._seen: Mapping[Stream, Bounds] | None = None
         self._short_since: dict[Stream, float] = {}
+        self._standstill = Standstill(observer, others_seconds_max)
 
     def look(self, flows: Sequence[Flow], ends: Collection[Stream], now: float) -> None:
         """Start a look when it is due, at our lanes and at `ends`, and tell what the last one saw. Never waits."""
@@ -83,8 +144,9 @@ class Outlook:
         seen = self._seen
         return {} if seen is None else {stream: _GONE for stream in streams if stream not in seen}
 
-    def others(self, sink: Sink, streams: Collection[Stream], ends: Mapping[Stream, Bounds], now: float) -> Others:
+    def others(self, route: Route, streams: Collection[Stream], ends: Mapping[Stream, Bounds], now: float) -> Others:
         """Whether the sink holds these streams up to their ends, whoever landed them. Asked on the pool, once a second."""
+        sink = route.sink
         asked = self._asked.get(id(sink))
         if asked is None:
             if now >= self._ask_at.get(id(sink), 0.0):
@@ -94,13 +156,15 @@ class Outlook:
         if not asked.done():
             return Others(landed=False)
         del self._asked[id(sink)]
+        halts: dict[Stream, Halt] = {}
         try:
             positions = asked.result()
         except Unavailable as error:
             self._observer.notice(events.Notice("", error.code, error.message))
-            return Others(landed=False)
-        halts = {stream: position for stream, position in positions.items() if isinstance(position, Halt)}
-        reached = {
-            stream for stream, position in positions.items() if not isinstance(position, Halt) and (position or 0) >= ends[stream].end
-        }
-        return Others(landed=reached.union(halts) >= set(streams), halts=halts)
+            waiting = {stream: self._standstill.seen(stream) for stream in streams}
+        else:
+            halts = {stream: position for stream, position in positions.items() if isinstance(position, Halt)}
+            known = {stream: position for stream, position in positions.items() if not isinstance(position, Halt)}
+            waiting = {stream: position for stream, position in known.items() if (position or 0) < ends[stream].end}
+        given_up = self._standstill.judge(route.name, waiting, ends, now)
+        return Others(landed=given_up.keys() >= waiting.keys(), halts=halts | given_up)

@@ -47,6 +47,7 @@ class RunnerLimits:
     close_seconds_max  how long the end waits for calls that still run on other threads
     extent_seconds     between two looks at the source's ends
     short_seconds_max  how long a log may be shorter than a bounded run must read before its lane halts
+    others_seconds_max how long a bounded run waits for a stream of another member of the group that does not move
     open               how patient to be with a source that does not answer at the start
     """
 
@@ -58,6 +59,7 @@ class RunnerLimits:
     close_seconds_max: float = 2.0
     extent_seconds: float = 5.0
     short_seconds_max: float = 30.0
+    others_seconds_max: float = 900.0
     open: RetryPolicy = field(default_factory=lambda: RetryPolicy(attempts_max=1_000, wait_seconds_max=5.0, total_seconds_max=60.0))
 
 
@@ -130,6 +132,7 @@ class Runner:
             workplace.observer,
             every_seconds=limits.extent_seconds,
             short_seconds_max=limits.short_seconds_max,
+            others_seconds_max=limits.others_seconds_max,
         )
 
     def stop(self) -> None:
@@ -167,6 +170,8 @@ class Runner:
             mine = [stream for stream, flows in takers.items() if flows == [flow]]
             if flow.broken is None:
                 flow.gain(mine)
+                for stream in mine:
+                    self._elsewhere.pop(stream, None)
             else:
                 halt = Halt(flow.broken.code, flow.broken.message, flow.broken.next_step)
                 self._halt_elsewhere(flow, dict.fromkeys(mine, halt))
@@ -309,22 +314,22 @@ class Runner:
                 for stream, bounds in self._ends.items()
                 if flow.broken is None and flow.route.takes(stream.topic) and stream not in flow.lanes and bounds.first < bounds.end
             }
-            theirs -= self._halt_elsewhere(flow, self._outlook.gone(theirs))
+            self._halt_elsewhere(flow, self._outlook.gone(theirs))
+            theirs -= self._elsewhere.keys()
             if not theirs:
                 continue
-            others = self._outlook.others(flow.route.sink, theirs, self._ends, now)
+            others = self._outlook.others(flow.route, theirs, self._ends, now)
+            self._halt_elsewhere(flow, others.halts)
             if not others.landed:
                 return False
-            self._halt_elsewhere(flow, others.halts)
         return True
 
-    def _halt_elsewhere(self, flow: Flow, halts: Mapping[Stream, Halt]) -> set[Stream]:
+    def _halt_elsewhere(self, flow: Flow, halts: Mapping[Stream, Halt]) -> None:
         """Streams without a lane here that cannot be landed, or not by us: the report names them like a halted lane."""
         for stream, halt in halts.items():
             if stream not in self._elsewhere:
                 self._elsewhere[stream] = halt
                 self._notice(events.LaneHalted(flow.route.name, stream, None, halt))
-        return set(halts)
 
     def _close(self) -> LandfastError | None:
         """Let go of everything, whatever went before; the first error met on the way."""

@@ -205,6 +205,7 @@ def runner_limits(engine: EngineSettings) -> RunnerLimits:
         poll_seconds=engine.poll_seconds,
         memory_bytes_max=engine.memory_bytes,
         shutdown_seconds=engine.shutdown_seconds,
+        others_seconds_max=engine.others_seconds,
         open=open_policy(engine),
     )
 
