@@ -108,6 +108,17 @@ def test_a_slow_store_stops_no_other_thread_while_landing(proxy: FaultProxy, kin
     assert proxy.faults() == 1
 
 
+@pytest.mark.parametrize("kind", [Kind.LISTING, Kind.OTHER])
+def test_a_slow_store_stops_no_other_thread_while_a_table_is_opened(proxy: FaultProxy, kind: Kind) -> None:
+    """The same at the start of a run: a signal is heard and health is answered while the store is waited for."""
+    world = table_at(proxy.port, timeout="10s")
+    begun(world)
+    proxy.add(Rule(Action.DELAY_REPLY, kind, seconds=DELAY_SECONDS))
+    began = time.perf_counter()
+    assert longest_stall(lambda: world.sink("run-2")) < STALL_SECONDS_MAX
+    assert time.perf_counter() - began >= DELAY_SECONDS
+
+
 @pytest.mark.parametrize("action", [Action.DROP_REPLY, Action.RESET_BEFORE, Action.ANSWER_BEFORE])
 def test_a_large_file_is_whole_whatever_becomes_of_a_piece(proxy: FaultProxy, action: Action) -> None:
     """A file that goes up in pieces is there as it was written, although an answer was lost on the way."""
