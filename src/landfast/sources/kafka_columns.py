@@ -78,6 +78,17 @@ def _number(value: int | None) -> int:
     return -1 if value is None else value
 
 
+def unread(messages: list[Message], position: Position) -> list[Message]:
+    """Those of one partition's messages that were not delivered yet: all of them, but for what an older assignment left before them.
+
+    The rest must stay: the next chunk starts where the last one ended, so that what is left out here would pass for a gap of the log.
+    """
+    offsets = [_number(message.offset()) for message in messages]
+    # What was fetched for an older assignment comes first, so a step back is where the one of today begins.
+    begin = max((index for index in range(1, len(offsets)) if offsets[index] <= offsets[index - 1]), default=0)
+    return [message for message, offset in zip(messages[begin:], offsets[begin:], strict=True) if offset >= position]
+
+
 def chunk(stream: Stream, epoch: int, start: Position, messages: Sequence[Message]) -> Chunk:
     """The records of one stream as columns. `messages` is not empty and begins at or after `start`."""
     values = list(map(Message.value, messages))

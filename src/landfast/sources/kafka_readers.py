@@ -33,6 +33,7 @@ class Reader:
 
     position    the next place to read, once READING
     first       the log held nothing below this when reading began: the driver, which would find nothing there, begins here
+    untouched   no record was taken since reading began
     confirmed   below this, the incarnation was checked later than the read
     told        what of that the engine was told
     """
@@ -43,6 +44,7 @@ class Reader:
     epoch: int = BEFORE_ANY_EPOCH
     position: Position = -1
     first: Position = -1
+    untouched: bool = True
     confirmed: Position = -1
     told: Position = -1
 
@@ -74,6 +76,7 @@ class Reader:
         self.state = State.READING
         self.position = position
         self.first = first
+        self.untouched = True
         if self.asked is None or self.asked.epoch != self.epoch:
             # One below: also where nothing is ever read, the place itself is asked about and told.
             self.confirmed = self.told = position - 1

@@ -15,7 +15,7 @@ from landfast.model import Assignment, Chunk, Poll, Position, Stream
 from landfast.ports import Clock, Membership, Observer
 from landfast.sources import kafka_errors
 from landfast.sources.kafka_cluster import KafkaCluster
-from landfast.sources.kafka_columns import Key, chunk, gap, sort
+from landfast.sources.kafka_columns import Key, chunk, gap, sort, unread
 from landfast.sources.kafka_errors import Act, verdict
 from landfast.sources.kafka_feed import Feed
 from landfast.sources.kafka_identity import IdentityCheck
@@ -233,14 +233,16 @@ class Session:
 
     def _taken(self, key: Key, records: list[Message]) -> Chunk | None:
         reader = self._roster.reading(key)
-        first = records[0].offset()
-        if reader is None or first is None or first < reader.position:
+        fresh = [] if reader is None else _fresh(reader, records)
+        if len(fresh) < len(records):
             stream = Stream(key[0], "", key[1]) if reader is None else reader.stream
-            self._observer.notice(StaleDropped("", stream, len(records)))
+            self._observer.notice(StaleDropped("", stream, len(records) - len(fresh)))
+        if reader is None or not fresh:
             return None
-        taken = chunk(reader.stream, reader.epoch, reader.position, records)
+        taken = chunk(reader.stream, reader.epoch, reader.position, fresh)
         reader.position = taken.end
-        size = taken.nbytes / len(records)
+        reader.untouched = False
+        size = taken.nbytes / len(fresh)
         # Quick to believe in larger records, slow to believe in smaller ones.
         self._record_bytes = max(1.0, size, self._record_bytes + _RECORD_BYTES_WEIGHT * (size - self._record_bytes))
         return taken
@@ -285,3 +287,13 @@ class Session:
         if now >= self._confirm_at + pause:
             self._confirm_at = now
             self._identity.ask(marks)
+
+
+def _fresh(reader: Reader, records: list[Message]) -> list[Message]:
+    """What of these was not delivered yet.
+
+    Only before the first record of an assignment can there be any of an older one; to look at every record each time would cost.
+    """
+    if reader.untouched or (records[0].offset() or 0) < reader.position:
+        return unread(records, reader.position)
+    return records
