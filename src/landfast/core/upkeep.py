@@ -1,4 +1,4 @@
-"""When the sink may tidy up: between landings, on the committer, never in their way."""
+"""When the sink may tidy up: on the committer, between landings where they leave a gap, and otherwise in line with them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from landfast import events
 from landfast.errors import Conflict, Unavailable
 from landfast.ports import Executor, Observer, Sink
 
+OVERDUE_TIMES = 2
+
 
 @dataclass(frozen=True, slots=True)
 class UpkeepLimits:
     """How often, and how long.
 
-    landings_between   commits between two calls of `Sink.maintain`
+    landings_between   commits between two calls of `Sink.maintain`; twice as many where landings leave no gap
     seconds_max        the budget of one call
     """
 
@@ -46,7 +48,7 @@ class Upkeep:
         self._landings += 1
 
     def turn(self, *, landing: bool) -> None:
-        """Look whether maintenance has ended, and start it when it is due and nothing is being landed.
+        """Look whether maintenance has ended, and start it when it is due and nothing is being landed, or in line when it is overdue.
 
         Raises:
             Broken: the sink found damage.
@@ -59,6 +61,8 @@ class Upkeep:
                 ended.result()
             except (Unavailable, Conflict) as error:
                 self._observer.notice(events.Notice(self._name, error.code, f"maintenance is put off: {error.message}"))
-        if self._landings >= self._limits.landings_between and not landing:
+        # Where each landing is followed by the next at once there is never a gap, and a sink that is never tidied up grows slower.
+        overdue = self._landings >= OVERDUE_TIMES * self._limits.landings_between
+        if overdue or (self._landings >= self._limits.landings_between and not landing):
             self._landings = 0
             self._under_way = self._committer.submit(partial(self._sink.maintain, self._limits.seconds_max))
