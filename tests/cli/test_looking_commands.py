@@ -277,6 +277,17 @@ def test_status_says_of_which_table_nothing_is_known(tmp_path: Path) -> None:
     assert not ask("status", file, "--json").data["routes"][0]["looked"]
 
 
+def test_check_tells_of_an_entry_that_a_power_cut_emptied(table: Table) -> None:
+    """A run would fill it and read its records again: that is no finding, and is said all the same, with nothing filled by the look."""
+    entry = max((Path(table.world.path) / "_delta_log").glob("*.json"))
+    entry.write_bytes(b"")
+    said = table.ask("check", table.file, "--json")
+    (well,) = [one["words"] for one in json.loads(said.out)["well"] if one["subject"].startswith("route")]
+    assert f"{entry.name} is empty, as a power cut leaves it" in well
+    assert "TAIL_EMPTY" in well
+    assert entry.stat().st_size == 0
+
+
 def test_runs_lists_each_run_with_its_counts(table: Table) -> None:
     """One run, four commits, whole in its sequence."""
     (run,) = table.ask("runs", table.file, "--json").data["runs"]

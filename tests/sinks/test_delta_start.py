@@ -16,6 +16,7 @@ from landfast.events import Notice
 from landfast.sinks.delta import inspect, probe_place
 from landfast.sinks.delta.files import log_name
 from landfast.sinks.delta.spans import read_spans
+from landfast.sinks.delta.tail import hollow_entries
 from landfast.sinks.delta.verify import verify_table
 from tests.sinks.delta_world import NUMBERS, DeltaWorld, stream
 
@@ -283,3 +284,11 @@ def test_a_table_of_somebody_else_cannot_be_proved(world: DeltaWorld) -> None:
     write_deltalake(world.path, pa.table({"_topic": [1], "_partition": [1], "_offset": [1]}), mode="overwrite", schema_mode="overwrite")
     with pytest.raises(Misconfigured, match="_topic, _partition"):
         verify_table(world.path)
+
+
+def test_an_empty_entry_in_an_object_store_is_damage() -> None:
+    """A store creates an object whole or not at all: an empty one was put there, and nothing is written over it."""
+    with pytest.raises(Broken) as caught:
+        hollow_entries("s3://lake/t", range(3, 4))
+    assert caught.value.code == "LOG_CORRUPT"
+    assert hollow_entries("s3://lake/t", range(0)) == ()

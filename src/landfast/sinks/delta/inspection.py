@@ -20,7 +20,7 @@ from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.startup import at_start, full_schema
 from landfast.sinks.delta.suitability import creation_problems, problems
 from landfast.sinks.delta.table import PROPERTY, Shape, incarnation_app_id, lineage_halt, open_handle, replaced_halt, shape_of
-from landfast.sinks.delta.tail import empty_tail, has_table
+from landfast.sinks.delta.tail import empty_tail, has_table, hollow_entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,15 @@ class Inspection:
     """What is at a table's path.
 
     `version` and `shape` are None where there is no table yet. `pipelines` maps the name of each pipeline that the table is marked
-    with to its id. `problems` holds what would keep a run from starting.
+    with to its id. `problems` holds what would keep a run from starting. `hollow` are the entries of its log that a power cut
+    emptied, which a run fills.
     """
 
     version: int | None = None
     shape: Shape | None = None
     pipelines: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[LandfastError, ...] = ()
+    hollow: tuple[str, ...] = ()
 
 
 def inspect(settings: DeltaSettings, pipeline: str, data_schema: pa.Schema | None = None) -> Inspection:
@@ -57,7 +59,7 @@ def inspect(settings: DeltaSettings, pipeline: str, data_schema: pa.Schema | Non
             problems_there = () if strange is None else (strange,)
             return Inspection(problems=(*problems_there, *_problems_of_creation(settings, data_schema)))
         try:
-            empty_tail(files)
+            hollow = hollow_entries(settings.path, empty_tail(files))
             handle = open_handle(settings)
         except LandfastError as error:
             return Inspection(problems=(error,))
@@ -65,7 +67,7 @@ def inspect(settings: DeltaSettings, pipeline: str, data_schema: pa.Schema | Non
             key.removeprefix(PROPERTY): value for key, value in handle.metadata().configuration.items() if key.startswith(PROPERTY)
         }
         found = tuple(_problems(settings, pipeline, data_schema, files, handle, pipelines))
-        return Inspection(handle.version(), shape_of(handle), pipelines, found)
+        return Inspection(handle.version(), shape_of(handle), pipelines, found, tuple(entry.name for entry in hollow))
 
 
 def probe_place(settings: DeltaSettings) -> None:

@@ -55,18 +55,27 @@ def empty_tail(files: Files) -> range:
     return range(tail + 1, newest + 1)
 
 
+def hollow_entries(path: str, versions: range) -> tuple[Path, ...]:
+    """The files of these empty entries, on a local disk.
+
+    Raises:
+        Broken: the table is in an object store, which never leaves an empty entry by itself.
+    """
+    root = local_path(path)
+    if root is None and versions:
+        raise _damaged(versions[0], "is empty")
+    return () if root is None else tuple(root / log_name(version) for version in versions)
+
+
 def fill(path: str, versions: range, disk: Disk, observer: Observer) -> None:
     """Give these empty entries a content that means nothing, on a local disk.
 
     Raises:
         Broken: the table is in an object store, which never leaves an empty entry by itself.
     """
-    root = local_path(path)
-    for version in versions:
-        if root is None:
-            raise _damaged(version, "is empty")
-        _fill_one(root / log_name(version), disk)
-        message = f"the log entry {log_name(version)} was empty, as a power cut leaves it; its records are read again"
+    for entry in hollow_entries(path, versions):
+        _fill_one(entry, disk)
+        message = f"the log entry {LOG}/{entry.name} was empty, as a power cut leaves it; its records are read again"
         observer.notice(Notice("", "TAIL_EMPTY", message))
 
 
