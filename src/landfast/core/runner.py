@@ -314,8 +314,10 @@ class Runner:
                 for stream, bounds in self._ends.items()
                 if flow.broken is None and flow.route.takes(stream.topic) and stream not in flow.lanes and bounds.first < bounds.end
             }
-            self._halt_elsewhere(flow, self._outlook.gone(theirs))
             theirs -= self._elsewhere.keys()
+            gone = self._outlook.gone(theirs)
+            self._halt_elsewhere(flow, gone)
+            theirs -= gone.keys()
             if not theirs:
                 continue
             others = self._outlook.others(flow.route, theirs, self._ends, now)
@@ -326,10 +328,9 @@ class Runner:
 
     def _halt_elsewhere(self, flow: Flow, halts: Mapping[Stream, Halt]) -> None:
         """Streams without a lane here that cannot be landed, or not by us: the report names them like a halted lane."""
+        self._elsewhere.update(halts)
         for stream, halt in halts.items():
-            if stream not in self._elsewhere:
-                self._elsewhere[stream] = halt
-                self._notice(events.LaneHalted(flow.route.name, stream, None, halt))
+            self._notice(events.LaneHalted(flow.route.name, stream, None, halt))
 
     def _close(self) -> LandfastError | None:
         """Let go of everything, whatever went before; the first error met on the way."""
