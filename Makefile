@@ -39,9 +39,13 @@ $(INSTALLED): pyproject.toml uv.lock
 demo: $(INSTALLED) ## the main job on an embedded broker, killed half-way, then the proof
 	@$(BIN)/landfast demo
 
+# The tests on real parts mostly wait. Each of the processes has a broker of its own, and tests go to whoever is free, in order.
+WORKERS ?= 2
+SIDE_BY_SIDE = --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
+
 test: check ## everything: check, then all tests on real parts, then the coverage floors
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest tests
+	@$(BIN)/coverage run -m pytest tests $(SIDE_BY_SIDE)
 	@$(MAKE) coverage
 
 check: $(INSTALLED) ## lint, format, types, import directions, docstrings, house rules (seconds)
@@ -53,7 +57,7 @@ check: $(INSTALLED) ## lint, format, types, import directions, docstrings, house
 	@$(BIN)/python -m pytest tests/house --quiet
 
 system: $(INSTALLED) ## only the tests on a real broker and a real store
-	@$(BIN)/python -m pytest tests -m system
+	@$(BIN)/python -m pytest tests -m system $(SIDE_BY_SIDE)
 
 bench: $(INSTALLED) ## Landfast, the hand-written loop and the floors, side by side (BENCH="--records 200000" for a quick one)
 	@$(BIN)/python -m benchmarks $(BENCH)

@@ -20,6 +20,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "fragile_kafka" in _fixtures(item):
             item.add_marker(pytest.mark.xdist_group("fragile_kafka"))
+            # All of them together, that is.
+            item.add_marker(pytest.mark.long)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -75,6 +75,8 @@ CANARY = "k3y'/\\\"+ü%" + secrets.token_hex(6)
         f"error: {CANARY!r}",
         f"{CANARY}{CANARY}",
     ],
+    # The secret is another in each process, and tests that run side by side must go by the same names.
+    ids=["plain", "percent-encoded", "json", "repr", "twice"],
 )
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_known_secret_never_shows(message: str, *, as_json: bool) -> None:

@@ -28,6 +28,7 @@ def loaded(kafka: RealKafka, folder: Path, topic: str, partitions: int, extra: s
     return Load(kafka.servers, topic, partitions, folder / "truth.jsonl"), pipeline(folder, kafka.servers, topic, extra, **more)
 
 
+@pytest.mark.long
 def test_millions_of_records_land_once(kafka: RealKafka, tmp_path: Path) -> None:
     """Three million records in six partitions, one in a hundred bad: every one in exactly one place, and `verify` proves it."""
     load, line = loaded(kafka, tmp_path, "millions", 6, extra="")
@@ -39,6 +40,7 @@ def test_millions_of_records_land_once(kafka: RealKafka, tmp_path: Path) -> None
     line.verified("--source")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
 def test_killed_at_any_moment(kafka: RealKafka, tmp_path: Path, protocol: str) -> None:
     """Two workers of one group are killed again and again under load; nothing is lost and nothing is doubled."""
@@ -67,6 +69,7 @@ def test_killed_at_any_moment(kafka: RealKafka, tmp_path: Path, protocol: str) -
     line.verified("--source")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
 def test_rebalances_and_zombies_under_load(kafka: RealKafka, tmp_path: Path, protocol: str) -> None:
     """Workers join, leave, and are stopped beyond their session and continued; the zombie's commits are refused."""
