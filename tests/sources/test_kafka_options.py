@@ -164,6 +164,28 @@ def test_a_login_by_token_passes_through_and_its_secrets_stay_hidden() -> None:
     assert set(Options(plain | secrets).secrets(plain | secrets)) >= set(secrets.values())
 
 
+@pytest.mark.parametrize("mechanism", ["sasl.mechanism", "sasl.mechanisms"])
+@pytest.mark.parametrize(
+    ("more", "brings_tokens"),
+    [
+        ({}, False),
+        ({"sasl.oauthbearer.method": "default", "sasl.oauthbearer.config": "principal=x"}, False),
+        ({"enable.sasl.oauthbearer.unsecure.jwt": "false"}, False),
+        ({"enable.sasl.oauthbearer.unsecure.jwt": "true"}, True),
+        ({"sasl.oauthbearer.method": "oidc"}, True),
+        ({"sasl.oauthbearer.metadata.authentication.type": "azure_imds"}, True),
+    ],
+)
+def test_a_login_by_token_needs_something_that_brings_one(mechanism: str, more: dict[str, str], brings_tokens: bool) -> None:
+    """Without it the client would wait in silence, and the brokers would be said to be down."""
+    chosen = made(options={mechanism: "OAUTHBEARER", **more})
+    if brings_tokens:
+        KafkaSource(chosen, WallClock(), Noted())
+    else:
+        error = refusal(lambda: KafkaSource(chosen, WallClock(), Noted()))
+        assert (error.code, "OAUTHBEARER" in error.message, "oidc" in error.next_step) == ("CONFIG_INVALID", True, True)
+
+
 def test_the_same_notice_is_not_repeated_at_once() -> None:
     """Twenty errors a second are one notice in `notice_seconds`; another code is heard all the same."""
     noted = Noted()

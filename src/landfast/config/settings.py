@@ -314,7 +314,7 @@ class EngineSettings(Section):
         ge=1,
         le=7 * 86_400,
         description="With `--until-end`: how long to wait for a stream that another worker of the group holds while it does not move. "
-        "Then the run ends, and names it.",
+        "Then the run ends, and names it. More than the `batch.seconds` of those workers.",
     )
     open_wait_seconds: float = Field(
         default=60.0, ge=0, le=86_400, description="How long to wait at the start for a broker or store that does not answer."

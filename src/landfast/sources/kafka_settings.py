@@ -105,6 +105,7 @@ def checked_options(settings: KafkaSettings) -> dict[str, str]:
             that is text. The code and the next step are those of the gravest.
     """
     faults = [fault for name, value in settings.options.items() if (fault := _fault(settings, name, value)) is not None]
+    faults += _without_token(settings.options)
     if faults:
         faults.sort(key=lambda fault: _GRAVEST_FIRST.index(fault.code))
         words = "; ".join(fault.message for fault in faults)
@@ -126,6 +127,18 @@ def _fault(settings: KafkaSettings, name: str, value: str) -> Misconfigured | No
         message = f"source.options.{name}: with protocol = consumer this is a setting of the group on the broker"
         return Misconfigured("CONFIG_INVALID", message, next_step="Remove it, or set it for the group by kafka-configs.")
     return None
+
+
+def _without_token(options: Mapping[str, str]) -> list[Misconfigured]:
+    """The fault of a login by token where nothing brings a token: the client would wait for one in silence, for ever."""
+    mechanism = options.get("sasl.mechanism", options.get("sasl.mechanisms", ""))
+    unsigned = options.get("enable.sasl.oauthbearer.unsecure.jwt", "").lower() == "true"
+    metadata = options.get("sasl.oauthbearer.metadata.authentication.type", "none").lower() != "none"
+    if mechanism.upper() != "OAUTHBEARER" or unsigned or metadata or options.get("sasl.oauthbearer.method", "").lower() == "oidc":
+        return []
+    message = "source.options.sasl.mechanism: OAUTHBEARER needs something that brings tokens"
+    step = 'Set "sasl.oauthbearer.method" = "oidc", with the token endpoint and the client\'s id and secret.'
+    return [Misconfigured("CONFIG_INVALID", message, next_step=step)]
 
 
 def _unsafe(name: str, value: str) -> Misconfigured | None:
