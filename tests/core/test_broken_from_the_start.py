@@ -53,3 +53,19 @@ def test_the_others_land_and_the_report_says_what_was_wrong(error: LandfastError
             assert {event.stream for event in rig.observer.of(events.LaneHalted)} == set(report.halts)
     assert len(well.rows) == 20
     assert not rig.table.rows
+
+
+def test_a_run_is_reported_by_the_gravest_of_what_broke() -> None:
+    """Whichever route comes first: damage before an outage before a wrong setting."""
+    errors = (Misconfigured("SCHEMA_CONFLICT", "m"), Unavailable("SINK_DOWN", "m"), Broken("LOG_CORRUPT", "m"))
+    for count, outcome in ((1, Outcome.REFUSED), (2, Outcome.HALTED), (3, Outcome.BROKEN)):
+        rig = Rig(topics=("a", "b", "c"), partitions=1)
+        routes = [
+            Route(name, lambda topic, name=name: topic == name, LineDecoder(), MemorySink(rig.table), MemoryDeadLetters(rig.store))  # type: ignore[misc]
+            for name in rig.topics
+        ]
+        runner = rig.runner(*routes)
+        for flow, error in zip(runner.flows, errors[:count], strict=False):
+            flow.fail(error)
+        report = runner.run(until_end=True)
+        assert (report.outcome, report.error) == (outcome, errors[count - 1])

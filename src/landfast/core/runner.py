@@ -363,7 +363,8 @@ class Runner:
             self._guarded(flow, flow.end_landing, clock.monotonic())
 
     def _report(self, error: LandfastError | None, seconds: float) -> RunReport:
-        broken = error or next((flow.broken for flow in self.flows if flow.broken is not None), None)
+        met = [one for one in (error, *(flow.broken for flow in self.flows)) if one is not None]
+        broken = max(met, key=_gravity, default=None)
         streams = {stream: totals for flow in self.flows for stream, totals in flow.ledger.totals().items()}
         outcome = Outcome.STOPPED if self._stopping else Outcome.FINISHED
         if self._halts:
@@ -378,6 +379,11 @@ class Runner:
 
     def _notice(self, event: events.Event) -> None:
         self._workplace.observer.notice(event)
+
+
+def _gravity(error: LandfastError) -> int:
+    """Damage must not be hidden behind an outage, nor an outage behind a wrong setting: a run is reported by the gravest."""
+    return 2 if isinstance(error, Broken) else 0 if isinstance(error, Misconfigured) else 1
 
 
 def unexpected(error: Exception) -> Broken:
