@@ -94,7 +94,6 @@ class Readable:
 
     def __init__(self, table: Path) -> None:
         self._table = table
-        self._log = table / "_delta_log"
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self.seen: dict[int, float] = {}
@@ -123,9 +122,18 @@ class Readable:
     def _watch(self) -> None:
         version = 0
         while not self._done.wait(POLL_SECONDS):
-            while (self._log / f"{version:020d}.json").exists():
+            while _entry(self._table, version).exists():
                 self.seen[version] = time.time()
                 version += 1
+
+
+def wait_for_version(table: Path, version: int, seconds_max: float) -> bool:
+    """Return when the table has this version, or the time is over; whether it has."""
+    wanted = _entry(table, version)
+    start = time.monotonic()
+    while not wanted.exists() and time.monotonic() - start < seconds_max:
+        time.sleep(POLL_SECONDS)
+    return wanted.exists()
 
 
 def latencies(table: Path, seen: dict[int, float], steady_from: float) -> list[float]:
@@ -140,9 +148,13 @@ def latencies(table: Path, seen: dict[int, float], steady_from: float) -> list[f
     return found
 
 
+def _entry(table: Path, version: int) -> Path:
+    return table / "_delta_log" / f"{version:020d}.json"
+
+
 def _files(table: Path, version: int) -> Iterator[tuple[str, int]]:
     """Path and rows of each file that a version adds."""
-    for line in (table / "_delta_log" / f"{version:020d}.json").read_text().splitlines():
+    for line in _entry(table, version).read_text().splitlines():
         action = json.loads(line)
         if "add" in action:
             yield action["add"]["path"], json.loads(action["add"]["stats"])["numRecords"]
