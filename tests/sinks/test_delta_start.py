@@ -47,6 +47,7 @@ def test_a_missing_table_is_created_with_its_columns(world: DeltaWorld) -> None:
     assert table.metadata().configuration == {
         "landfast.pipeline.numbers": home.pipeline_id,
         "delta.enableExpiredLogCleanup": "false",
+        "delta.logRetentionDuration": "interval 7 days",
     }
     assert world.home().pipeline_id == home.pipeline_id
 

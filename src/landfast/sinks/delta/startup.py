@@ -35,6 +35,11 @@ from landfast.sinks.delta.table import (
 from landfast.sinks.delta.tail import empty_tail, fill, has_table
 
 CREATE_ATTEMPTS_MAX = 10
+LOG_RETENTION = "delta.logRetentionDuration"
+LOG_RETENTION_CREATED = "interval 7 days"
+"""Of a table that is created here. On a local disk deltalake lists the whole log several times for each commit: with a commit every five
+seconds and the 30 days that are usual, that would be more than a second each. What a version before these days names has been replaced by
+compaction and swept by then."""
 OTHERS_CLEAN_UP = "delta.enableExpiredLogCleanup"
 """Whether whoever commits cleans the log up too. A table of ours says no: commits carry the spans that a proof needs, and our own
 upkeep removes them only after the spans are rolled up."""
@@ -71,7 +76,8 @@ def open_table(
         with mapped("reading the end of the table's log"):
             fill(settings.path, empty_tail(place.files), place.disk, observer)
         schema = None if data_schema is None else full_schema(settings, data_schema)
-        handle = create_or_open(place, schema, {PROPERTY + run.pipeline: str(uuid.uuid4()), OTHERS_CLEAN_UP: "false"})
+        marks = {PROPERTY + run.pipeline: str(uuid.uuid4()), OTHERS_CLEAN_UP: "false", LOG_RETENTION: LOG_RETENTION_CREATED}
+        handle = create_or_open(place, schema, marks)
         for problem in together(tuple(problems(handle, settings, data_schema))):
             raise problem
         with mapped("racing commits in a throw-away table"):
