@@ -7,7 +7,6 @@ deleted when a commit fails: its outcome may be "committed".
 
 from __future__ import annotations
 
-import io
 import json
 import uuid
 from collections import defaultdict
@@ -23,7 +22,7 @@ from landfast.errors import check
 from landfast.sinks.delta.active import ActiveFile, active_files, is_own
 from landfast.sinks.delta.errors import Fate, fate_of
 from landfast.sinks.delta.files import Files
-from landfast.sinks.delta.parquet import DataFile, repetitive
+from landfast.sinks.delta.parquet import DataFile, new_file, read_back
 from landfast.sinks.delta.rows import SYSTEM_COLUMNS, partition_text
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.stats import stats_json
@@ -141,25 +140,11 @@ def _write(files: Files, group: Sequence[ActiveFile], shape: Shape, settings: De
     schema = _stored_schema(shape)
     tables = _gathered(_rows_of(files, [file.path for file in group], shape), settings.row_group_rows_max, limits.row_group_bytes_max)
     first = next(tables, pa.table(schema.empty_table()))
-    with (
-        files.output(path) as stream,
-        pq.ParquetWriter(
-            stream,
-            schema,
-            compression="zstd",
-            compression_level=settings.compression_level,
-            use_dictionary=repetitive(first),  # type: ignore[arg-type]  # a list of columns is taken, the stub knows only bool
-            write_statistics=True,
-            write_page_checksum=True,
-            store_schema=False,
-        ) as writer,
-    ):
+    with new_file(files, path, schema, first, settings.compression_level) as writer:
         writer.write_table(first, row_group_size=max(1, first.num_rows))
         for table in tables:
             writer.write_table(table, row_group_size=table.num_rows)
-    with files.open(path) as stored:
-        footer = pq.read_metadata(stored)
-        nbytes = stored.seek(0, io.SEEK_END)
+    footer, nbytes = read_back(files, path)
     stats = stats_json(footer, schema, SYSTEM_COLUMNS, lambda name: _column(files, path, name))
     return DataFile(path, nbytes, footer.num_rows, _texts(group[0]), int(now * 1000), stats)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,29 +42,40 @@ def write(files: Files, name: str, part: Part, settings: DeltaSettings, *, now: 
     """
     path = f"{part.folder}{name}"
     schema = part.rows.schema.remove_metadata()
+    with new_file(files, path, schema, part.rows, settings.compression_level) as writer:
+        writer.write_table(part.rows, row_group_size=settings.row_group_rows_max)
+    footer, nbytes = read_back(files, path)
+    check(footer.num_rows == part.rows.num_rows, f"a file read back holds {footer.num_rows} rows instead of {part.rows.num_rows}")
+    stats = stats_json(footer, schema, SYSTEM_COLUMNS, lambda _name: [part.rows])
+    return DataFile(path, nbytes, footer.num_rows, part.values, int(now * 1000), stats)
+
+
+@contextmanager
+def new_file(files: Files, path: str, schema: pa.Schema, sample: pa.Table, compression_level: int) -> Iterator[pq.ParquetWriter]:
+    """A writer of one file in the form that all our files have. The file is durable when the block ends. `sample`: its first rows."""
     with (
         files.output(path) as stream,
         pq.ParquetWriter(
             stream,
             schema,
             compression="zstd",
-            compression_level=settings.compression_level,
-            use_dictionary=repetitive(part.rows),  # type: ignore[arg-type]  # a list of columns is taken, the stub knows only bool
+            compression_level=compression_level,
+            use_dictionary=_repetitive(sample),  # type: ignore[arg-type]  # a list of columns is taken, the stub knows only bool
             write_statistics=True,
             write_page_checksum=True,
             store_schema=False,
         ) as writer,
     ):
-        writer.write_table(part.rows, row_group_size=settings.row_group_rows_max)
+        yield writer
+
+
+def read_back(files: Files, path: str) -> tuple[pq.FileMetaData, int]:
+    """The footer of a file, from where it lies, and how many bytes it has."""
     with files.open(path) as stored:
-        footer = pq.read_metadata(stored)
-        nbytes = stored.seek(0, io.SEEK_END)
-    check(footer.num_rows == part.rows.num_rows, f"a file read back holds {footer.num_rows} rows instead of {part.rows.num_rows}")
-    stats = stats_json(footer, schema, SYSTEM_COLUMNS, lambda _name: [part.rows])
-    return DataFile(path, nbytes, footer.num_rows, part.values, int(now * 1000), stats)
+        return pq.read_metadata(stored), stored.seek(0, io.SEEK_END)
 
 
-def repetitive(rows: pa.Table) -> list[str]:
+def _repetitive(rows: pa.Table) -> list[str]:
     """The columns whose values repeat so much that a dictionary pays: by a sample, since building one in vain costs most of the write."""
     return [field.name for field in rows.schema if _repeats(rows.column(field.name), field.type)]
 
