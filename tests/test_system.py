@@ -13,7 +13,8 @@ from contextlib import contextmanager
 import pytest
 
 from landfast.errors import Broken
-from landfast.system import FORCED_EXIT, SystemClock, Threads, cores, jitter
+from landfast.system import FORCED_EXIT, SystemClock, cores, jitter
+from landfast.threads import Threads, side_by_side
 
 SECONDS_MAX = 120
 PROGRAM = """
@@ -67,6 +68,29 @@ def test_closing_waits_for_nothing() -> None:
     assert not hanging.done()
     release.set()
     assert hanging.result(10)
+
+
+def test_calls_side_by_side_answer_in_order() -> None:
+    """Whatever ends first, the answers are in the order of the items, and the first of them in order that failed is what is raised."""
+    both, meeting = [1, 2], threading.Barrier(2)
+    assert side_by_side(lambda item: (meeting.wait(10), item)[1], both, threads=2, name="test") == both
+    assert side_by_side(lambda item: -item, [1], threads=2, name="test") == [-1]
+    assert side_by_side(str, [], threads=2, name="test") == []
+    with pytest.raises(ZeroDivisionError):
+        side_by_side(lambda item: 1 // item, [1, 0, 2], threads=2, name="test")
+
+
+def test_a_call_that_hangs_does_not_keep_its_process() -> None:
+    """The interpreter ends although a thread of ours is inside a call that never returns."""
+    program = (
+        "import threading\n"
+        "from landfast.threads import Threads, side_by_side\n"
+        "inside, never = threading.Event(), threading.Event()\n"
+        "call = lambda _: (inside.set(), never.wait())\n"
+        "Threads('outer').submit(lambda: side_by_side(call, [1, 2], threads=2, name='inner'))\n"
+        "assert inside.wait(30)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=120, check=False).returncode == 0
 
 
 def test_an_executor_needs_a_thread() -> None:

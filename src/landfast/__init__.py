@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from landfast.config import Settings
-    from landfast.core.runner import Outcome, RunReport
+    from landfast.core.report import Outcome, RunReport
     from landfast.errors import Broken, Conflict, Halted, LandfastError, Misconfigured, Rejected, Unavailable
     from landfast.model import Stream, Totals
     from landfast.pipeline import Pipeline
@@ -31,9 +31,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Outcome": "landfast.core.runner",
+    "Outcome": "landfast.core.report",
     "Pipeline": "landfast.pipeline",
-    "RunReport": "landfast.core.runner",
+    "RunReport": "landfast.core.report",
     "Settings": "landfast.config",
     "Stream": "landfast.model",
     "Totals": "landfast.model",

@@ -9,8 +9,9 @@ from typing import Any, Protocol, Self
 
 from landfast import wiring
 from landfast.config import BatchSettings, DeadLetterSettings, EngineSettings, Settings, from_mapping, load, section
+from landfast.core.report import Outcome, RunReport
 from landfast.core.route import Route
-from landfast.core.runner import Outcome, Runner, RunReport
+from landfast.core.runner import Runner
 from landfast.errors import Misconfigured, Unavailable
 from landfast.model import Run
 from landfast.ports import Clock, DeadLetters, Decoder, Extent, Observer, Sink, Source

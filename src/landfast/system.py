@@ -1,24 +1,18 @@
-"""What the engine takes from the machine: time, chance and threads."""
+"""What the engine takes from the machine: time, chance, threads and signals."""
 
 from __future__ import annotations
 
 import os
-import queue
 import random
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from types import FrameType
-from typing import Any, TypeVar
 
-from landfast.errors import check
-
-T = TypeVar("T")
-_END = None
+from landfast.threads import Threads
 
 
 class SystemClock:
@@ -35,67 +29,6 @@ class SystemClock:
     def sleep(self, seconds: float) -> None:
         """Wait."""
         time.sleep(max(0.0, seconds))
-
-
-class Threads:
-    """A `ports.Executor` of daemon threads: a call that never returns keeps neither `close` nor the end of the process waiting.
-
-    Calls start in the order in which they were submitted; with one thread they also end in that order.
-    """
-
-    def __init__(self, name: str, *, threads: int = 1) -> None:
-        check(threads > 0, "an executor needs a thread")
-        self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._closed = False
-        self._threads = [threading.Thread(target=self._work, name=f"{name}-{index}", daemon=True) for index in range(threads)]
-        for thread in self._threads:
-            thread.start()
-
-    def submit(self, call: Callable[[], T]) -> Future[T]:
-        """Start `call` when a thread is free; after `close` the future comes back cancelled."""
-        future: Future[T] = Future()
-        with self._lock:
-            if self._closed:
-                future.cancel()
-            else:
-                self._calls.put((future, call))
-        return future
-
-    def close(self) -> None:
-        """Wait for nothing: calls not yet started are cancelled, running ones are abandoned. Idempotent."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            for future in self._drained():
-                future.cancel()
-            for _ in self._threads:
-                self._calls.put(_END)
-
-    def _drained(self) -> Iterator[Future[Any]]:
-        with suppress(queue.Empty):
-            while True:
-                item = self._calls.get_nowait()
-                if item is not _END:
-                    yield item[0]
-
-    def _work(self) -> None:
-        while True:
-            item = self._calls.get()
-            if item is _END:
-                return
-            future, call = item
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                result = call()
-            except BaseException as error:  # noqa: BLE001 — an executor carries whatever the call raises, panics of native code too
-                future.set_exception(error)
-            else:
-                future.set_result(result)
-            # The thread now waits for its next call; what the last one held must not stay in memory meanwhile.
-            del item, future, call
 
 
 def cores() -> int:

@@ -10,7 +10,7 @@ import pytest
 from deltalake import write_deltalake
 
 from landfast import Pipeline
-from landfast.core.runner import Outcome
+from landfast.core.report import Outcome
 from landfast.errors import Broken, Misconfigured
 from landfast.model import Guarantee, Level, Stream
 from landfast.testing.kafka import RealKafka

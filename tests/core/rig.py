@@ -6,8 +6,9 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from landfast.core.report import RunReport
 from landfast.core.route import FlowLimits, Route
-from landfast.core.runner import Runner, RunnerLimits, RunReport, Workplace
+from landfast.core.runner import Runner, RunnerLimits, Workplace
 from landfast.model import Run, Stream
 from landfast.ports import DeadLetters, Decoder, Executor, Sink
 from landfast.testing.clock import ManualClock
@@ -80,7 +81,7 @@ class Rig:
     def runner(self, *routes: Route, source: MemorySource | None = None) -> Runner:
         """A process over the durable half."""
         reading = source or self.source()
-        workplace = Workplace(self.clock, self.executor(), self.executor, self.observer, lambda: NO_JITTER)
+        workplace = Workplace(self.clock, self.executor, self.executor, self.observer, lambda: NO_JITTER)
         run = Run(uuid.uuid4().hex, "pipeline", "settings", 0.0)
         return Runner(reading, reading, routes or (self.route(),), run, self.runner_limits, workplace)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 from landfast import events
-from landfast.core.runner import Outcome, RunnerLimits
+from landfast.core.report import Outcome
+from landfast.core.runner import RunnerLimits
 from landfast.errors import Unavailable
 from landfast.model import Halt, Position, Stream
 from landfast.testing.clock import ManualClock

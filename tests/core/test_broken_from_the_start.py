@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping
 import pytest
 
 from landfast import events
+from landfast.core.report import Outcome
 from landfast.core.route import Route
-from landfast.core.runner import Outcome
 from landfast.errors import Broken, LandfastError, Misconfigured, Unavailable
 from landfast.model import Halt, Position, Stream
 from landfast.testing.memory import LineDecoder, MemoryDeadLetters, MemorySink, MemoryTable

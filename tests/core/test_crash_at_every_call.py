@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from landfast.core.runner import Outcome
+from landfast.core.report import Outcome
 from landfast.testing.faults import Fault, Kind, When
 from tests.core.world import Sizes, World
 

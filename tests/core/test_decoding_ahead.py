@@ -9,8 +9,8 @@ import pytest
 from landfast.core.batching import BatchLimits, size_of
 from landfast.core.flow import Flow
 from landfast.core.pieces import Decoding, PieceLimits, Raw, decoded, shared_out
+from landfast.core.report import Outcome
 from landfast.core.route import FlowLimits, Surroundings
-from landfast.core.runner import Outcome
 from landfast.errors import Broken, Refusal, Rejected
 from landfast.model import Batch, Chunk, Decoded, Poll, Staged, Stream
 from landfast.ports import Decoder
@@ -27,14 +27,18 @@ PIECES_MAX = 3
 class Desk:
     """One flow over a table in memory, whose lanes are placed, with a pool that works only when it is told to."""
 
-    def __init__(self, decoder: Decoder | None = None, piece: PieceLimits | None = None, partitions: int = 2) -> None:
+    def __init__(
+        self, decoder: Decoder | None = None, piece: PieceLimits | None = None, partitions: int = 2, memory_bytes_max: int = 1_000_000
+    ) -> None:
         pieces = piece or PieceLimits(records_max=PIECE, waiting_max=PIECES_MAX)
         self.rig = Rig(partitions=partitions, limits=FlowLimits(batch=BatchLimits(records_max=BATCH), piece=pieces))
         self.pool = SteppedExecutor()
         self.counted = CountingDecoder(decoder or LineDecoder())
         epochs = iter(range(1, 100))
-        around = Surroundings(ManualClock(), self.pool, RecordingObserver(), lambda: 0.5, lambda: next(epochs))
-        self.flow = Flow(self.rig.route(decoder=self.counted), around, InlineExecutor())
+        around = Surroundings(
+            ManualClock(), self.pool, InlineExecutor(), RecordingObserver(), lambda: 0.5, lambda: next(epochs), memory_bytes_max
+        )
+        self.flow = Flow(self.rig.route(decoder=self.counted), around)
         self.flow.gain(self.rig.streams)
         self.flow.place(0.0)
         self.epochs = {stream: one.epoch for stream, one in self.flow.place(0.0).items()}

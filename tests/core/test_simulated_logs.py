@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from landfast.core.runner import Outcome
+from landfast.core.report import Outcome
 from landfast.model import Stream
 from landfast.testing.faults import Call
 from landfast.testing.ledger import positions_of

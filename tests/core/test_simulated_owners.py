@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from landfast.core.runner import Outcome
+from landfast.core.report import Outcome
 from landfast.errors import Conflict
 from landfast.testing.faults import Call, Fault, Kind, When
 from tests.core.world import Process, Sizes, World

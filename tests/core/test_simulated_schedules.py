@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from landfast.core.runner import Outcome
+from landfast.core.report import Outcome
 from landfast.testing.faults import Call, Crashed, Fault, Kind, When
 from tests.core.world import Process, Sizes, World
 

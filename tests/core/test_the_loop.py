@@ -5,9 +5,9 @@ from __future__ import annotations
 from landfast import events
 from landfast.core.batching import BatchLimits
 from landfast.core.breaker import BreakerLimits
+from landfast.core.report import Outcome
 from landfast.core.retry import RetryPolicy
 from landfast.core.route import FlowLimits
-from landfast.core.runner import Outcome
 from landfast.errors import Unavailable
 from landfast.model import Totals
 from landfast.ports import DeadLetters

@@ -12,9 +12,10 @@ import pytest
 from landfast import events
 from landfast.core.batching import BatchLimits
 from landfast.core.landing import InFlight, land
+from landfast.core.report import Outcome
 from landfast.core.retry import RetryPolicy
 from landfast.core.route import FlowLimits, Route
-from landfast.core.runner import Outcome, RunnerLimits
+from landfast.core.runner import RunnerLimits
 from landfast.errors import Broken, Conflict, LandfastError, Misconfigured, Refusal, Rejected, Unavailable, check
 from landfast.model import Assignment, Batch, Bounds, Chunk, Decoded, Halt, Poll, Receipt, Staged, Stream
 from landfast.testing.clock import ManualClock
@@ -450,7 +451,7 @@ def test_a_sink_that_does_not_say_where_it_stands_holds_up_no_other_route() -> N
 
     rig.executor = executor
     runner = rig.runner(*routes)
-    pool, hung, going = executors
+    _, hung, pool, going, _ = executors
 
     def world() -> None:
         pool.run_all()

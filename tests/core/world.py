@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from landfast.core.batching import BatchLimits
 from landfast.core.breaker import BreakerLimits
 from landfast.core.pieces import PieceLimits
+from landfast.core.report import Outcome, RunReport
 from landfast.core.retry import RetryPolicy
 from landfast.core.route import FlowLimits, Route
-from landfast.core.runner import Outcome, Runner, RunnerLimits, RunReport, Workplace
+from landfast.core.runner import Runner, RunnerLimits, Workplace
 from landfast.core.upkeep import UpkeepLimits
 from landfast.model import Run, Stream
 from landfast.ports import Executor
@@ -213,7 +214,9 @@ class Process:
             upkeep=UpkeepLimits(landings_between=sizes.maintain_landings),
         )
         route = Route("route", lambda _: True, LineDecoder(), FaultySink(sink, plan), FaultyDeadLetters(letters, plan), limits)
-        workplace = Workplace(self._clock, self._executor(64), lambda: self._executor(1), FaultyObserver(self.observer, plan), lambda: 0.5)
+        workplace = Workplace(
+            self._clock, lambda: self._executor(64), lambda: self._executor(1), FaultyObserver(self.observer, plan), lambda: 0.5
+        )
         run = Run(self.member, "pipeline", "settings", 0.0)
         return Runner(source, source, [route], run, RunnerLimits(poll_records=sizes.poll_records), workplace)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from landfast.core.runner import Outcome, RunReport
+from landfast.core.report import Outcome, RunReport
 from landfast.errors import Broken, LandfastError, Misconfigured
 
 WELL = 0

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from landfast.codes import CODES
-from landfast.core.runner import Outcome, RunReport
+from landfast.core.report import Outcome, RunReport
 from landfast.errors import LandfastError
 from landfast.model import Halt
 from landfast.observe import report as equations

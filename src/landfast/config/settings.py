@@ -289,9 +289,14 @@ class EngineSettings(Section):
     """The engine: memory, threads, deadlines."""
 
     memory_bytes: ByteSize = Field(
-        default=512 * MIB, ge=MIB, le=1024 * GIB, description="Records read and batches staged that are held at once; then reading stops."
+        default=512 * MIB,
+        ge=MIB,
+        le=1024 * GIB,
+        description="Records read and batches staged that are held at once, by all routes in equal shares; then reading stops.",
     )
-    staging_threads: int | None = Field(default=None, ge=1, le=256, description="Threads that decode and write files. None: one per core.")
+    staging_threads: int | None = Field(
+        default=None, ge=1, le=256, description="Threads of each route that decode and write files. None: one per core."
+    )
     poll_records: int = Field(default=10_000, ge=1, le=1_000_000, description="About how many records one poll asks for.")
     poll_seconds: float = Field(default=0.1, ge=0.001, le=1, description="The longest wait of one poll; membership is kept between two.")
     shutdown_seconds: float = Field(

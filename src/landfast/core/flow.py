@@ -23,13 +23,12 @@ from landfast.core.route import Route, Surroundings
 from landfast.core.upkeep import Upkeep
 from landfast.errors import Conflict, LandfastError, Rejected, Unavailable, check
 from landfast.model import Assignment, Bounds, Halt, Poll, Position, Stream
-from landfast.ports import Executor
 
 
 class Flow:
     """One route at work. All methods are called from the main thread."""
 
-    def __init__(self, route: Route, surroundings: Surroundings, committer: Executor) -> None:
+    def __init__(self, route: Route, surroundings: Surroundings) -> None:
         self.route = route
         self._intake = Intake(route, surroundings)
         self.lanes = self._intake.lanes
@@ -37,12 +36,13 @@ class Flow:
         self.broken: LandfastError | None = None
         self._limits = limits = route.limits
         self._around = surroundings
-        self._flight = Flight(route, surroundings.pool, committer)
-        self._upkeep = Upkeep(route.name, route.sink, committer, surroundings.observer, limits.upkeep)
+        self._flight = Flight(route, surroundings.pool, surroundings.committer)
+        self._upkeep = Upkeep(route.name, route.sink, surroundings.committer, surroundings.observer, limits.upkeep)
         self._conflicts = 0
         self._held = (0, 0)
+        self._crowded = False
         self._bounds: Mapping[Stream, Bounds] | None = None
-        self._asking = Asking(route, committer)
+        self._asking = Asking(route, surroundings.committer)
         self._asked: Asked | None = None
         self._placing = Backoff(limits.retry)
         self._staging = Backoff(limits.retry)
@@ -162,10 +162,11 @@ class Flow:
         if self.broken is not None:
             return
         self._end_preparing(now)
-        self._cut_ready(now, drain=drain)
+        # What is crowded makes room: rows may be so much wider than records that a batch never fills.
+        self._cut_ready(now, drain=drain or self._crowded)
         self._start_landing(now)
         self._upkeep.turn(landing=self._flight.landing)
-        self._tell_held()
+        self._look_at_memory()
 
     def fail(self, error: LandfastError) -> None:
         """The flow is broken: every lane halts with the error's code, nothing more is landed by it."""
@@ -298,8 +299,10 @@ class Flow:
             if lane is not None and lane.state is LaneState.RUNNING:
                 lane.unplace()
 
-    def _tell_held(self) -> None:
+    def _look_at_memory(self) -> None:
         held = (self.nbytes, len(self._flight))
+        most = self._around.memory_bytes_max
+        self._crowded = held[0] > (most // 2 if self._crowded else most)
         if held != self._held:
             self._held = held
             self._notice(events.MemoryHeld(self.route.name, *held))
@@ -307,10 +310,11 @@ class Flow:
     # ---- what the runner asks ----
 
     def held(self) -> set[Stream]:
-        """Streams that should not be read now: halted, unplaced, read to the end; all while the flow is full, or decoding is behind."""
+        """Streams that should not be read now: halted, unplaced, read to the end; all while the flow has enough to do."""
         behind = self._intake.undecoded + self._flight.undecoded >= self._limits.piece.waiting_max
-        crowded = behind or (len(self._flight) >= self._limits.flight_batches_max and self._intake.full)
-        return {stream for stream, lane in self.lanes.items() if crowded or lane.state is not LaneState.RUNNING or lane.read_whole}
+        full = len(self._flight) >= self._limits.flight_batches_max and self._intake.full
+        enough = self._crowded or behind or full
+        return {stream for stream, lane in self.lanes.items() if enough or lane.state is not LaneState.RUNNING or lane.read_whole}
 
     def busy(self, streams: Collection[Stream] | None = None) -> bool:
         """Whether something of these streams (or of any) was read and has not landed yet."""

@@ -60,7 +60,7 @@ class Lane:
     stop_at    the end of a bounded run, or None; `nothing_below`: the stream held nothing when it began
     buried     offsets that are dead already, from before a crash
     refused    offsets that the sink refused, to be dead letters when they are read again
-    chunks     read, and not handed out to be decoded: `loose` records
+    chunks     read, and not handed out to be decoded: `loose` records of `loose_nbytes`
     decoding   handed out since the last cut, to `handed_to`; `digest` covers them
     records, nbytes  all that was read and not cut, `nbytes` as it was read
     """
@@ -83,6 +83,7 @@ class Lane:
     handed_to: Position | None = None
     digest: Digest = field(default_factory=Digest)
     loose: int = 0
+    loose_nbytes: int = 0
     records: int = 0
     nbytes: int = 0
     waiting_since: float = 0.0
@@ -108,7 +109,7 @@ class Lane:
         """Drop what was read and not cut."""
         self.chunks.clear()
         self._begin_cut(None)
-        self.loose = self.records = self.nbytes = 0
+        self.loose = self.loose_nbytes = self.records = self.nbytes = 0
 
     def unplace(self) -> None:
         """The position is not known any more: ask the sink, then `place`."""
@@ -140,6 +141,7 @@ class Lane:
             chunk = below(chunk, self.stop_at)
         self.chunks.append(chunk)
         self.loose += len(chunk)
+        self.loose_nbytes += chunk.nbytes
         self.records += len(chunk)
         self.nbytes += chunk.nbytes
         self.read_to = chunk.end
@@ -158,11 +160,6 @@ class Lane:
     def _begin_waiting(self, now: float) -> None:
         if not self.uncut:
             self.waiting_since = now
-
-    @property
-    def loose_nbytes(self) -> int:
-        """Bytes of what was read and not handed out, as it was read."""
-        return sum(chunk.nbytes for chunk in self.chunks)
 
     @property
     def uncut(self) -> bool:
@@ -198,6 +195,7 @@ class Lane:
         for chunk in with_records:
             self.digest.update(chunk)
         self.loose -= records
+        self.loose_nbytes -= sum(chunk.nbytes for chunk in taken)
         return Raw(self.stream, with_records, self.buried, self.refused, now)
 
     def cut(self, room: int, now: float) -> Cut | None:
@@ -208,7 +206,6 @@ class Lane:
         end = self.handed_to if self.chunks else self.read_to
         if end is None:
             return None
-        left = self.loose_nbytes
         cut = Cut(
             stream=self.stream,
             epoch=self.epoch,
@@ -216,7 +213,7 @@ class Lane:
             end=end,
             first=self.fresh,
             records=self.records - self.loose,
-            nbytes=self.nbytes - left,
+            nbytes=self.nbytes - self.loose_nbytes,
             digest=self.digest.text(),
             decoding=tuple(self.decoding),
             rest=rest,
@@ -224,7 +221,7 @@ class Lane:
         # Only the batch that starts from nothing is `first`; those behind it start from that one's end.
         self.fresh = False
         self._begin_cut(end)
-        self.records, self.nbytes = self.loose, left
+        self.records, self.nbytes = self.loose, self.loose_nbytes
         return cut
 
     def _begin_cut(self, position: Position | None) -> None:

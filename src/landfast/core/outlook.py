@@ -145,7 +145,10 @@ class Outlook:
         return {} if seen is None else {stream: _GONE for stream in streams if stream not in seen}
 
     def others(self, route: Route, streams: Collection[Stream], ends: Mapping[Stream, Bounds], now: float) -> Others:
-        """Whether the sink holds these streams up to their ends, whoever landed them. Asked on the pool, once a second."""
+        """Whether the sink holds these streams up to their ends, whoever landed them. Asked on the pool, once a second.
+
+        An answer to an earlier question says nothing about a stream that has become another member's since.
+        """
         sink = route.sink
         asked = self._asked.get(id(sink))
         if asked is None:
@@ -161,10 +164,12 @@ class Outlook:
             positions = asked.result()
         except Unavailable as error:
             self._observer.notice(events.Notice("", error.code, error.message))
+            positions = dict.fromkeys(streams)
             waiting = {stream: self._standstill.seen(stream) for stream in streams}
         else:
             halts = {stream: position for stream, position in positions.items() if isinstance(position, Halt)}
             known = {stream: position for stream, position in positions.items() if not isinstance(position, Halt)}
             waiting = {stream: position for stream, position in known.items() if (position or 0) < ends[stream].end}
         given_up = self._standstill.judge(route.name, waiting, ends, now)
-        return Others(landed=given_up.keys() >= waiting.keys(), halts=halts | given_up)
+        answered = positions.keys() >= set(streams)
+        return Others(landed=answered and given_up.keys() >= waiting.keys(), halts=halts | given_up)

@@ -44,10 +44,17 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a flow shares with the others: time, threads, chance, ears, and the one counter of epochs."""
+    """What a flow takes from outside.
+
+    pool, committer   its own: a store that hangs in one flow's calls must not keep the threads from another
+    memory_bytes_max  its share: while it holds more it reads nothing and cuts what it has, until half of it is free again
+    next_epoch        the one counter of epochs that all flows share
+    """
 
     clock: Clock
     pool: Executor
+    committer: Executor
     observer: Observer
     jitter: Callable[[], float]
     next_epoch: Callable[[], int]
+    memory_bytes_max: int

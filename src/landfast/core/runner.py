@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,28 +10,18 @@ from typing import ParamSpec, TypeVar
 from landfast import events
 from landfast.core.flow import Flow
 from landfast.core.lanes import LaneState
-from landfast.core.ledger import total
 from landfast.core.outlook import Outlook
+from landfast.core.report import RunReport, gravest, outcome_of
 from landfast.core.retry import Backoff, RetryPolicy
 from landfast.core.route import Route, Surroundings
-from landfast.errors import Broken, Halted, LandfastError, Misconfigured, Unavailable
-from landfast.model import Assignment, Bounds, Halt, Poll, Position, Run, Stream, Totals
+from landfast.errors import Broken, LandfastError, Unavailable
+from landfast.model import Assignment, Bounds, Halt, Poll, Position, Run, Stream
 from landfast.ports import Clock, Executor, Extent, Observer, Source
 
 P = ParamSpec("P")
 T = TypeVar("T")
 _DRAIN_TICK_SECONDS = 0.005
 _OPEN_TICK_SECONDS = 0.1
-
-
-class Outcome(enum.StrEnum):
-    """How a run ended. REFUSED: settings or what they name were wrong, and nothing was read of the routes concerned."""
-
-    FINISHED = "finished"
-    STOPPED = "stopped"
-    HALTED = "halted"
-    REFUSED = "refused"
-    BROKEN = "broken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +31,7 @@ class RunnerLimits:
     poll_records       records of one poll
     poll_seconds       longest wait of a poll while nothing else is due
     busy_poll_seconds  the same while work is in flight
-    memory_bytes_max   records and staged rows of all flows; above it nothing is read, until it fell to half of it
+    memory_bytes_max   records and staged rows of all flows, each of which has the same share of it
     shutdown_seconds   how long a stop may take to land what was read
     close_seconds_max  how long the end waits for calls that still run on other threads
     extent_seconds     between two looks at the source's ends
@@ -64,37 +53,16 @@ class RunnerLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class RunReport:
-    """What a run did. The equation `read = written + dead + skipped` holds in `totals` and per stream.
-
-    abandoned  records that were read and did not land before the run ended; the next run reads them again
-    """
-
-    run: Run
-    outcome: Outcome
-    streams: Mapping[Stream, Totals]
-    halts: Mapping[Stream, Halt]
-    seconds: float
-    abandoned: int = 0
-    error: LandfastError | None = None
-
-    @property
-    def totals(self) -> Totals:
-        """The equation in all."""
-        return total(self.streams.values())
-
-
-@dataclass(frozen=True, slots=True)
 class Workplace:
     """Time, threads, ears and chance: whatever the engine takes from outside.
 
-    pool       decodes and stages
+    pool       called once per flow, and once for what all flows share: an executor that decodes and stages
     committer  called once per flow: an executor of one thread, so that a flow's commits are in order
     jitter     a number in [0, 1)
     """
 
     clock: Clock
-    pool: Executor
+    pool: Callable[[], Executor]
     committer: Callable[[], Executor]
     observer: Observer
     jitter: Callable[[], float]
@@ -110,9 +78,21 @@ class Runner:
         self, source: Source, extent: Extent, routes: Sequence[Route], run: Run, limits: RunnerLimits, workplace: Workplace
     ) -> None:
         epochs = itertools.count(1)
-        around = Surroundings(workplace.clock, workplace.pool, workplace.observer, workplace.jitter, lambda: next(epochs))
-        self._committers = [workplace.committer() for _ in routes]
-        self.flows = tuple(Flow(route, around, committer) for route, committer in zip(routes, self._committers, strict=True))
+        surroundings = [
+            Surroundings(
+                workplace.clock,
+                workplace.pool(),
+                workplace.committer(),
+                workplace.observer,
+                workplace.jitter,
+                lambda: next(epochs),
+                limits.memory_bytes_max // len(routes),
+            )
+            for _ in routes
+        ]
+        self.flows = tuple(Flow(route, around) for route, around in zip(routes, surroundings, strict=True))
+        looking = workplace.pool()
+        self._executors = [looking, *(executor for around in surroundings for executor in (around.pool, around.committer))]
         self._source = source
         self._extent = extent
         self._run = run
@@ -120,7 +100,6 @@ class Runner:
         self._workplace = workplace
         self._stopping = False
         self._closing = False
-        self._crowded = False
         self._abandoned = 0
         self._elsewhere: dict[Stream, Halt] = {}
         self._halts: dict[Stream, Halt] = {}
@@ -128,7 +107,7 @@ class Runner:
         self._ends: Mapping[Stream, Bounds] = {}
         self._outlook = Outlook(
             extent,
-            workplace.pool,
+            looking,
             workplace.observer,
             every_seconds=limits.extent_seconds,
             short_seconds_max=limits.short_seconds_max,
@@ -223,12 +202,19 @@ class Runner:
         return False
 
     def _landed_already(self) -> bool:
-        """Whether the sinks hold everything that a bounded run would read: then there is no group to join, and none to leave."""
+        """Whether the sinks hold everything that a bounded run would read: then there is no group to join, and none to leave.
+
+        A sink that does not say is no reason to keep the others waiting: its own flow asks it again.
+        """
         for flow in self.flows:
             if flow.broken is not None:
                 continue
             ends = {stream: bounds.end for stream, bounds in self._ends.items() if flow.route.takes(stream.topic)}
-            for stream, position in flow.route.sink.positions(tuple(ends)).items():
+            try:
+                standings = flow.route.sink.positions(tuple(ends))
+            except LandfastError:
+                return False
+            for stream, position in standings.items():
                 if isinstance(position, Halt) or position is None or position < ends[stream]:
                     return False
         return True
@@ -254,10 +240,8 @@ class Runner:
         return self._limits.busy_poll_seconds if busy else self._limits.poll_seconds
 
     def _hold(self, *, drain: bool) -> set[Stream]:
-        """What must not be read now. Above the memory budget nothing is, until half of it is free again."""
-        held = sum(flow.nbytes for flow in self.flows)
-        self._crowded = held > (self._limits.memory_bytes_max // 2 if self._crowded else self._limits.memory_bytes_max)
-        if drain or self._crowded:
+        """What must not be read now."""
+        if drain:
             return {stream for flow in self.flows for stream in flow.lanes}
         return set().union(*(flow.held() for flow in self.flows))
 
@@ -339,7 +323,7 @@ class Runner:
         met: LandfastError | None = None
         self._wait_for_calls()
         landing = {flow: flow.landing for flow in self.flows}
-        closers = [self._source.close, self._workplace.pool.close, *(committer.close for committer in self._committers)]
+        closers = [self._source.close, *(executor.close for executor in self._executors)]
         for flow in self.flows:
             # A sink in the middle of a commit that does not return is left alone: the fence makes its late success harmless.
             if not landing[flow]:
@@ -363,27 +347,13 @@ class Runner:
             self._guarded(flow, flow.end_landing, clock.monotonic())
 
     def _report(self, error: LandfastError | None, seconds: float) -> RunReport:
-        met = [one for one in (error, *(flow.broken for flow in self.flows)) if one is not None]
-        broken = max(met, key=_gravity, default=None)
+        broken = gravest([one for one in (error, *(flow.broken for flow in self.flows)) if one is not None])
         streams = {stream: totals for flow in self.flows for stream, totals in flow.ledger.totals().items()}
-        outcome = Outcome.STOPPED if self._stopping else Outcome.FINISHED
-        if self._halts:
-            outcome = Outcome.HALTED
-        if isinstance(broken, Misconfigured):
-            outcome = Outcome.REFUSED
-        elif isinstance(broken, Unavailable | Halted):
-            outcome = Outcome.HALTED
-        elif broken is not None:
-            outcome = Outcome.BROKEN
+        outcome = outcome_of(broken, self.flows, self._halts, stopping=self._stopping)
         return RunReport(self._run, outcome, streams, self._halts, seconds, self._abandoned, broken)
 
     def _notice(self, event: events.Event) -> None:
         self._workplace.observer.notice(event)
-
-
-def _gravity(error: LandfastError) -> int:
-    """Damage must not be hidden behind an outage, nor an outage behind a wrong setting: a run is reported by the gravest."""
-    return 2 if isinstance(error, Broken) else 0 if isinstance(error, Misconfigured) else 1
 
 
 def unexpected(error: Exception) -> Broken:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 
 from landfast.errors import LandfastError
 from landfast.sources.kafka_cluster import KafkaCluster
 from landfast.sources.kafka_notices import Notices
 from landfast.sources.kafka_settings import KafkaSettings
+from landfast.threads import Threads
 
 
 class Subscription:
@@ -21,7 +22,7 @@ class Subscription:
         self._look_at = 0.0
         self._looking: Future[tuple[str, ...]] | None = None
         # Listing topics is the one question that the driver only answers to who waits.
-        self._thread = None if settings.topic_pattern is None else ThreadPoolExecutor(1, "landfast-topics")
+        self._thread = None if settings.topic_pattern is None else Threads("landfast-topics")
 
     def changed(self, now: float) -> tuple[str, ...] | None:
         """The names, if they are others than before; never waits."""
@@ -48,4 +49,4 @@ class Subscription:
     def close(self) -> None:
         """Stop looking. Idempotent."""
         if self._thread is not None:
-            self._thread.shutdown(wait=False, cancel_futures=True)
+            self._thread.close()

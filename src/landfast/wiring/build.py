@@ -16,7 +16,8 @@ from landfast.core.runner import Runner, Workplace
 from landfast.errors import LandfastError, Unavailable
 from landfast.model import Run, Stream
 from landfast.ports import Clock, Decoder, Extent, Source
-from landfast.system import Threads, committers, jitter
+from landfast.system import committers, jitter
+from landfast.threads import Threads
 from landfast.wiring.look import bounds_of, columns_left_out, concerning, guarantee, named
 from landfast.wiring.parts import (
     Site,
@@ -110,8 +111,8 @@ def _begun(route: Route, chosen: RouteSettings, streams: Collection[Stream]) -> 
 
 def assembled(source: Source, extent: Extent, routes: Sequence[Route], run: Run, engine: EngineSettings, site: Site) -> Runner:
     """The runner over these parts."""
-    pool = Threads("landfast-stage", threads=staging_threads(engine))
-    workplace = Workplace(site.clock, pool, committers(), site.observer, jitter())
+    threads = staging_threads(engine)
+    workplace = Workplace(site.clock, lambda: Threads("landfast-stage", threads=threads), committers(), site.observer, jitter())
     return Runner(source, extent, routes, run, runner_limits(engine), workplace)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 from landfast.errors import Misconfigured
 from landfast.sinks.delta.files import Files, probe_name
 from landfast.sinks.delta.settings import DeltaSettings
+from landfast.threads import side_by_side
 
 RACERS = 4
 
@@ -44,8 +44,7 @@ def _race(files: Files, name: str) -> int:
         start.wait()
         return files.create(name, str(number).encode())
 
-    with ThreadPoolExecutor(RACERS) as pool:
-        return sum(pool.map(attempt, range(RACERS)))
+    return sum(side_by_side(attempt, range(RACERS), threads=RACERS, name="landfast-probe"))
 
 
 def _unsafe(what: str) -> Misconfigured:

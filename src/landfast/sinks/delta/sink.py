@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Protocol, cast
 
@@ -22,6 +21,7 @@ from landfast.sinks.delta.rows import Part, aligned, as_table, parts_of
 from landfast.sinks.delta.staged import StagedNames, first_gone
 from landfast.sinks.delta.table import TableHome
 from landfast.sinks.delta.tenure import Tenure
+from landfast.threads import side_by_side
 
 GUARANTEE = Guarantee(Level.EXACTLY_ONCE, "rows and positions land in one commit, compared and set on one snapshot of the table")
 """What every Delta sink promises."""
@@ -98,10 +98,7 @@ class DeltaSink:
 
     def _written(self, pieces: Sequence[Part]) -> list[DataFile]:
         """Each piece as a file, durable with its folder. Several wait for the disk or the store side by side."""
-        if len(pieces) == 1:
-            return [self._write(pieces[0])]
-        with ThreadPoolExecutor(min(WRITES_AT_ONCE, len(pieces)), "landfast-write") as pool:
-            return list(pool.map(self._write, pieces))
+        return side_by_side(self._write, pieces, threads=WRITES_AT_ONCE, name="landfast-write")
 
     def _write(self, piece: Part) -> DataFile:
         name = f"landfast-{uuid.uuid4().hex}.zstd.parquet"

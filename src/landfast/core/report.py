@@ -1,0 +1,66 @@
+"""How a run ends: its outcome, and the report of it."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from landfast.core.flow import Flow
+from landfast.core.ledger import total
+from landfast.errors import Broken, Halted, LandfastError, Misconfigured, Unavailable
+from landfast.model import Halt, Run, Stream, Totals
+
+
+class Outcome(enum.StrEnum):
+    """How a run ended. REFUSED: settings or what they name were wrong, and nothing was read of the routes concerned."""
+
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    HALTED = "halted"
+    REFUSED = "refused"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What a run did. The equation `read = written + dead + skipped` holds in `totals` and per stream.
+
+    abandoned  records that were read and did not land before the run ended; the next run reads them again
+    """
+
+    run: Run
+    outcome: Outcome
+    streams: Mapping[Stream, Totals]
+    halts: Mapping[Stream, Halt]
+    seconds: float
+    abandoned: int = 0
+    error: LandfastError | None = None
+
+    @property
+    def totals(self) -> Totals:
+        """The equation in all."""
+        return total(self.streams.values())
+
+
+def gravest(errors: Sequence[LandfastError]) -> LandfastError | None:
+    """Damage must not be hidden behind an outage, nor an outage behind a wrong setting: a run is reported by the gravest."""
+    return max(errors, key=_gravity, default=None)
+
+
+def outcome_of(error: LandfastError | None, flows: Sequence[Flow], halted: Collection[Stream], *, stopping: bool) -> Outcome:
+    """What to call the end of a run whose gravest error is `error` and in which these streams stand still."""
+    if isinstance(error, Misconfigured):
+        # What a wrong setting halted is its own flow's; a lane that anything else halted is graver.
+        refused = [flow.route for flow in flows if isinstance(flow.broken, Misconfigured)]
+        if all(any(route.takes(stream.topic) for route in refused) for stream in halted):
+            return Outcome.REFUSED
+    if error is not None:
+        return Outcome.HALTED if isinstance(error, Misconfigured | Unavailable | Halted) else Outcome.BROKEN
+    if halted:
+        return Outcome.HALTED
+    return Outcome.STOPPED if stopping else Outcome.FINISHED
+
+
+def _gravity(error: LandfastError) -> int:
+    return 2 if isinstance(error, Broken) else 0 if isinstance(error, Misconfigured) else 1
