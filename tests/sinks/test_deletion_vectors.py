@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from landfast.sinks.delta.active import active_files
 from landfast.sinks.delta.verify import verify_table
 from tests.sinks.delta_proof import LANE, land, made
 from tests.sinks.delta_world import DeltaWorld
-from tests.sinks.test_maintenance import acts, upkeep
+from tests.sinks.test_maintenance import EAGER, SteppingClock, acts, upkeep
 
 # Six rows, written inline: an example of the Delta protocol.
 VECTOR = {
@@ -65,3 +66,18 @@ def test_compaction_leaves_such_a_table_alone(world: DeltaWorld) -> None:
     upkeep(world).after_commits(DeltaTable(world.path), 1, 60.0)
     assert "compaction" not in acts(world)
     assert [file.path for file in active_files(DeltaTable(world.path))] == before
+
+
+def test_such_a_table_is_looked_at_when_it_is_time_and_not_with_every_commit(world: DeltaWorld) -> None:
+    """To look costs opening the table anew, so a table that is left alone waits for its next turn; once it is mended, it is compacted."""
+    deleted_by_another_tool(world)
+    clock = SteppingClock()
+    keeper = upkeep(world, replace(EAGER, compaction_interval_seconds=60.0), clock)
+    keeper.after_commits(DeltaTable(world.path), 1, 60.0)
+    DeltaTable(world.path).restore(DeltaTable(world.path).version() - 1, protocol_downgrade_allowed=True)
+    clock.seconds = 59.0
+    keeper.after_commits(DeltaTable(world.path), 1, 60.0)
+    assert "compaction" not in acts(world)
+    clock.seconds = 60.0
+    keeper.after_commits(DeltaTable(world.path), 1, 60.0)
+    assert acts(world).count("compaction") == 1

@@ -122,6 +122,8 @@ class Maintenance:
             try:
                 worn = act(handle, stop_at) or worn
             except BaseException as error:
+                # No promise rests on upkeep, so whatever the driver raises is told and outlived; a panic of its is no Exception.
+                # What is not the driver's, like an interrupt, is none of ours to catch.
                 if _harmless(error):
                     self._tell_failure(name, error)
                     worn = True
@@ -166,11 +168,14 @@ class Maintenance:
         if self._clock.monotonic() < self._compaction_due and not many:
             return False
         self._compaction_version_due = handle.version() + GROUP_FILES_MAX
-        done = False
         fresh = open_handle(self._table)
-        if any(reading_problems(fresh)):
-            # Rows that no reader sees any more, deleted in a vector beside their file, would come back with a new file.
-            return False
+        # Rows that no reader sees any more, deleted in a vector beside their file, would come back with a new file.
+        done = not any(reading_problems(fresh)) and self._join_files(fresh, stop_at)
+        self._compaction_due = self._clock.monotonic() + self._settings.compaction_interval_seconds
+        return done
+
+    def _join_files(self, fresh: DeltaTable, stop_at: float) -> bool:
+        done = False
         settings = self._settings
         limits = Limits(
             settings.file_bytes_small, settings.compaction_files_min, settings.compaction_bytes_max, settings.row_group_bytes_max
@@ -183,6 +188,7 @@ class Maintenance:
             try:
                 written = compact(fresh, self._files, group, self._table, limits, self._clock.now())
             except BaseException as error:
+                # As in `after_commits`; what stands in the way of one group need not stand in the way of the next.
                 if _harmless(error):
                     self._refused.add(names)
                     self._tell_failure("compacting small files", error)
@@ -191,7 +197,6 @@ class Maintenance:
             if written is not None:
                 done = True
                 self._tell("compaction", len(group), sum(file.nbytes for file in group), began)
-        self._compaction_due = self._clock.monotonic() + settings.compaction_interval_seconds
         return done
 
     def _sweep(self, _handle: DeltaTable, _stop_at: float) -> bool:
