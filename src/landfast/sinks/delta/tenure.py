@@ -61,6 +61,7 @@ class Tenure:
                 self._write(handle, numbers)
                 handle.update_incremental()
             except Exception as error:
+                # deltalake's classes do not tell a lost race from a fault, so the text decides; what is not a race is raised as it was.
                 if fate_of(error) in FATES_TO_RETRY:
                     continue
                 raise
