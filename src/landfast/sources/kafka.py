@@ -11,7 +11,7 @@ from landfast.model import Assignment, Bounds, Poll, Position, Stream
 from landfast.ports import Clock, Membership, Observer
 from landfast.sources.kafka_cluster import KafkaCluster
 from landfast.sources.kafka_notices import Notices
-from landfast.sources.kafka_session import Session
+from landfast.sources.kafka_session import Around, Session
 from landfast.sources.kafka_settings import KafkaSettings, check_settings
 
 
@@ -47,8 +47,8 @@ class KafkaSource:
         """Check topics and access, then join the group; streams arrive through `poll`."""
         check(self._session is None, "a source is opened once")
         names = self._named()
-        around = (self._clock, self._observer, self._notices)
-        self._session = Session(self._settings, self._asking(), (names, self._begun), membership, around)
+        around = Around(self._clock, self._observer, self._notices)
+        self._session = Session(self._settings, self._asking(), names, self._begun, membership, around)
 
     def poll(self, limit: int, timeout_seconds: float, hold: AbstractSet[Stream]) -> Poll:
         """Read for a moment. Rebalances, checks and new placements happen in here."""

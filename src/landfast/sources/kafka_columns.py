@@ -82,6 +82,10 @@ def unread(messages: list[Message], position: Position) -> list[Message]:
     """Those of one partition's messages that were not delivered yet: all of them, but for what an older assignment left before them.
 
     The rest must stay: the next chunk starts where the last one ended, so that what is left out here would pass for a gap of the log.
+
+    This rests on the driver, which discards what it fetched for an older assignment when it gets a new one; it was never seen to hand any
+    of it out. What it left is told by its offsets alone: below the position, or before a step back. Left records above the position that
+    come without newer ones behind them look like records behind a gap of the log and would be taken for it, so the driver's word counts.
     """
     offsets = [_number(message.offset()) for message in messages]
     # What was fetched for an older assignment comes first, so a step back is where the one of today begins.

@@ -32,7 +32,7 @@ class Reader:
     """One stream of ours.
 
     position    the next place to read, once READING
-    first       the log held nothing below this when reading began: the driver, which would find nothing there, begins here
+    first       where the log began when reading started; below it there is nothing to fetch
     untouched   no record was taken since reading began
     confirmed   below this, the incarnation was checked later than the read
     told        what of that the engine was told

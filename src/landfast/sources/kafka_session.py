@@ -6,6 +6,7 @@ import gc
 from collections.abc import Callable, Collection, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -49,6 +50,15 @@ def _collector_at_rest() -> Iterator[None]:
             gc.enable()
 
 
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a source is given to live with: the time, and whom to tell."""
+
+    clock: Clock
+    observer: Observer
+    notices: Notices
+
+
 class Session:
     """A member at work. The driver's callbacks only take notes or give up streams; what they raise is raised by `poll`."""
 
@@ -56,14 +66,14 @@ class Session:
         self,
         settings: KafkaSettings,
         cluster: KafkaCluster,
-        reading: tuple[tuple[str, ...], Collection[Stream]],
+        names: tuple[str, ...],
+        begun: Collection[Stream],
         membership: Membership,
-        around: tuple[Clock, Observer, Notices],
+        around: Around,
     ) -> None:
-        names, begun = reading
         self._settings = settings
         self._cluster = cluster
-        self._clock, self._observer, self._notices = around
+        self._clock, self._observer, self._notices = around.clock, around.observer, around.notices
         self._failure: BaseException | None = None
         self._record_bytes = _RECORD_BYTES_GUESS
         self._confirm_at = 0.0
@@ -292,7 +302,8 @@ class Session:
 def _fresh(reader: Reader, records: list[Message]) -> list[Message]:
     """What of these was not delivered yet.
 
-    Only before the first record of an assignment can there be any of an older one; to look at every record each time would cost.
+    As `unread` says, the driver discards what an older assignment fetched. Should it let some through, then in the first polls of the new
+    one: they are sifted until a record is taken. Later only a poll that begins below the position is; to look at each record would cost.
     """
     if reader.untouched or (records[0].offset() or 0) < reader.position:
         return unread(records, reader.position)
