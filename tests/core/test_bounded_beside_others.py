@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 from landfast import events
+from landfast.core.outlook import Others, Outlook
 from landfast.core.report import Outcome
 from landfast.core.runner import RunnerLimits
 from landfast.errors import Unavailable
-from landfast.model import Halt, Position, Stream
+from landfast.model import Bounds, Halt, Position, Stream
 from landfast.testing.clock import ManualClock
+from landfast.testing.executor import SteppedExecutor
 from landfast.testing.memory import MemoryGroup, MemorySink, MemorySource, MemoryTable
 from tests.core.rig import Rig
 
@@ -52,7 +54,7 @@ def test_what_does_not_move_is_named_and_the_run_ends() -> None:
     stuck, late, mine = rig.streams
     assert report.outcome is Outcome.HALTED
     assert {stream: halt.code for stream, halt in report.halts.items()} == {stuck: "HELD_ELSEWHERE"}
-    assert "a-stuck[0] at its beginning of 10: another member" in report.halts[stuck].message
+    assert "a-stuck[0] at its beginning of 10: it is no stream of ours" in report.halts[stuck].message
     assert 100.0 <= rig.clock.monotonic() < 110.0
     assert [message.count(";") for message in told(rig)] == [1, 1, 0]
     assert "a-stuck[0] at its beginning of 10, still for 30 s; b-late[0] at its beginning of 10, still for 30 s" in told(rig)[0]
@@ -75,7 +77,7 @@ def test_a_stream_that_moves_is_waited_for_anew() -> None:
     rig = beside(70.0, lambda rig: setattr(seen, "moved", {rig.streams[1]: 5}))
     report = rig.land(rig.route(sink=seen))
     assert set(report.halts) == set(rig.streams[:2])
-    assert "b-late[0] at 5 of 10: another member" in report.halts[rig.streams[1]].message
+    assert "b-late[0] at 5 of 10: it is no stream of ours" in report.halts[rig.streams[1]].message
     assert 170.0 <= rig.clock.monotonic() < 180.0
 
 
@@ -113,9 +115,32 @@ def test_a_store_that_does_not_say_where_they_stand_is_not_asked_for_ever() -> N
     """Without an answer nothing moves, as far as can be known: the wait ends all the same."""
     rig = beside(70.0, lambda _: None)
     report = rig.land(rig.route(sink=Silent(rig.table)))
-    assert {halt.code for halt in report.halts.values()} == {"HELD_ELSEWHERE"}
+    assert {halt.code for halt in report.halts.values()} == {"SINK_DOWN"}
     assert "SINK_DOWN" in {event.code for event in rig.observer.of(events.Notice)}
     assert 100.0 <= rig.clock.monotonic() < 110.0
+
+
+def test_an_answer_counts_for_the_moment_of_its_question() -> None:
+    """What had landed long before a late answer was looked at is not given up; it is asked about again."""
+    rig = Rig(topics=("a", "b"), partitions=1)
+    ours, theirs = rig.streams
+    for topic in rig.topics:
+        rig.produce(10, topic=topic)
+    ends = dict.fromkeys(rig.streams, Bounds(0, 10))
+    pool = SteppedExecutor()
+    outlook = Outlook(rig.source(), pool, rig.observer, every_seconds=5.0, short_seconds_max=30.0, others_seconds_max=900.0)
+    route = rig.route()
+    for asked_at in (0.0, 2.0):
+        outlook.others(route, rig.streams, ends, asked_at)
+        pool.run_all()
+        if asked_at == 0.0:
+            assert outlook.others(route, rig.streams, ends, 1.0) == Others(landed=False)
+    rig.land()
+    assert outlook.others(route, [theirs], ends, 2000.0) == Others(landed=False)
+    outlook.others(route, [theirs], ends, 2001.0)
+    pool.run_all()
+    assert outlook.others(route, [theirs], ends, 2001.0) == Others(landed=True)
+    assert ours in rig.table.positions
 
 
 def test_many_streams_are_told_of_in_one_line() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 
 import pytest
 
 from landfast.core.batching import BatchLimits, size_of
 from landfast.core.flow import Flow
-from landfast.core.pieces import Decoding, PieceLimits, Raw, decoded, shared_out
+from landfast.core.pieces import PieceLimits, Raw, decode, shared_out
 from landfast.core.report import Outcome
 from landfast.core.route import FlowLimits, Surroundings
 from landfast.errors import Broken, Refusal, Rejected
@@ -141,7 +142,7 @@ def test_memory_of_what_cannot_be_decoded_is_counted_as_it_was_read() -> None:
     stream = Stream("t", "id", 0)
     raw = Raw(stream, (chunk_of(stream, 1, 0, 3),))
     failed, dropped, pool = SteppedExecutor(), SteppedExecutor(), SteppedExecutor()
-    parts = [Decoding(one.submit(lambda: decoded((raw,), Losing())), raw.nbytes) for one in (failed, dropped, pool)]
+    parts = [decode((raw,), Losing(), one) for one in (failed, dropped, pool)]
     failed.run_all()
     dropped.close()
     assert [part.nbytes for part in parts] == [raw.nbytes] * 3
@@ -169,6 +170,29 @@ def test_a_lane_that_goes_takes_what_was_decoded_of_it_along() -> None:
     desk.flow.turn(0.0)
     assert desk.rig.landed(desk.rig.streams[0]) == []
     assert desk.rig.landed(desk.rig.streams[1]) == list(range(PIECE))
+
+
+@pytest.mark.parametrize("records", [PIECE, BATCH])
+def test_pieces_that_nobody_wants_any_more_are_called_off(records: int) -> None:
+    """Lanes that go, before their batch is cut or after it, leave no work and no records behind in the pool."""
+    desk = Desk()
+    desk.read(records)
+    parts = list(desk.flow.lanes[desk.rig.streams[0]].decoding)
+    desk.flow.turn(0.0)
+    desk.flow.release(desk.rig.streams)
+    assert parts
+    assert all(part.pieces.cancelled() and not part.raw for part in parts)
+    desk.pool.run_all()
+    assert desk.counted.records == 0
+
+
+def test_a_piece_that_is_being_decoded_is_let_be() -> None:
+    """It cannot be called off any more, and nobody looks at it."""
+    desk = Desk(decoder=Dropping(lambda: desk.flow.release(desk.rig.streams)))
+    desk.read(PIECE)
+    desk.pool.run_all()
+    assert desk.counted.records == PIECE
+    assert not desk.flow.busy()
 
 
 def test_many_small_lanes_share_the_work_of_a_few_calls() -> None:
@@ -209,6 +233,18 @@ class Forgetful:
     def decode(self, chunk: Chunk) -> Decoded:
         """One small row per record."""
         return Decoded(chunk, ListRows((None,) * len(chunk)))
+
+
+class Dropping:
+    """A decoder in the middle of which something happens."""
+
+    def __init__(self, happens: Callable[[], object]) -> None:
+        self._happens = happens
+
+    def decode(self, chunk: Chunk) -> Decoded:
+        """Let it happen, then decode."""
+        self._happens()
+        return LineDecoder().decode(chunk)
 
 
 class Losing:

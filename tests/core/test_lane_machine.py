@@ -100,7 +100,7 @@ class LaneMachine(RuleBasedStateMachine):
         self.waiting = self.waiting[len(taken) :]
         self.handed += taken
         if taken:
-            self.lane.decoding.append(Decoding(Future(), raw.nbytes))
+            self.lane.decoding.append(Decoding(Future(), raw.nbytes, [(raw,)]))
 
     @precondition(lambda self: self.placed)
     @rule(room=st.integers(0, 8))

@@ -10,12 +10,13 @@ from functools import partial
 from itertools import islice, takewhile
 
 from landfast.core.landing import InFlight, Landed, land
-from landfast.core.prepare import Prepared, Work, prepare
+from landfast.core.prepare import Prepared, prepare
 from landfast.core.route import Route
 from landfast.model import Stream
 from landfast.ports import Executor
 
 _GROUP_BATCHES_MAX = 16
+"""Batches in one commit: more would make it long, and a long one is lost whole where another owner comes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +65,22 @@ class Flight:
 
     @property
     def undecoded(self) -> int:
-        """Pieces of batches that are cut, which the pool has not decoded yet."""
+        """Calls of the pool that have still to decode something of batches that are cut."""
         return sum(not part.done for item in self._queue if item.work is not None for part in item.work.decoding)
 
     def launch(self, item: InFlight) -> None:
-        """Take in a batch and hand it to the pool, at once if all of it is decoded that is decoded elsewhere."""
+        """Take in a batch, and hand it to the pool at once if all of it is decoded that is decoded elsewhere."""
         self._queue.append(item)
-        self.go_on_preparing()
+        self._prepare(item)
 
     def go_on_preparing(self) -> None:
         """Hand to the pool what is decoded, not prepared and not under way."""
         for item in self._queue:
-            if item.future is None and item.work is not None and item.work.ready:
-                item.future = self._submit(item.work)
+            self._prepare(item)
 
-    def _submit(self, work: Work) -> Future[Prepared]:
-        return self._pool.submit(partial(prepare, work, self._route.decoder, self._route.sink))
+    def _prepare(self, item: InFlight) -> None:
+        if item.future is None and item.work is not None and item.work.ready:
+            item.future = self._pool.submit(partial(prepare, item.work, self._route.decoder, self._route.sink))
 
     def take_prepared(self) -> Iterator[tuple[InFlight, Prepared]]:
         """The batches whose preparation has ended since the last look.
@@ -123,6 +124,9 @@ class Flight:
     def dissolve(self) -> set[Stream]:
         """Forget every batch, also those being landed; returns the streams they were of."""
         streams = self.streams
+        for item in self._queue:
+            for part in item.work.decoding if item.work is not None else ():
+                part.drop()
         self._queue.clear()
         self._generation += 1
         return streams

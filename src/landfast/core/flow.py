@@ -66,8 +66,9 @@ class Flow:
         all_abandoned = 0
         for stream in going:
             lane = self.lanes.pop(stream)
-            lane.state = LaneState.RELEASED
             abandoned = lane.records + sum(item.records.get(stream, 0) for item in self._flight)
+            lane.forget()
+            lane.state = LaneState.RELEASED
             self._notice(events.StreamLost(self.route.name, stream, abandoned, drained=abandoned == 0))
             self.ledger.close(stream)
             all_abandoned += abandoned

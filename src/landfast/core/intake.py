@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from itertools import chain
 
 from landfast import events
 from landfast.core.batching import RECORD_OVERHEAD_BYTES, full
 from landfast.core.lanes import Cut, Lane, LaneState
-from landfast.core.pieces import Decoding, Raw, decoded, shared_out
+from landfast.core.pieces import Decoding, Raw, decode, shared_out
 from landfast.core.prepare import Work
 from landfast.core.route import Route, Surroundings
 from landfast.model import Chunk, Stream
@@ -36,19 +35,20 @@ class Intake:
     def decode_ahead(self) -> None:
         """Hand to the pool what makes whole pieces, as far as the next batch has room for them."""
         limits, records_max = self._limits.piece, self._limits.batch.records_max
-        handed = sum(lane.records - lane.loose for lane in self.lanes.values())
+        room = records_max - sum(lane.handed for lane in self.lanes.values())
         for lane in self.lanes.values():
-            while lane.loose and handed < records_max:
-                room = min(limits.records_max, records_max - handed)
-                if lane.loose < room and lane.loose_nbytes < limits.bytes_max:
-                    break
-                raw = lane.hand_out(room, limits.bytes_max, self._around.clock.now())
+            while room > 0 and self._makes_a_piece(lane, room):
+                raw = lane.hand_out(min(limits.records_max, room), limits.bytes_max, self._around.clock.now())
                 lane.decoding.append(self._submit((raw,)))
-                handed += raw.records
+                room -= raw.records
+
+    def _makes_a_piece(self, lane: Lane, room: int) -> bool:
+        """Whether a lane has enough that decoding it now, and not with what is still to come, costs nothing more."""
+        limits = self._limits.piece
+        return lane.loose >= min(limits.records_max, room) or (lane.loose > 0 and lane.loose_nbytes >= limits.bytes_max)
 
     def _submit(self, raws: tuple[Raw, ...]) -> Decoding:
-        nbytes = sum(raw.nbytes for raw in raws)
-        return Decoding(self._around.pool.submit(partial(decoded, raws, self._route.decoder)), nbytes)
+        return decode(raws, self._route.decoder, self._around.pool)
 
     def due(self, now: float, *, drain: bool) -> bool:
         """Whether a batch should be cut: it is full, or old, or nothing more will come; `drain` says that it must not wait."""
@@ -63,7 +63,8 @@ class Intake:
         """Cut one batch: all pieces that were handed out, and what else there is room for, the lane that has waited longest first."""
         now = self._around.clock.now()
         waiting = sorted((lane for lane in self.lanes.values() if lane.uncut), key=lambda lane: lane.waiting_since)
-        room = self._limits.batch.records_max - sum(lane.records - lane.loose for lane in waiting)
+        # What was handed out is of this batch; `decode_ahead` sees to it that it never is too much.
+        room = self._limits.batch.records_max - sum(lane.handed for lane in waiting)
         cuts: list[Cut] = []
         for lane in waiting:
             cut = lane.cut(room, now)
@@ -85,7 +86,7 @@ class Intake:
 
     @property
     def undecoded(self) -> int:
-        """Pieces that the pool has not decoded yet."""
+        """Calls of the pool that have still to decode something."""
         return sum(not part.done for lane in self.lanes.values() for part in lane.decoding)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -60,9 +61,9 @@ class Lane:
     stop_at    the end of a bounded run, or None; `nothing_below`: the stream held nothing when it began
     buried     offsets that are dead already, from before a crash
     refused    offsets that the sink refused, to be dead letters when they are read again
-    chunks     read, and not handed out to be decoded: `loose` records of `loose_nbytes`
-    decoding   handed out since the last cut, to `handed_to`; `digest` covers them
-    records, nbytes  all that was read and not cut, `nbytes` as it was read
+    chunks     read and not handed out: `loose` records of `loose_nbytes`
+    decoding   handed out to be decoded since the last cut, up to `handed_to`; `digest` covers them
+    records    all that was read and not cut, handed out or loose; `nbytes` as it was read
     """
 
     stream: Stream
@@ -107,6 +108,8 @@ class Lane:
 
     def forget(self) -> None:
         """Drop what was read and not cut."""
+        for pieces in self.decoding:
+            pieces.drop()
         self.chunks.clear()
         self._begin_cut(None)
         self.loose = self.loose_nbytes = self.records = self.nbytes = 0
@@ -176,7 +179,12 @@ class Lane:
             return False
         return self.nothing_below if self.read_to is None else self.read_to >= self.stop_at
 
-    def hand_out(self, records_max: int, bytes_max: int, now: float) -> Raw:
+    @property
+    def handed(self) -> int:
+        """Records handed out to be decoded and not cut."""
+        return self.records - self.loose
+
+    def hand_out(self, records_max: int, bytes_max: float, now: float) -> Raw:
         """Take out the oldest records to be decoded: at most `records_max`, and not much more than `bytes_max`."""
         taken: list[Chunk] = []
         records = nbytes = 0
@@ -202,7 +210,8 @@ class Lane:
         """Take out what was handed out, and of the records behind it at most `room`; None where nothing waits, or there is no room."""
         if not self.uncut or self.cut_to is None or self.read_to is None:
             return None
-        rest = self.hand_out(room, self.nbytes + 1, now)
+        rest = self.hand_out(room, math.inf, now)
+        # Where nothing stays behind, the cut also takes the gap that the reader has stepped over.
         end = self.handed_to if self.chunks else self.read_to
         if end is None:
             return None
@@ -212,7 +221,7 @@ class Lane:
             start=self.cut_to,
             end=end,
             first=self.fresh,
-            records=self.records - self.loose,
+            records=self.handed,
             nbytes=self.nbytes - self.loose_nbytes,
             digest=self.digest.text(),
             decoding=tuple(self.decoding),

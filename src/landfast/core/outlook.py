@@ -15,15 +15,13 @@ from landfast.model import Bounds, Halt, Position, Stream
 from landfast.ports import Executor, Extent, Observer
 
 _ASK_SECONDS = 1.0
+_TELL_SECONDS = 30.0
+_NAMED_MAX = 5
 _GONE = Halt(
     "TOPIC_GONE",
     "the log that this bounded run was to read to its end is gone: the topic was deleted, or created again",
     "Start again: the topic of today is read, or halts with its own code.",
 )
-
-
-_TELL_SECONDS = 30.0
-_NAMED_MAX = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +30,15 @@ class Others:
 
     landed: bool
     halts: Mapping[Stream, Halt] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """Where these streams stand, asked of a sink at a moment."""
+
+    streams: frozenset[Stream]
+    asked_at: float
+    answer: Future[Mapping[Stream, Position | Halt | None]]
 
 
 class Standstill:
@@ -52,8 +59,8 @@ class Standstill:
 
     def judge(
         self, flow: str, positions: Mapping[Stream, Position | None], ends: Mapping[Stream, Bounds], now: float
-    ) -> dict[Stream, Halt]:
-        """Take note of where these streams stand now; those that have not moved for too long, each with what to do."""
+    ) -> dict[Stream, float]:
+        """Take note of where these streams stand at `now`; those that have not moved for too long, with the seconds that it was."""
         for stream, position in positions.items():
             known = self._since.get(stream)
             if known is None or known[0] != position:
@@ -65,15 +72,12 @@ class Standstill:
             more = f" and {len(named) - _NAMED_MAX} more" if len(named) > _NAMED_MAX else ""
             message = f"this bounded run waits for what other members of the group have to land: {'; '.join(named[:_NAMED_MAX])}{more}"
             self._observer.notice(events.Notice(flow, "HELD_ELSEWHERE", message))
-        return {
-            stream: Halt(
-                "HELD_ELSEWHERE",
-                f"{_place(stream, positions[stream], ends)}: another member of the group holds it, and it did not move for {seconds:.0f} s",
-                "Look at the other workers of this group: a halted lane says there why. Mend or end that worker, and start again.",
-            )
-            for stream, seconds in stood.items()
-            if seconds >= self._seconds_max
-        }
+        return {stream: seconds for stream, seconds in stood.items() if seconds >= self._seconds_max}
+
+
+def _held(place: str, seconds: float) -> Halt:
+    message = f"{place}: it is no stream of ours, and nobody has landed anything of it for {seconds:.0f} s"
+    return Halt("HELD_ELSEWHERE", message, "Look at the other workers of this group: a halted lane says there why. Then start again.")
 
 
 def _place(stream: Stream, position: Position | None, ends: Mapping[Stream, Bounds]) -> str:
@@ -100,8 +104,8 @@ class Outlook:
         self._short_seconds_max = short_seconds_max
         self._looking: Future[Mapping[Stream, Bounds]] | None = None
         self._look_at = 0.0
-        self._ask_at: dict[int, float] = {}
-        self._asked: dict[int, Future[Mapping[Stream, Position | Halt | None]]] = {}
+        self._ask_at: dict[str, float] = {}
+        self._asked: dict[str, _Question] = {}
         self._seen: Mapping[Stream, Bounds] | None = None
         self._short_since: dict[Stream, float] = {}
         self._standstill = Standstill(observer, others_seconds_max)
@@ -147,29 +151,37 @@ class Outlook:
     def others(self, route: Route, streams: Collection[Stream], ends: Mapping[Stream, Bounds], now: float) -> Others:
         """Whether the sink holds these streams up to their ends, whoever landed them. Asked on the pool, once a second.
 
-        An answer to an earlier question says nothing about a stream that has become another member's since.
+        An answer counts for the moment of its question and for the streams that were asked about: what has come to us or gone to others
+        since is asked about again.
         """
-        sink = route.sink
-        asked = self._asked.get(id(sink))
+        asked = self._asked.get(route.name)
         if asked is None:
-            if now >= self._ask_at.get(id(sink), 0.0):
-                self._ask_at[id(sink)] = now + _ASK_SECONDS
-                self._asked[id(sink)] = self._pool.submit(lambda: sink.positions(tuple(streams)))
+            if now >= self._ask_at.get(route.name, 0.0):
+                self._ask_at[route.name] = now + _ASK_SECONDS
+                answer = self._pool.submit(lambda: route.sink.positions(tuple(streams)))
+                self._asked[route.name] = _Question(frozenset(streams), now, answer)
             return Others(landed=False)
-        if not asked.done():
+        if not asked.answer.done():
             return Others(landed=False)
-        del self._asked[id(sink)]
-        halts: dict[Stream, Halt] = {}
+        del self._asked[route.name]
         try:
-            positions = asked.result()
+            answered = asked.answer.result()
         except Unavailable as error:
-            self._observer.notice(events.Notice("", error.code, error.message))
-            positions = dict.fromkeys(streams)
-            waiting = {stream: self._standstill.seen(stream) for stream in streams}
-        else:
-            halts = {stream: position for stream, position in positions.items() if isinstance(position, Halt)}
-            known = {stream: position for stream, position in positions.items() if not isinstance(position, Halt)}
-            waiting = {stream: position for stream, position in known.items() if (position or 0) < ends[stream].end}
+            return self._unanswered(route, streams, ends, error, now)
+        positions = {stream: position for stream, position in answered.items() if stream in streams}
+        halts = {stream: position for stream, position in positions.items() if isinstance(position, Halt)}
+        known = {stream: position for stream, position in positions.items() if not isinstance(position, Halt)}
+        waiting = {stream: position for stream, position in known.items() if (position or 0) < ends[stream].end}
+        given_up = self._standstill.judge(route.name, waiting, ends, asked.asked_at)
+        halts |= {stream: _held(_place(stream, waiting[stream], ends), seconds) for stream, seconds in given_up.items()}
+        return Others(landed=asked.streams.issuperset(streams) and given_up.keys() >= waiting.keys(), halts=halts)
+
+    def _unanswered(
+        self, route: Route, streams: Collection[Stream], ends: Mapping[Stream, Bounds], error: Unavailable, now: float
+    ) -> Others:
+        """The sink does not say: nothing is known to move, and when that was so for too long the sink is the reason."""
+        self._observer.notice(events.Notice(route.name, error.code, error.message))
+        waiting = {stream: self._standstill.seen(stream) for stream in streams}
         given_up = self._standstill.judge(route.name, waiting, ends, now)
-        answered = positions.keys() >= set(streams)
-        return Others(landed=answered and given_up.keys() >= waiting.keys(), halts=halts | given_up)
+        halts = {stream: Halt(error.code, error.message, error.next_step) for stream in given_up}
+        return Others(landed=given_up.keys() >= waiting.keys(), halts=halts)

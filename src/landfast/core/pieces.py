@@ -13,7 +13,7 @@ from landfast.core.batching import RECORD_OVERHEAD_BYTES, bare, joined, size_of,
 from landfast.core.verify import check_decoded
 from landfast.errors import Refusal
 from landfast.model import Chunk, Decoded, Letter, Stream
-from landfast.ports import Decoder
+from landfast.ports import Decoder, Executor
 
 _PLACE_BYTES = 16
 """What a record still takes when it is decoded: its offset and its time."""
@@ -23,8 +23,9 @@ _PLACE_BYTES = 16
 class PieceLimits:
     """How much is decoded at a time, and how far the reader may be ahead of the decoders.
 
-    records_max, bytes_max  of one piece: more costs cache misses, fewer cost calls
-    waiting_max             pieces of a flow that are not decoded yet; while there are more, its streams are held
+    records_max, bytes_max  of one piece: more costs cache misses, fewer cost calls; a chunk is split by records only, so that a piece may
+                            exceed its bytes by those of one poll
+    waiting_max             calls of the pool that a flow waits for; while there are more, its streams are held
     """
 
     records_max: int = 8_192
@@ -79,15 +80,24 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """Pieces that a pool decodes, or has decoded."""
+    """Pieces that one call of a pool decodes, or has decoded.
+
+    raw  holds the records until the call begins
+    """
 
     pieces: Future[tuple[Piece, ...]]
     raw_nbytes: int
+    raw: list[tuple[Raw, ...]]
 
     @property
     def done(self) -> bool:
         """Whether nothing is left to decode."""
         return self.pieces.done()
+
+    def drop(self) -> None:
+        """Nobody wants these any more: a call that has not begun never does, and the records are let go at once."""
+        if self.pieces.cancel():
+            self.raw.clear()
 
     @property
     def nbytes(self) -> int:
@@ -95,6 +105,12 @@ class Decoding:
         if not self.pieces.done() or self.pieces.cancelled() or self.pieces.exception() is not None:
             return self.raw_nbytes
         return sum(piece.nbytes for piece in self.pieces.result())
+
+
+def decode(raws: tuple[Raw, ...], decoder: Decoder, pool: Executor) -> Decoding:
+    """Have a pool decode these."""
+    raw = [raws]
+    return Decoding(pool.submit(lambda: decoded(raw.pop(), decoder)), sum(each.nbytes for each in raws), raw)
 
 
 def decoded(raws: Sequence[Raw], decoder: Decoder) -> tuple[Piece, ...]:
