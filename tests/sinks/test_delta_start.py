@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,16 @@ from deltalake import DeltaTable, write_deltalake
 
 from landfast.errors import Broken, LandfastError, Misconfigured
 from landfast.events import Notice
-from landfast.sinks.delta import inspect, probe_place
+from landfast.sinks.delta import DeltaSettings, inspect, probe_place
 from landfast.sinks.delta.files import log_name
 from landfast.sinks.delta.spans import read_spans
+from landfast.sinks.delta.table import open_handle
 from landfast.sinks.delta.tail import hollow_entries
 from landfast.sinks.delta.verify import verify_table
 from tests.sinks.delta_world import NUMBERS, DeltaWorld, stream
 
 LANE = stream(0)
+CLEAN_UP = "delta.enableExpiredLogCleanup"
 
 
 def refused(world: DeltaWorld, code: str, **changes: Any) -> LandfastError:
@@ -46,7 +49,7 @@ def test_a_missing_table_is_created_with_its_columns(world: DeltaWorld) -> None:
     assert pa.schema(table.schema().to_arrow()).names == ["number", "text", "_rescued", "_topic", "_partition", "_offset", "_timestamp"]
     assert table.metadata().configuration == {
         "landfast.pipeline.numbers": home.pipeline_id,
-        "delta.enableExpiredLogCleanup": "false",
+        CLEAN_UP: "false",
         "delta.logRetentionDuration": "interval 7 days",
     }
     assert world.home().pipeline_id == home.pipeline_id
@@ -57,11 +60,69 @@ def test_a_table_that_is_taken_on_keeps_its_log_unless_its_owner_said_otherwise(
     world: DeltaWorld, set_before: str | None, afterwards: str
 ) -> None:
     """A table that others made gets the mark and, with it, the property that keeps others from cleaning its log up."""
-    key = "delta.enableExpiredLogCleanup"
-    configuration = {} if set_before is None else {key: set_before}
+    configuration = {} if set_before is None else {CLEAN_UP: set_before}
     DeltaTable.create(world.path, with_system_columns(*NUMBERS), configuration=configuration)
     home = world.home()
-    assert DeltaTable(world.path).metadata().configuration == {"landfast.pipeline.numbers": home.pipeline_id, key: afterwards}
+    assert DeltaTable(world.path).metadata().configuration == {"landfast.pipeline.numbers": home.pipeline_id, CLEAN_UP: afterwards}
+
+
+@pytest.mark.parametrize(("set_before", "afterwards"), [(None, "false"), ("true", "true")])
+@pytest.mark.parametrize("meddlings", [0, 6])
+def test_a_table_that_an_earlier_version_marked_keeps_its_log_from_the_next_start_on(
+    world: DeltaWorld, set_before: str | None, afterwards: str, meddlings: int
+) -> None:
+    """What earlier versions did not say is said once, whoever commits at the same moment; what the owner has said stands."""
+    configuration = marked_before(world, set_before)
+    world.opener = meddled_with(meddlings)
+    assert world.home().pipeline_id == "an-id"
+    assert DeltaTable(world.path).metadata().configuration == {**configuration, CLEAN_UP: afterwards}
+    version, world.opener = DeltaTable(world.path).version(), open_handle
+    world.home("run-2")
+    assert DeltaTable(world.path).version() == version
+
+
+def test_a_start_does_not_hang_on_what_keeps_the_log(world: DeltaWorld) -> None:
+    """Where others change the table at each attempt to say it, the run goes on, and the next start says it."""
+    configuration = marked_before(world, None)
+    world.opener = meddled_with(1000)
+    assert world.home().positions(DeltaTable(world.path), [LANE]) == {LANE: None}
+    assert DeltaTable(world.path).metadata().configuration == configuration
+    world.opener = open_handle
+    world.home("run-2")
+    assert DeltaTable(world.path).metadata().configuration[CLEAN_UP] == "false"
+
+
+def test_a_refused_start_does_not_say_what_keeps_the_log(world: DeltaWorld) -> None:
+    """A table that was restored to what an earlier version left is refused as it is, and gets the property once the restore is accepted."""
+    configuration = marked_before(world, None)
+    sink = world.sink()
+    sink.commit([sink.stage(world.batch(LANE, 0, 10, first=True))])
+    DeltaTable(world.path).restore(0)
+    assert DeltaTable(world.path).metadata().configuration == configuration
+    refused(world, "LINEAGE_BROKEN")
+    world.home(accept_lineage_version=DeltaTable(world.path).version())
+    assert DeltaTable(world.path).metadata().configuration[CLEAN_UP] == "false"
+
+
+def marked_before(world: DeltaWorld, clean_up: str | None) -> dict[str, str]:
+    """Make the table as an earlier version left it; returns its properties."""
+    configuration = {"landfast.pipeline.numbers": "an-id"} | ({} if clean_up is None else {CLEAN_UP: clean_up})
+    DeltaTable.create(world.path, with_system_columns(*NUMBERS), configuration=configuration, raise_if_key_not_exists=False)
+    return configuration
+
+
+def meddled_with(times: int) -> Callable[[DeltaSettings], DeltaTable]:
+    """How to open a table that somebody else changes, so many times, right after it was opened."""
+    left = iter(range(times))
+
+    def opened(settings: DeltaSettings) -> DeltaTable:
+        handle = open_handle(settings)
+        if next(left, None) is not None:
+            other = open_handle(settings)
+            other.create_write_transaction([], "append", other.schema())
+        return handle
+
+    return opened
 
 
 def test_without_columns_there_is_nothing_to_create(world: DeltaWorld) -> None:

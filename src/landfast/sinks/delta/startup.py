@@ -41,8 +41,8 @@ LOG_RETENTION_CREATED = "interval 7 days"
 seconds and the 30 days that are usual, that would be more than a second each. What a version before these days names has been replaced by
 compaction and swept by then."""
 OTHERS_CLEAN_UP = "delta.enableExpiredLogCleanup"
-"""Whether whoever commits cleans the log up too. A table of ours says no: commits carry the spans that a proof needs, and our own
-upkeep removes them only after the spans are rolled up."""
+"""Whether whoever commits cleans the log up too. A table of ours says no, unless its owner said yes: commits carry the spans that a proof
+needs, and our own upkeep removes them only after the spans are rolled up."""
 _CODES_THAT_STAND = frozenset({"BUCKET_MISSING", "NOT_A_TABLE", "SINK_AUTH"})
 """Codes that say by themselves what to change; what is found out at the start otherwise is PREFLIGHT_FAILED."""
 SYNC_ENTRIES = 200
@@ -91,12 +91,17 @@ def open_table(
 
 def _opened_in_line(place: Place, pipeline_id: str) -> DeltaTable:
     """A handle on a table whose rows are those that the positions speak of, with the end of its log made durable."""
-    handle = place.handle()
+    for _ in range(CREATE_ATTEMPTS_MAX):
+        handle = place.handle()
+        broken = newest_break(place.files, handle.version(), pipeline_id, place.settings.accept_lineage_version)
+        if broken is not None:
+            halt = lineage_halt(broken)
+            raise Misconfigured(halt.code, halt.message, next_step=halt.next_step)
+        if OTHERS_CLEAN_UP in handle.metadata().configuration:
+            break
+        # An earlier version marked the table without saying it. Where others commit at each attempt, the next start says it.
+        _mark(handle, {OTHERS_CLEAN_UP: "false"})
     tip = handle.version()
-    broken = newest_break(place.files, tip, pipeline_id, place.settings.accept_lineage_version)
-    if broken is not None:
-        halt = lineage_halt(broken)
-        raise Misconfigured(halt.code, halt.message, next_step=halt.next_step)
     place.files.sync_log(range(max(0, tip - SYNC_ENTRIES), tip + 1))
     return handle
 
