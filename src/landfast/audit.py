@@ -102,7 +102,7 @@ class Unchecked:
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """A file of another writer with rows of ours that, by its own word, it did not change; or nobody can tell any more.
+    """A foreign file, one of another writer, with rows of ours that, by its own word, it did not change; or nobody can tell any more.
 
     `version` is None where the table's log no longer says who wrote it.
     """

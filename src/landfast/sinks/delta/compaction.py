@@ -57,7 +57,7 @@ class Limits:
 def due(table: DeltaTable, limits: Limits) -> list[list[ActiveFile]]:
     """Groups of small files of one partition each, oldest first, every group worth a commit and within the limits.
 
-    Files of others are left to them: a proof goes by a file's name when it asks who has written it.
+    Foreign files are left alone: a proof goes by a file's name when it asks who has written it.
     """
     by_partition: defaultdict[str, list[ActiveFile]] = defaultdict(list)
     for file in active_files(table):

@@ -22,9 +22,9 @@ from landfast.sinks.delta.close_up import look_closely
 from landfast.sinks.delta.dead_letters import letters_path
 from landfast.sinks.delta.errors import looked, mapped
 from landfast.sinks.delta.files import files_of, log_name
+from landfast.sinks.delta.foreign import look_for_foreign
 from landfast.sinks.delta.ground import check_way, shown
 from landfast.sinks.delta.metadata import app_id
-from landfast.sinks.delta.others import look_for_others
 from landfast.sinks.delta.rows import SYSTEM_SCHEMA
 from landfast.sinks.delta.scan import Depth, Scan
 from landfast.sinks.delta.spans import NO_OPTIONS, Lineage, read_lineage
@@ -115,7 +115,7 @@ def _verdict(table: DeltaTable, where: Where, held_bytes_max: int, close_up_rows
     scan = Scan(path, storage_options, table, keys=COORDINATES, depth=depth)
     tally = _check_rows(scan, spans, letters, held_bytes_max, progress)
     findings.extend(_row_findings(scan, tally, letters, close_up_rows_max))
-    rewritten += look_for_others(scan, table.version())
+    rewritten += look_for_foreign(scan, table.version())
     findings.extend(scan.findings)
     return Verdict(
         findings=tuple(findings),
@@ -148,8 +148,8 @@ def _accounts(table: DeltaTable, lineage: Lineage, findings: list[Finding]) -> l
 def _read_letters(
     path: str, storage_options: Mapping[str, str], depth: Depth, findings: list[Finding]
 ) -> tuple[dict[Stream, Offsets], list[Rewritten]]:
-    """The buried offsets of each stream, ascending, and the files of letters that others have written again."""
-    pieces: defaultdict[Stream, list[Offsets]] = defaultdict(list)
+    """The buried offsets of each stream, ascending, and the foreign files with letters."""
+    found: defaultdict[Stream, list[Offsets]] = defaultdict(list)
     target = letters_path(path)
     with mapped("opening the dead letters"):
         table = _table_or_none(target, storage_options)
@@ -158,10 +158,10 @@ def _read_letters(
     scan = Scan(target, storage_options, table, keys=LETTER_KEYS, depth=depth)
     for keys in scan.keys(lambda _rows: None):
         for (topic, topic_id, partition), offsets in grouped(keys, LETTER_KEYS[:3], LETTER_KEYS[3]):
-            pieces[Stream(topic, topic_id, partition)].append(offsets)
-    rewritten = look_for_others(scan, table.version())
+            found[Stream(topic, topic_id, partition)].append(offsets)
+    rewritten = look_for_foreign(scan, table.version())
     findings.extend(scan.findings)
-    return {stream: ascending(pa.concat_arrays(parts)) for stream, parts in pieces.items()}, rewritten
+    return {stream: ascending(pa.concat_arrays(parts)) for stream, parts in found.items()}, rewritten
 
 
 def _table_or_none(path: str, storage_options: Mapping[str, str]) -> DeltaTable | None:

@@ -1,6 +1,6 @@
-"""Rows of ours in files that another writer wrote: their coordinates can be counted, and their values are that writer's word.
+"""Rows of ours in foreign files, those that another writer wrote: coordinates can be counted, and values are that writer's word.
 
-A file of ours holds only what we wrote, since compaction joins files of ours alone; its name says that it is ours. Of the others the
+A file of ours holds only what we wrote, since compaction joins files of ours alone; its name says that it is ours. Of a foreign one the
 table's log says which commit wrote them and what it claims to have done. What lies behind the log's beginning nobody can tell.
 """
 
@@ -36,7 +36,7 @@ class Writing:
 
 
 def writings(files: Files, newest: int, offset_name: str) -> dict[str, Writing]:
-    """The first writing of each file that is not ours, as far back as the log goes. Rows of ours have an `offset_name`."""
+    """The first writing of each foreign file, as far back as the log goes. Rows of ours have an `offset_name`."""
     found: dict[str, Writing] = {}
     for version in sorted(version for version in versions_of(files.sizes(LOG)) if version <= newest):
         actions = [json.loads(line) for line in (files.read(log_name(version)) or b"").splitlines() if line.strip()]
@@ -65,8 +65,8 @@ def _parts(actions: Sequence[Any], name: str) -> Iterator[dict[str, Any]]:
     return (cast("dict[str, Any]", action[name]) for action in actions if isinstance(action.get(name), dict))
 
 
-def look_for_others(scan: Scan, newest: int) -> list[Rewritten]:
-    """Files of others with rows at coordinates of ours. One whose commit may have changed values is a finding of the scan.
+def look_for_foreign(scan: Scan, newest: int) -> list[Rewritten]:
+    """Foreign files with rows at coordinates of ours. One whose commit may have changed values is a finding of the scan.
 
     Costs nothing where every file is ours; otherwise reads the log once more, and the coordinates in those files.
     """
@@ -86,13 +86,13 @@ def look_for_others(scan: Scan, newest: int) -> list[Rewritten]:
 
 def _held(scan: Scan, file: ActiveFile) -> dict[Place, Offsets]:
     """The offsets of the file's rows by topic and partition; rows without coordinates are none of ours."""
-    pieces: defaultdict[Place, list[Offsets]] = defaultdict(list)
+    found: defaultdict[Place, list[Offsets]] = defaultdict(list)
     *place_names, offset_name = scan.key_names
     for keys in scan.keys_again([file]):
         for place, offsets in grouped(keys, place_names, offset_name):
             if None not in place and not offsets.null_count:
-                pieces[place[0], place[-1]].append(offsets)
-    return {place: ascending(pa.concat_arrays(parts)) for place, parts in pieces.items()}
+                found[place[0], place[-1]].append(offsets)
+    return {place: ascending(pa.concat_arrays(parts)) for place, parts in found.items()}
 
 
 def _finding(file: ActiveFile, writing: Writing, place: Place, offsets: Offsets) -> Finding:

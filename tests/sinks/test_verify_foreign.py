@@ -104,7 +104,7 @@ def test_behind_the_beginning_of_the_log_nobody_can_tell(world: DeltaWorld, act:
 
 
 def test_a_restore_of_files_of_ours_is_no_writing(world: DeltaWorld) -> None:
-    """What a restore brings back is what we wrote; and a file of others stays theirs, by the commit that wrote it."""
+    """What a restore brings back is what we wrote; and a foreign file stays foreign, by the commit that wrote it."""
     proved_table(world)
     version = update(world)
     optimize(world)
@@ -115,7 +115,7 @@ def test_a_restore_of_files_of_ours_is_no_writing(world: DeltaWorld) -> None:
     assert (foreign(verdict), verdict.rewritten) == ([], ())
 
 
-def test_compaction_leaves_files_of_others_to_them(world: DeltaWorld) -> None:
+def test_compaction_leaves_foreign_files_alone(world: DeltaWorld) -> None:
     """Joined with files of ours, a changed row would pass for one that we wrote."""
     sink = proved_table(world)
     update(world)
