@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check system bench docs coverage
+.PHONY: help install demo test check system simulate bench docs coverage
 
 # Any Python from 3.11 on; `make PYTHON=/path/to/python install` chooses another.
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -58,6 +58,9 @@ check: $(INSTALLED) ## lint, format, types, import directions, docstrings, house
 
 system: $(INSTALLED) ## only the tests on a real broker and a real store
 	@$(BIN)/python -m pytest tests -m system $(SIDE_BY_SIDE)
+
+simulate: $(INSTALLED) ## seeded schedules of the whole engine in a simulated world (SIMULATE="--schedules 20000", --seed 7 for one)
+	@$(BIN)/python -m landfast.testing.world $(SIMULATE)
 
 bench: $(INSTALLED) ## Landfast, the hand-written loop and the floors, side by side (BENCH="--records 200000" for a quick one)
 	@$(BIN)/python -m benchmarks $(BENCH)

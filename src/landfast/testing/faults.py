@@ -83,13 +83,15 @@ class Stuck(BaseException):
 class Fault:
     """One fault. `number` counts the calls of a process, over all of its ports, from 1; `lasting` lets the next so many calls fail too.
 
-    A kind that the call at `number` cannot show happens at the next call that can.
+    A kind that the call at `number` cannot show happens at the next call that can. `place` ("sink.commit") waits for a call of that port
+    and method as well.
     """
 
     number: int
     when: When
     kind: Kind
     lasting: int = 1
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,10 @@ class FaultPlan:
         self._between = between
         self._after = after
         self._calls_max = calls_max
+
+    def calm(self) -> None:
+        """Nothing more befalls the process."""
+        self._waiting.clear()
 
     def around(self, port: str, method: str, call: Callable[[], T]) -> T:
         """Make a call, unless the plan has something else in mind."""
@@ -177,6 +183,8 @@ class FaultPlan:
 
 def _can_show(fault: Fault, call: Call) -> bool:
     place = (call.port, call.method)
+    if fault.place and fault.place != f"{call.port}.{call.method}":
+        return False
     if fault.kind is Kind.CRASH:
         return True
     if fault.kind is Kind.ANSWER_LOST:

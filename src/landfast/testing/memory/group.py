@@ -55,6 +55,13 @@ class MemoryGroup:
             self._members.append(member)
             self.balance()
 
+    def rejoin(self, member: str) -> None:
+        """A member whose session had expired is let in again: the same process, which has still to be told what it lost meanwhile."""
+        with self._lock:
+            if member not in self._members:
+                self._members.append(member)
+                self.balance()
+
     def leave(self, member: str) -> None:
         """A member leaves, or its session has expired: its streams are free at once and are spread anew."""
         with self._lock:

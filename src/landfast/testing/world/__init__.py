@@ -1,0 +1,30 @@
+"""A simulated world for the whole engine: one seed decides everything, virtual time costs nothing, and a failure replays exactly.
+
+    from landfast.testing.world import World, drawn
+    assert World(drawn(seed)).play().problems == []
+
+The engine in it is the one that ships: `core/runner.py` and all it calls, over simulated ports, several workers at once. `python -m
+landfast.testing.world` plays many seeds. It needs the package `greenlet`.
+"""
+
+from landfast.testing.world.campaign import Tally, campaign, problem_of, smallest
+from landfast.testing.world.reached import expected, reached
+from landfast.testing.world.schedule import Act, Deed, Schedule, Sizes, drawn, shrunk
+from landfast.testing.world.world import Outcomes, World
+
+__all__ = [
+    "Act",
+    "Deed",
+    "Outcomes",
+    "Schedule",
+    "Sizes",
+    "Tally",
+    "World",
+    "campaign",
+    "drawn",
+    "expected",
+    "problem_of",
+    "reached",
+    "shrunk",
+    "smallest",
+]

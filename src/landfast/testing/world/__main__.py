@@ -1,0 +1,58 @@
+"""`python -m landfast.testing.world`: a campaign, or one schedule again. Exits 1 where something is wrong or a rare state was missed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from landfast.testing.world.campaign import Tally, campaign, problem_of, smallest
+from landfast.testing.world.reached import expected
+from landfast.testing.world.schedule import Schedule, drawn
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Play what the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m landfast.testing.world", description=__doc__)
+    parser.add_argument("--schedules", type=int, default=20_000, help="how many schedules to play (default: %(default)s)")
+    parser.add_argument("--first", type=int, default=0, help="the seed of the first (default: %(default)s)")
+    parser.add_argument("--processes", type=int, default=1, help="how many at once (default: %(default)s)")
+    parser.add_argument("--seed", type=int, help="play the schedule of this seed alone, and print it; where it fails, make it smaller")
+    parser.add_argument("--schedule", help="play this schedule, as a failing campaign printed it")
+    chosen = parser.parse_args(arguments)
+    if chosen.schedule is not None:
+        return _one(Schedule.from_json(chosen.schedule))
+    if chosen.seed is not None:
+        return _one(drawn(chosen.seed))
+    return _told(campaign(chosen.first, chosen.schedules, chosen.processes))
+
+
+def _one(schedule: Schedule) -> int:
+    print(schedule.to_json())
+    problem = problem_of(schedule)
+    if not problem:
+        print("nothing lost, nothing doubled, not stuck")
+        return 0
+    print(problem)
+    print(f"the smallest that still fails:\n{smallest(schedule).to_json()}")
+    return 1
+
+
+def _told(tally: Tally) -> int:
+    rate = tally.schedules / tally.seconds
+    print(f"{tally.schedules:,} schedules in {tally.seconds:.0f} s ({rate:.0f} a second), {tally.virtual_seconds / 3600:.0f} virtual hours")
+    print(f"{tally.records:,} records, {tally.commits:,} commits, {tally.crashes:,} crashes, {tally.steps:,} steps")
+    print("faults: " + ", ".join(f"{kind} {count:,}" for kind, count in tally.faults.most_common()))
+    print(f"rare states: {len(expected()) - len(tally.missed)} of {len(expected())} reached")
+    for state in tally.missed:
+        print(f"  missed: {state}")
+    for seed, problem in sorted(tally.problems.items())[:20]:
+        print(f"  seed {seed}: {problem}")
+    stuck = sum(problem.startswith("stuck") for problem in tally.problems.values())
+    wrong = len(tally.problems) - stuck
+    print(f"{wrong} with something lost, doubled or wrong, {stuck} stuck" if tally.problems else "0 lost, 0 doubled, 0 stuck")
+    return 1 if tally.problems or tally.missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,208 @@
+"""What can happen around the workers of a world, deed by deed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from landfast.model import Stream
+from landfast.testing.ledger import positions_of
+from landfast.testing.memory import TableCommit
+from landfast.testing.world.schedule import Act, Deed
+from landfast.testing.world.workers import POISON, Worker
+
+if TYPE_CHECKING:
+    from landfast.testing.world.world import World
+
+FOREIGN = "somebody else"
+"""The run that commits of another tool name."""
+
+REJOIN_SECONDS = 3.0
+
+
+def do(world: World, act: Act) -> None:
+    """Let an act happen, to whatever it picks among what there is now."""
+    _DEEDS[act.deed](world, act)
+
+
+def _stream(world: World, act: Act) -> Stream:
+    streams = world.log.streams()
+    return streams[act.pick % len(streams)]
+
+
+def _victim(world: World, act: Act) -> Worker | None:
+    living = world.living
+    return living[act.pick % len(living)] if living else None
+
+
+# ---- a log's daily life ----
+
+
+def _writing(value: bytes | None) -> Callable[[World, Act], None]:
+    """Append as many records of a kind; each differs from all others of its stream, but for what the table refuses."""
+
+    def write(world: World, act: Act) -> None:
+        stream = _stream(world, act)
+        for _ in range(act.amount):
+            line = value if value is None or value == POISON else b"%s %d" % (value, world.log[stream].end)
+            world.log.append(stream.topic, stream.partition, line, key=b"k")
+
+    return write
+
+
+def _mark(world: World, act: Act) -> None:
+    stream = _stream(world, act)
+    world.log.append_marker(stream.topic, stream.partition, act.amount)
+
+
+def _open_transaction(world: World, act: Act) -> None:
+    world.log[_stream(world, act)].open_transaction()
+
+
+def _close_transaction(world: World, act: Act) -> None:
+    world.log[_stream(world, act)].close_transaction()
+
+
+def _compact(world: World, act: Act) -> None:
+    stream = _stream(world, act)
+    held = positions_of(world.table.commits).get(stream, 0)
+    offsets = [offset for offset in world.log.truth()[stream] if offset >= held][: act.amount]
+    world.compacted.update((stream, offset) for offset in offsets)
+    world.log[stream].compact(offsets)
+
+
+def _add_partition(world: World, act: Act) -> None:
+    world.log.add_partitions(_stream(world, act).topic, 1)
+    world.group.balance()
+
+
+# ---- a log's disasters ----
+
+
+def _expire(world: World, act: Act) -> None:
+    stream = _stream(world, act)
+    world.robbed.add(stream)
+    partition = world.log[stream]
+    partition.expire(partition.first + 2 * act.amount)
+
+
+def _truncate(world: World, act: Act) -> None:
+    stream = _stream(world, act)
+    world.robbed.add(stream)
+    partition = world.log[stream]
+    partition.truncate(max(partition.first, partition.end - act.amount))
+
+
+def _recreate(world: World, act: Act) -> None:
+    world.replaced.update(world.log.streams())
+    world.replaced.update(world.log.recreate(_stream(world, act).topic))
+
+
+# ---- a group's life ----
+
+
+def _some(world: World, act: Act) -> tuple[Stream, ...]:
+    streams = world.log.streams()
+    return streams[act.pick % len(streams) :][: act.amount]
+
+
+def _lose(world: World, act: Act) -> None:
+    world.group.lose(_some(world, act))
+    world.later(act.amount * 0.7, world.group.balance)
+
+
+def _revoke(world: World, act: Act) -> None:
+    world.group.revoke(_some(world, act))
+    world.later(act.amount * 0.7, world.group.balance)
+
+
+def _revoke_all(world: World, act: Act) -> None:
+    world.group.revoke(world.log.streams())
+    world.later(act.amount * 0.7, world.group.balance)
+
+
+def _balance(world: World, _: Act) -> None:
+    world.group.balance()
+
+
+def _freeze(world: World, act: Act) -> None:
+    """A worker stands still; if that is longer than its session, the group gives its streams away, and it wakes as a zombie."""
+    worker = _victim(world, act)
+    if worker is None:
+        return
+    name, seconds, session_seconds = worker.name, act.amount * 4.0, world.schedule.sizes.session_seconds
+    world.freeze(worker)
+    if seconds > session_seconds:
+        world.later(session_seconds, lambda: _throw_out(world, worker))
+    world.later(seconds, lambda: world.thaw(name))
+
+
+def _expel(world: World, act: Act) -> None:
+    worker = _victim(world, act)
+    if worker is not None:
+        _throw_out(world, worker)
+
+
+def _throw_out(world: World, worker: Worker) -> None:
+    """The group takes a worker for dead; it comes back when it is let in again."""
+    world.group.leave(worker.name)
+    worker.was_away = True
+
+    def rejoin() -> None:
+        if worker.alive:
+            world.group.rejoin(worker.name)
+
+    world.later(REJOIN_SECONDS, rejoin)
+
+
+# ---- a worker's life ----
+
+
+def _stop(world: World, act: Act) -> None:
+    worker = _victim(world, act)
+    if worker is not None:
+        worker.runner.stop()
+
+
+def _kill(world: World, act: Act) -> None:
+    worker = _victim(world, act)
+    if worker is not None:
+        worker.killed_in_commit = any(flow.landing for flow in worker.runner.flows)
+        world.kill(worker)
+
+
+def _skew(world: World, act: Act) -> None:
+    worker = _victim(world, act)
+    if worker is not None:
+        worker.clock.skew_seconds += (act.amount - 2) * 86_400.0
+
+
+def _commit_as_another_tool(world: World, act: Act) -> None:
+    version = len(world.table.commits) + 1
+    world.table.put(version, TableCommit(f"foreign-{version}", FOREIGN, act.amount))
+
+
+_DEEDS: dict[Deed, Callable[[World, Act], None]] = {
+    Deed.PRODUCE: _writing(b"line"),
+    Deed.PRODUCE_BAD: _writing(b"bad"),
+    Deed.PRODUCE_POISON: _writing(POISON),
+    Deed.TOMBSTONE: _writing(None),
+    Deed.MARKER: _mark,
+    Deed.OPEN_TRANSACTION: _open_transaction,
+    Deed.CLOSE_TRANSACTION: _close_transaction,
+    Deed.COMPACT: _compact,
+    Deed.ADD_PARTITION: _add_partition,
+    Deed.EXPIRE: _expire,
+    Deed.TRUNCATE: _truncate,
+    Deed.RECREATE: _recreate,
+    Deed.LOSE: _lose,
+    Deed.REVOKE: _revoke,
+    Deed.REVOKE_ALL: _revoke_all,
+    Deed.BALANCE: _balance,
+    Deed.FREEZE: _freeze,
+    Deed.EXPEL: _expel,
+    Deed.STOP: _stop,
+    Deed.KILL: _kill,
+    Deed.SKEW: _skew,
+    Deed.FOREIGN_COMMIT: _commit_as_another_tool,
+}

@@ -1,0 +1,226 @@
+"""One thread, many tasks, virtual time: a seed decides who goes on, and time moves only when nobody can.
+
+A task is an ordinary blocking call that runs in a greenlet of its own. Wherever it calls `pause` or `sleep` the scheduler takes over;
+nothing else is ever interrupted, so that a run is decided by the seed alone. A task that is dropped is never switched to again: that is
+a crash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import itertools
+import random
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, TypeVar
+
+try:
+    from greenlet import getcurrent, greenlet
+except ImportError as error:
+    raise ImportError("the simulated world runs on greenlets: install the package greenlet") from error
+
+from landfast.errors import check
+from landfast.testing.clock import EPOCH_SECONDS
+from landfast.testing.faults import Crashed, Stuck
+
+T = TypeVar("T")
+
+
+class Task:
+    """A call on its way. `owner` names the process that it belongs to."""
+
+    __slots__ = ("_greenlet", "name", "owner")
+
+    def __init__(self, owner: str, name: str, call: Callable[[], object], parent: greenlet) -> None:
+        self.owner = owner
+        self.name = name
+        self._greenlet = greenlet(call, parent)
+
+    def go_on(self) -> None:
+        """Run to the next pause, or to the end."""
+        self._greenlet.switch()
+
+
+class Scheduler:
+    """Tasks, virtual time, and the order of everything."""
+
+    def __init__(self, seed: int, on_crash: Callable[[str], object]) -> None:
+        self.now = 0.0
+        self.steps = 0
+        self._on_crash = on_crash
+        self._chance = random.Random(seed)
+        self._ready: list[Task] = []
+        self._sleeping: list[tuple[float, int, Task]] = []
+        self._frozen: dict[str, list[Task]] = {}
+        self._dropped: list[Task] = []
+        self._numbers = itertools.count()
+        self._trace = hashlib.sha256()
+        self._current: Task | None = None
+        self._main = getcurrent()
+
+    # ---- for tasks ----
+
+    def pause(self) -> None:
+        """Let others go on; returns when it is this task's turn again."""
+        task = self._running()
+        self._ready.append(task)
+        self._main.switch()
+
+    def sleep(self, seconds: float) -> None:
+        """Return when so much virtual time has passed."""
+        task = self._running()
+        heapq.heappush(self._sleeping, (self.now + max(seconds, 0.0), next(self._numbers), task))
+        self._main.switch()
+
+    def trace(self, text: str) -> None:
+        """Add to the trace: what happened, in order, is what tells two runs apart."""
+        self._trace.update(text.encode() + b"\n")
+
+    def _running(self) -> Task:
+        if self._current is None:
+            message = "only a task can wait"
+            raise RuntimeError(message)
+        return self._current
+
+    # ---- for the world ----
+
+    @property
+    def trace_hash(self) -> str:
+        """A digest of everything that happened so far, in order."""
+        return self._trace.hexdigest()[:16]
+
+    def spawn(self, owner: str, name: str, call: Callable[[], object]) -> None:
+        """Start a task; it begins when it is chosen."""
+        self._wake(Task(owner, name, call, self._main))
+
+    def drop(self, owner: str) -> None:
+        """A process is gone: none of its tasks goes on, ever."""
+        self._dropped += [task for task in self._ready if task.owner == owner]
+        self._dropped += [task for _, _, task in self._sleeping if task.owner == owner]
+        self._dropped += self._frozen.pop(owner, [])
+        self._ready = [task for task in self._ready if task.owner != owner]
+        self._sleeping = [entry for entry in self._sleeping if entry[2].owner != owner]
+        heapq.heapify(self._sleeping)
+
+    def freeze(self, owner: str) -> None:
+        """A process stands still (SIGSTOP); time goes on without it."""
+        if owner not in self._frozen:
+            self._frozen[owner] = [task for task in self._ready if task.owner == owner]
+            self._ready = [task for task in self._ready if task.owner != owner]
+
+    def thaw(self, owner: str) -> None:
+        """It goes on where it stood."""
+        self._ready += self._frozen.pop(owner, [])
+
+    def run(self, finished: Callable[[], bool], seconds_max: float, steps_max: int) -> None:
+        """Let tasks go on until `finished`, or until no task is left.
+
+        Raises:
+            Stuck: it takes more virtual time or more steps than that.
+        """
+        until, last = self.now + seconds_max, self.steps + steps_max
+        while not finished():
+            while not self._ready:
+                if not self._pass_time(until):
+                    return
+            if self.steps >= last:
+                message = f"not finished after {steps_max} steps, at {self.now:.1f} s"
+                raise Stuck(message)
+            self._step()
+
+    def _step(self) -> None:
+        self.steps += 1
+        task = self._ready.pop(self._chance.randrange(len(self._ready)))
+        self._current = task
+        self.trace(f"{task.owner} {task.name}")
+        try:
+            task.go_on()
+        except Crashed:
+            self.drop(task.owner)
+            self._on_crash(task.owner)
+        finally:
+            self._current = None
+
+    def _pass_time(self, until: float) -> bool:
+        """Wake whoever sleeps least; False where nobody sleeps."""
+        if not self._sleeping:
+            return False
+        at, _, task = heapq.heappop(self._sleeping)
+        self.now = max(self.now, at)
+        if self.now > until:
+            message = f"not finished at {self.now:.1f} s"
+            raise Stuck(message)
+        self._wake(task)
+        return True
+
+    def _wake(self, task: Task) -> None:
+        if task.owner in self._frozen:
+            self._frozen[task.owner].append(task)
+        else:
+            self._ready.append(task)
+
+
+class VirtualClock:
+    """A `ports.Clock` over a scheduler. `skew_seconds` moves the wall clock only, which nothing may depend on."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.skew_seconds = 0.0
+        self._scheduler = scheduler
+
+    def now(self) -> float:
+        """Seconds since the epoch, by this clock's own account."""
+        return EPOCH_SECONDS + self._scheduler.now + self.skew_seconds
+
+    def monotonic(self) -> float:
+        """Seconds since the world began."""
+        return self._scheduler.now
+
+    def sleep(self, seconds: float) -> None:
+        """Let this much virtual time pass."""
+        self._scheduler.sleep(seconds)
+
+
+class TaskExecutor:
+    """A `ports.Executor` of so many simulated threads: each call is a task, and work that started in order may end in any."""
+
+    def __init__(self, scheduler: Scheduler, owner: str, name: str, threads: int) -> None:
+        self._scheduler = scheduler
+        self._owner = owner
+        self._name = name
+        self._free = threads
+        self._waiting: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
+        self._closed = False
+
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        """Start `call` on a free thread, or as soon as there is one."""
+        check(not self._closed, "an executor that is closed takes no calls")
+        future: Future[T] = Future()
+        self._waiting.append((call, future))
+        if self._free:
+            self._free -= 1
+            self._scheduler.spawn(self._owner, self._name, self._work)
+        return future
+
+    def close(self) -> None:
+        """Cancel what has not started; what runs is left alone."""
+        self._closed = True
+        for _, future in self._waiting:
+            future.cancel()
+        self._waiting.clear()
+
+    def _work(self) -> None:
+        while self._waiting:
+            call, future = self._waiting.popleft()
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                answer = partial(future.set_result, call())
+            except Exception as error:  # noqa: BLE001 — an executor carries whatever the call raises
+                answer = partial(future.set_exception, error)
+            # Between the end of a call and the moment when its answer is seen anything may happen.
+            self._scheduler.pause()
+            answer()
+        self._free += 1

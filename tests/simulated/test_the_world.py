@@ -1,0 +1,146 @@
+"""The simulated world is what it claims to be: decided by its schedule, replayed exactly, made smaller, never stuck in silence."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from landfast.testing.faults import Fault, Kind, Stuck, When
+from landfast.testing.memory import MemoryTable
+from landfast.testing.world import Act, Deed, Schedule, Sizes, World, campaign, drawn, expected, problem_of, smallest
+from landfast.testing.world.__main__ import main
+from landfast.testing.world.scheduler import Scheduler, TaskExecutor
+
+SCHEDULES = 300
+COMMON = 0.6
+"""How many of the rare states so few schedules have to reach; `make simulate` plays enough for all of them."""
+
+HASHES = "from landfast.testing.world import World, drawn; print(*(World(drawn(seed)).play().trace_hash for seed in range(20)))"
+
+
+def nothing_put(_table: MemoryTable, _version: int, _commit: object) -> None:
+    """A table that says it took a commit, and did not."""
+
+
+def test_schedules_of_whole_worlds_lose_double_and_stop_nothing() -> None:
+    """Whatever befalls several workers, every record ends in exactly one place, once, and the world comes to rest."""
+    tally = campaign(0, SCHEDULES)
+    assert tally.problems == {}
+    assert tally.schedules == SCHEDULES
+    assert min(tally.records, tally.commits, tally.crashes, tally.steps, len(tally.faults)) > 0
+    assert len(tally.missed) < (1 - COMMON) * len(expected()), tally.missed
+
+
+def test_what_was_drawn_once_is_drawn_again() -> None:
+    """A seed is enough to have its schedule, and a schedule is enough to have its trace."""
+    for seed in range(20):
+        assert drawn(seed) == drawn(seed)
+        first, second = World(drawn(seed)).play(), World(drawn(seed)).play()
+        assert (first.trace_hash, first.verdict, first.steps) == (second.trace_hash, second.verdict, second.steps)
+    assert World(drawn(1)).play().trace_hash != World(drawn(2)).play().trace_hash
+
+
+def test_nothing_depends_on_the_order_of_a_set() -> None:
+    """Processes with other seeds of hashing see the same traces."""
+    seen = {
+        subprocess.run(
+            [sys.executable, "-c", HASHES], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(seen) == 1
+
+
+def test_a_schedule_is_the_same_after_it_was_printed_and_read() -> None:
+    """What a failing campaign prints is all that is needed to play it again, elsewhere."""
+    for seed in range(200):
+        assert Schedule.from_json(drawn(seed).to_json()) == drawn(seed)
+
+
+def test_a_world_that_cannot_come_to_rest_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record that never lands is found, although nothing was lost: nothing waits for ever in silence."""
+    monkeypatch.setattr(MemoryTable, "put", nothing_put)
+    schedule = Schedule(1, acts=(Act(0.0, Deed.PRODUCE),))
+    with pytest.raises(Stuck, match="not finished"):
+        World(schedule).play()
+    assert problem_of(schedule).startswith("stuck: ")
+
+
+def test_a_failing_schedule_is_made_smaller_and_still_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts that the failure does not need are left out; what is left fails by itself."""
+    put_as_asked = MemoryTable.put
+    monkeypatch.setattr(MemoryTable, "put", lambda table, version, commit: put_as_asked(table, version, replace(commit, rows=())))
+    large = next(schedule for schedule in map(drawn, range(100)) if len(schedule.acts) > 5 and problem_of(schedule))
+    small = smallest(large)
+    assert problem_of(small)
+    assert problem_of(Schedule.from_json(small.to_json())) == problem_of(small)
+    assert len(small.acts) == 1
+    assert not any(small.faults)
+
+
+def test_one_schedule_can_be_played_from_the_command_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its seed or as it was printed; where it fails, the smallest that does is printed as well."""
+    schedule = Schedule(3, Sizes(workers=2), (Act(0.0, Deed.PRODUCE), Act(1.0, Deed.KILL)), ((Fault(3, When.AFTER, Kind.CRASH),),))
+    assert main(["--seed", "3"]) == 0
+    assert main(["--schedule", schedule.to_json()]) == 0
+    assert "nothing lost" in capsys.readouterr().out
+    put_as_asked = MemoryTable.put
+    monkeypatch.setattr(MemoryTable, "put", lambda table, version, commit: put_as_asked(table, version, replace(commit, rows=())))
+    assert main(["--schedule", schedule.to_json()]) == 1
+    told = capsys.readouterr().out
+    assert "lost: " in told
+    assert problem_of(Schedule.from_json(told.splitlines()[-1]))
+
+
+def test_a_campaign_says_what_it_played_and_what_it_missed(capsys: pytest.CaptureFixture[str]) -> None:
+    """A campaign too small to meet every rare state is no proof, and says so with its exit code; processes share the work."""
+    assert main(["--schedules", "3", "--first", "5"]) == 1
+    told = capsys.readouterr().out
+    assert "3 schedules" in told
+    assert "missed: " in told
+    assert "0 lost, 0 doubled, 0 stuck" in told
+    assert campaign(0, 300, processes=2).schedules == 300
+
+
+def test_a_campaign_names_the_seeds_that_failed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each can be played again by its seed."""
+    put_as_asked = MemoryTable.put
+    monkeypatch.setattr(MemoryTable, "put", lambda table, version, commit: put_as_asked(table, version, replace(commit, rows=())))
+    assert main(["--schedules", "5"]) == 1
+    assert "  seed 0: lost: " in capsys.readouterr().out
+
+
+def test_only_a_task_can_wait() -> None:
+    """Time that passes outside of every task would be nobody's."""
+    with pytest.raises(RuntimeError, match="only a task"):
+        Scheduler(0, lambda _: None).pause()
+
+
+def test_what_is_cancelled_before_it_began_never_runs() -> None:
+    """An executor with one thread that is closed, or whose call is cancelled, lets go of what waits."""
+    scheduler = Scheduler(0, lambda _: None)
+    ran: list[str] = []
+    executor = TaskExecutor(scheduler, "someone", "work", 1)
+    first, cancelled, third = (executor.submit(lambda name=name: ran.append(name)) for name in ("first", "cancelled", "third"))
+    cancelled.cancel()
+    scheduler.run(lambda: first.done() and third.done(), 1.0, 100)
+    assert ran == ["first", "third"]
+    waiting = executor.submit(lambda: ran.append("late"))
+    executor.close()
+    scheduler.run(lambda: False, 1.0, 100)
+    assert waiting.cancelled()
+    assert ran == ["first", "third"]
+
+
+def test_without_greenlet_the_world_says_what_is_missing() -> None:
+    """The rest of the test tools do without it."""
+    code = (
+        "import sys; sys.modules['greenlet'] = None; import landfast.testing; import landfast.testing.memory; import landfast.testing.world"
+    )
+    missing = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert missing.returncode == 1
+    assert missing.stderr.strip().endswith("install the package greenlet")
