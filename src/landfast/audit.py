@@ -113,9 +113,20 @@ class Rewritten:
     writer: str
 
 
+class Proof(enum.StrEnum):
+    """How far a proof holds."""
+
+    WHOLE = "proved"
+    """Nothing that was looked at is wrong."""
+    IN_PART = "proved_in_part"
+    """The same, but the values of some rows are another writer's word."""
+    NONE = "not_proved"
+    """Something is wrong: the findings say what."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The outcome of a proof.
+    """What a proof comes to.
 
     version         the table version that was proved; -1 where only the source was compared
     rows, letters   how many were counted
@@ -140,8 +151,15 @@ class Verdict:
 
     @property
     def proved(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether nothing is wrong: also where little or nothing could be looked at, as `unchecked` and `rewritten` say."""
         return not self.findings
+
+    @property
+    def outcome(self) -> Proof:
+        """How far the proof holds. What could not be compared with the log, `unchecked`, is named apart and changes nothing of it."""
+        if self.findings:
+            return Proof.NONE
+        return Proof.IN_PART if self.rewritten else Proof.WHOLE
 
     @property
     def totals(self) -> Totals:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pyarrow as pa
@@ -42,6 +43,12 @@ def outcome(verdict: Verdict) -> str:
     return as_lines("numbers", verdict)[-1]
 
 
+def answer(verdict: Verdict) -> tuple[bool, str, str | None]:
+    """What the JSON says of the whole."""
+    found = json.loads(json.dumps(as_object(verdict)))
+    return found["proved"], found["outcome"], found["code"]
+
+
 def test_a_value_changed_in_place_is_found(world: DeltaWorld) -> None:
     """The row's coordinates stayed, so all counts are right; the file, its offsets, the commit and its writer are named all the same."""
     proved_table(world)
@@ -53,6 +60,7 @@ def test_a_value_changed_in_place_is_found(world: DeltaWorld) -> None:
     assert "events[1]" in found.sentence
     assert (verdict.proved, verdict.rewritten) == (False, ())
     assert outcome(verdict).startswith("NOT PROVED")
+    assert answer(verdict) == (False, "not_proved", "VERIFY_FAILED")
 
 
 def test_rows_that_another_tool_only_moved_are_proved_in_part(world: DeltaWorld) -> None:
@@ -66,6 +74,7 @@ def test_rows_that_another_tool_only_moved_are_proved_in_part(world: DeltaWorld)
     assert found.writer.startswith("OPTIMIZE by delta-rs")
     assert outcome(verdict).startswith("PROVED IN PART: every offset that was read is in exactly one place, once; the values of 179 rows")
     assert any("179 rows in 1 file of another writer (OPTIMIZE" in line for line in as_lines("numbers", verdict))
+    assert answer(verdict) == (True, "proved_in_part", None)
     assert as_object(verdict)["rewritten"] == [{"file": found.file, "rows": 179, "version": version, "writer": found.writer}]
 
 
@@ -144,6 +153,7 @@ def test_rows_of_others_beside_ours_are_no_concern(world: DeltaWorld) -> None:
     verdict = verify_table(world.path)
     assert (foreign(verdict), verdict.rewritten, verdict.foreign_rows) == ([], (), 1)
     assert outcome(verdict).startswith("PROVED:")
+    assert answer(verdict) == (True, "proved", None)
     optimize(world)
     verdict = verify_table(world.path)
     assert (foreign(verdict), [one.rows for one in verdict.rewritten], verdict.foreign_rows) == ([], [179], 1)

@@ -61,10 +61,11 @@ def verdict_of(settings: Settings, route: RouteSettings, *, with_source: bool) -
 
 
 def as_object(verdict: Verdict) -> dict[str, Any]:
-    """The verdict as JSON: `proved`, counts, `streams` with their equations, `findings`, `rewritten` and `unchecked`."""
+    """The verdict as JSON: `proved`, `outcome`, counts, `streams` with their equations, `findings`, `rewritten` and `unchecked`."""
     counts = ("version", "rows", "foreign_rows", "letters", "pending", "files", "nbytes", "checked_spans")
     return {
         "proved": verdict.proved,
+        "outcome": str(verdict.outcome),
         "code": None if verdict.proved else _CODE,
         **{name: getattr(verdict, name) for name in counts},
         **equations.to_json({one.stream: one.totals for one in verdict.accounts}),
