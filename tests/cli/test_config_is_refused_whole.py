@@ -72,8 +72,9 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
         "accepted_without_a_partition",
         {"source": {"accept_expired": {"t": 5}}},
         "CONFIG_INVALID",
-        "source.accept_expired: 't' names no partition: write topic[partition], such as sensors[0]",
+        "source.accept_expired: 't' names no partition: write topic[partition]@id, such as sensors[0]@",
     ),
+    ("accepted_without_an_id", {"source": {"accept_expired": {"t[0]@": 5}}}, "CONFIG_INVALID", "'t[0]@' names no partition"),
     (
         "accepted_of_another_topic",
         {"source": {"accept_expired": {"u[0]": 5}}},

@@ -18,7 +18,7 @@ from landfast.testing.clock import ManualClock
 from landfast.testing.memory import MemoryGroup, MemoryLog, MemorySource, RecordingObserver
 from landfast.wiring import Silence, Site, new_run, patiently
 from landfast.wiring.build import route_of
-from landfast.wiring.look import bounds_of
+from landfast.wiring.look import bounds_of, idle_acceptances
 from tests.cli.table import ask
 
 _TWO_ROUTES = """
@@ -140,24 +140,35 @@ def test_topics_that_a_route_names_must_be_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("partition", "below", "words"),
-    [(0, 3, None), (0, 4, "the log ends at 3, before the offset 4"), (1, 0, "there is no such partition")],
+    ("line", "below", "words"),
+    [
+        ("ta[0]", 3, ""),
+        ("ta[0]", 4, '"ta[0]" = 4: the log ends at 3, before that offset'),
+        ("ta[1]", 0, '"ta[1]" = 0: there is no such partition'),
+        ("ta[0]@former", 3, '"ta[0]@former" = 3: the topic\'s id is '),
+    ],
 )
-def test_only_what_is_gone_can_be_accepted_as_gone(tmp_path: Path, partition: int, below: int, words: str | None) -> None:
-    """A partition that is not there, or an offset that the log has not reached, is a slip: it is refused at the start."""
-    body = {"servers": "h:1", "topics": ["ta"], "accept_expired": {f"ta[{partition}]": below}}
+def test_a_line_that_accepts_nothing_is_named_and_refuses_nobody(tmp_path: Path, line: str, below: int, words: str) -> None:
+    """A line that a former topic left behind, or a slip, must not stop the other lanes: it is told with what it says and why."""
+    body = {"servers": "h:1", "topics": ["ta"], "accept_expired": {line: below}}
     settings = from_mapping({"name": "n", "source": body, "sink": {"path": "a"}}, folder=tmp_path)
     log = MemoryLog()
     (stream,) = log.create("ta", partitions=1)
     for number in range(3):
         log.append("ta", 0, b"%d" % number)
-    source = MemorySource(MemoryGroup(log, ["ta"]), "worker", ManualClock())
-    if words is None:
-        assert bounds_of(settings, source)[stream].end == 3
-    else:
-        with pytest.raises(Misconfigured, match=words) as caught:
-            bounds_of(settings, source)
-        assert f"source.accept_expired: ta[{partition}]" in caught.value.message
+    bounds = bounds_of(settings, MemorySource(MemoryGroup(log, ["ta"]), "worker", ManualClock()))
+    assert bounds[stream].end == 3
+    told = idle_acceptances(settings, bounds)
+    assert told.startswith(f"source.accept_expired has lines without effect: {words}") if words else not told
+
+
+def test_of_many_lines_that_accept_nothing_some_are_named(tmp_path: Path) -> None:
+    """A message stays readable: ten lines, and how many more there are."""
+    body = {"servers": "h:1", "topics": ["ta"], "accept_expired": {f"ta[{partition}]": 1 for partition in range(12)}}
+    settings = from_mapping({"name": "n", "source": body, "sink": {"path": "a"}}, folder=tmp_path)
+    told = idle_acceptances(settings, {})
+    assert told.count("there is no such partition") == 10
+    assert told.endswith("; and 2 more")
 
 
 def test_waiting_for_a_store_says_for_whose() -> None:

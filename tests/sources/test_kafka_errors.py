@@ -84,7 +84,7 @@ def test_verdicts_are_values() -> None:
 
 def test_a_halt_names_a_way_out_that_there_is() -> None:
     """What an operator is told to set is a setting; no position can be moved by hand, so nobody is told to."""
-    assert '[source.accept_expired] write "t[0]" = 9' in kafka_errors.expired(STREAM, 5, 9).next_step
+    assert '[source.accept_expired] write "t[0]@id" = 9' in kafka_errors.expired(STREAM, 5, 9).next_step
     assert "sink.path" in kafka_errors.truncated(STREAM, 9, 5).next_step
     assert 'sink.accept_topic_ids = ["new-id"]' in kafka_errors.replaced(STREAM, "new-id").next_step
     named = {name for code in CODES.values() for name in re.findall(r"`(?:sink|source|engine)\.(\w+)`", code.next_step)}

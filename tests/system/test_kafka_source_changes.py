@@ -6,6 +6,7 @@ import pytest
 
 from landfast.events import Notice
 from landfast.model import Stream
+from landfast.sources.kafka_losses import AcceptedLosses
 from landfast.testing.kafka import RealKafka
 from landfast.testing.kafka_records import Record, add_partitions, create_topic, delete_records, delete_topic, produce
 from tests.sources.kafka_world import Engine, Member, member, settings, unique
@@ -64,7 +65,7 @@ def test_an_accepted_loss_is_passed_over_as_a_gap_and_nothing_that_is_left(proto
     streams = [Stream(topic, incarnation, partition) for partition in (0, 1)]
     for stream, first in zip(streams, (15, 20), strict=True):
         delete_records(kafka.servers, topic, stream.partition, first)
-    accepted = {(topic, 0): 18, (topic, 1): 20}
+    accepted = AcceptedLosses({streams[0]: 18, Stream(topic, "", 1): 20})
     chosen = settings(kafka.servers, topic, protocol=protocol, accept_expired=accepted, hold_seconds_max=0.0)
     reader = member(chosen, Engine(dict.fromkeys(streams, 7)))
     reader.hold = set(streams)
@@ -90,10 +91,11 @@ def test_what_went_after_the_loss_was_accepted_halts_again(protocol: str, kafka:
     produce(kafka.servers, (Record(topic, b"x", 0) for _ in range(20)))
     delete_records(kafka.servers, topic, 0, 16)
     stream = Stream(topic, incarnation, 0)
-    reader = member(settings(kafka.servers, topic, protocol=protocol, accept_expired={(topic, 0): 15}), Engine({stream: 7}))
+    losses = AcceptedLosses({stream: 15})
+    reader = member(settings(kafka.servers, topic, protocol=protocol, accept_expired=losses), Engine({stream: 7}))
     reader.until(lambda: reader.halted)
     assert reader.halted[stream].code == "DATA_EXPIRED"
-    assert f'"{topic}[0]" = 16' in reader.halted[stream].next_step
+    assert f'"{topic}[0]@{incarnation}" = 16' in reader.halted[stream].next_step
     assert reader.chunks == []
     reader.source.close()
 

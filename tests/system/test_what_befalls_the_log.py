@@ -140,7 +140,7 @@ def test_records_that_retention_took_halt_their_lane_with_the_range(kafka: RealK
 
 def test_an_accepted_loss_lands_as_a_gap_and_the_rest_lands_whole(kafka: RealKafka, tmp_path: Path) -> None:
     """With the very line that the halt names the lane goes on: all that the log has left lands once, and the proof knows the gap."""
-    create_topic(kafka.servers, "accepted", 2)
+    incarnation = create_topic(kafka.servers, "accepted", 2)
     load = Load(kafka.servers, "accepted", 2, tmp_path / "truth.jsonl")
     made = pipeline(tmp_path, kafka.servers, "accepted", BATCH)
     load.produce(2000)
@@ -151,7 +151,7 @@ def test_an_accepted_loss_lands_as_a_gap_and_the_rest_lands_whole(kafka: RealKaf
     assert checked.returncode == 1
     halted = made.landfast("run", "--until-end")
     assert halted.returncode == HALTED, halted.stdout + halted.stderr
-    line_to_write = '"accepted[0]" = 1500'
+    line_to_write = f'"accepted[0]@{incarnation}" = 1500'
     for told in (checked, halted, made.landfast("status")):
         assert line_to_write in told.stdout + told.stderr
     accepting = pipeline(tmp_path, kafka.servers, "accepted", f"{BATCH}[source.accept_expired]\n{line_to_write}\n")
@@ -168,7 +168,7 @@ def test_an_accepted_loss_lands_as_a_gap_and_the_rest_lands_whole(kafka: RealKaf
     delete_records(kafka.servers, "accepted", 0, 2020)
     again = accepting.landfast("run", "--until-end")
     assert again.returncode == HALTED
-    assert '"accepted[0]" = 2020' in again.stdout + again.stderr
+    assert f'"accepted[0]@{incarnation}" = 2020' in again.stdout + again.stderr
     delete_records(kafka.servers, "accepted", 0, 2050)
     emptied = pipeline(tmp_path, kafka.servers, "accepted", f'{BATCH}[source.accept_expired]\n"accepted[0]" = 2050\n')
     emptied.land()
@@ -177,6 +177,37 @@ def test_an_accepted_loss_lands_as_a_gap_and_the_rest_lands_whole(kafka: RealKaf
     forget(load.truth, range(2000, 2050))
     assert accountant.settle(load.truth, made.table).records == 4100 - 550
     emptied.verified("--source")
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_line_that_outlives_its_topic_stops_nobody_and_accepts_nothing(named: bool, kafka: RealKafka, tmp_path: Path) -> None:
+    """After the topic was made anew, with fewer records than the line says, the new one lands whole; a loss in it halts all the same."""
+    topic = f"outlived-{named}"
+    former = create_topic(kafka.servers, topic, 1)
+    load = Load(kafka.servers, topic, 1, tmp_path / "former.jsonl")
+    pipeline(tmp_path, kafka.servers, topic, BATCH).land()
+    load.produce(10)
+    pipeline(tmp_path, kafka.servers, topic, BATCH).land()
+    delete_topic(kafka.servers, topic)
+    incarnation = create_topic(kafka.servers, topic, 1)
+    line = f'"{topic}[0]@{former}"' if named else f'"{topic}[0]"'
+    accepted = f"{BATCH}[source.accept_expired]\n{line} = 1500\n"
+    made = pipeline(tmp_path, kafka.servers, topic, accepted, sink=f'accept_topic_ids = ["{incarnation}"]')
+    anew = Load(kafka.servers, topic, 1, tmp_path / "anew.jsonl")
+    anew.produce(200)
+    checked = made.landfast("check")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert f"ACCEPTANCE_IDLE: source.accept_expired has lines without effect: {line} = 1500" in checked.stdout
+    landed = made.landfast("run", "--until-end")
+    assert landed.returncode == 0, landed.stdout + landed.stderr
+    assert "ACCEPTANCE_IDLE" in landed.stderr
+    assert rows(made.table) == 10 + 198
+    anew.produce(1800)
+    delete_records(kafka.servers, topic, 0, 1400)
+    halted = made.landfast("run", "--until-end")
+    assert halted.returncode == HALTED, halted.stdout + halted.stderr
+    assert f'"{topic}[0]@{incarnation}" = 1400' in halted.stdout + halted.stderr
+    assert rows(made.table) == 10 + 198
 
 
 def forget(truth: Path, offsets: range) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -135,19 +135,19 @@ def _streams(
         known = wanted or {record.span.stream for record in read_spans(sink.path, sink.storage_options)}
         positions = dict(inspection.positions_of(sink, pipeline_id, sorted(known)))
         halts = inspection.replaced_of(sink, pipeline_id, wanted)
-    accepted = settings.source.accepted()
+    losses = wiring.accepted_losses(settings)
+    accepted = {stream for stream, extent in wanted.items() if losses.accepts(stream, extent)}
     return tuple(
-        stream_status(stream, position, wanted.get(stream), halts.get(stream), accepted.get((stream.topic, stream.partition), 0))
-        for stream, position in sorted(positions.items())
+        stream_status(stream, position, wanted.get(stream), halts.get(stream), accepted) for stream, position in sorted(positions.items())
     )
 
 
 def stream_status(
-    stream: Stream, position: Position | None, extent: Bounds | None, halt: Halt | None = None, accepted: Position = 0
+    stream: Stream, position: Position | None, extent: Bounds | None, halt: Halt | None = None, accepted: Collection[Stream] = ()
 ) -> StreamStatus:
     """What position and bounds say of a stream, and what the table says of its topic.
 
-    What the log has lost below `accepted` is accepted as lost.
+    What the log has lost of those in `accepted` is accepted as lost.
     """
     from landfast.sources.kafka_errors import expired, loss_accepted, truncated
 
@@ -155,7 +155,7 @@ def stream_status(
     lag = None if extent is None else max(0, extent.end - max(extent.first, position or 0))
     words = ""
     if halt is None and extent is not None and position is not None and position < extent.first:
-        halt = expired(stream, position, extent.first) if accepted < extent.first else None
+        halt = expired(stream, position, extent.first) if stream not in accepted else None
         words = loss_accepted(stream, position, extent.first)
     elif halt is None and extent is not None and position is not None and position > extent.end:
         halt = truncated(stream, position, extent.end)

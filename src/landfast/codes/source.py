@@ -9,6 +9,12 @@ from landfast.codes.entry import NOTHING_DONE, NOTHING_LOST, OTHERS_GO_ON, Code
 
 TABLE: Mapping[str, Code] = MappingProxyType(
     {
+        "ACCEPTANCE_IDLE": Code(
+            "A line under `source.accept_expired` has no effect: it names a partition or a topic id that is not there, an offset beyond "
+            "the end of the log, or no id where the topic was made anew. A topic that was deleted and created again leaves such lines.",
+            "Nothing is passed over by that line. A stream whose records retention took halts, and names the line that holds.",
+            "Remove the line, or correct it.",
+        ),
         "BATCH_CORRUPT": Code(
             "Records in the log fail their checksum or cannot be decompressed.",
             OTHERS_GO_ON,

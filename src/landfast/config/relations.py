@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from landfast.config.faults import Fault, Place
-from landfast.config.settings import RouteSettings, Settings, SourceSettings, partition_of
+from landfast.config.settings import RouteSettings, Settings, SourceSettings, stream_of
 
 _PORT_MAX = 65_535
 _SERVER = re.compile(
@@ -73,11 +73,12 @@ def _source(settings: Settings) -> Iterator[Fault]:
 
 def _accepted(source: SourceSettings) -> Iterator[Fault]:
     for name in source.accept_expired:
-        partition = partition_of(name)
-        if partition is None:
-            yield _invalid(("source", "accept_expired"), f"{name!r} names no partition: write topic[partition], such as sensors[0]")
-        elif not (partition[0] in source.topics if source.topics else _found(source.topic_pattern, partition[0])):
-            yield _invalid(("source", "accept_expired"), f"the topic {partition[0]} of {name} is none of those that are read")
+        stream = stream_of(name)
+        if stream is None:
+            words = "write topic[partition]@id, such as sensors[0]@Zk9hT2sVQ0a7bNf3xY1mLw, or topic[partition]"
+            yield _invalid(("source", "accept_expired"), f"{name!r} names no partition: {words}")
+        elif not (stream.topic in source.topics if source.topics else _found(source.topic_pattern, stream.topic)):
+            yield _invalid(("source", "accept_expired"), f"the topic {stream.topic} of {name} is none of those that are read")
 
 
 def _engine(settings: Settings) -> Iterator[Fault]:

@@ -14,12 +14,13 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from landfast.config.options import Options, mask_uri
+from landfast.model import Stream
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 _UNITS = {"": 1, "b": 1, "kib": KIB, "mib": MIB, "gib": GIB, "tib": 1 << 40, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*$")
 
-_PARTITION = re.compile(r"([A-Za-z0-9._-]{1,249})\[(0|[1-9][0-9]{0,9})\]")
+_STREAM = re.compile(r"([A-Za-z0-9._-]{1,249})\[(0|[1-9][0-9]{0,9})\](?:@([A-Za-z0-9_-]{1,64}))?")
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
@@ -35,10 +36,10 @@ def parse_bytes(value: object) -> object:
     return int(float(match[1]) * _UNITS[match[2].lower()])
 
 
-def partition_of(name: str) -> tuple[str, int] | None:
-    """Topic and number of a partition from `topic[number]`; None where it names none."""
-    match = _PARTITION.fullmatch(name)
-    return None if match is None else (match[1], int(match[2]))
+def stream_of(name: str) -> Stream | None:
+    """The stream of `topic[number]@id`, or of `topic[number]`, whose incarnation is left empty; None where it names none."""
+    match = _STREAM.fullmatch(name)
+    return None if match is None else Stream(match[1], match[3] or "", int(match[2]))
 
 
 def _parse_options(value: object) -> object:
@@ -101,9 +102,10 @@ class SourceSettings(Section):
     accept_expired: dict[str, Annotated[int, Field(ge=0, le=2**62)]] = Field(
         default_factory=dict,
         max_length=10_000,
-        description="Ranges that retention took before they were read, and that are accepted as lost: a partition and the offset at which "
-        'the log begins now, `"sensors[0]" = 1500`, as `DATA_EXPIRED` names them. Below it nothing is passed over that the log still has; '
-        "if the log begins even later by then, the lane halts again.",
+        description="Ranges that retention took before they were read, and that are accepted as lost: a partition, its topic's id and the "
+        'offset at which the log begins now, `"sensors[0]@<topic id>" = 1500`, as `DATA_EXPIRED` names them. Below it nothing is passed '
+        "over that the log still has; if the log begins even later by then, the lane halts again. Without `@<topic id>` the line holds for "
+        "whatever topic has the name, but for none whose id is in `sink.accept_topic_ids`.",
     )
     protocol: Literal["classic", "consumer"] = Field(
         default="classic", description="The group protocol: classic with cooperative-sticky assignment, or KIP-848 (brokers from 4.0)."
@@ -149,10 +151,10 @@ class SourceSettings(Section):
         "What Landfast owns is refused (auto commit, offset reset, isolation).",
     )
 
-    def accepted(self) -> dict[tuple[str, int], int]:
-        """The ranges that are accepted as lost, by topic and partition; what names no partition is left out."""
-        named = ((partition_of(name), below) for name, below in self.accept_expired.items())
-        return {place: below for place, below in named if place is not None}
+    def accepted(self) -> dict[Stream, int]:
+        """The ranges that are accepted as lost, by stream; the incarnation is empty where none is named."""
+        named = ((stream_of(name), below) for name, below in self.accept_expired.items())
+        return {stream: below for stream, below in named if stream is not None}
 
 
 class DecodeSettings(Section):

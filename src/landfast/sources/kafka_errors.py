@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from landfast.errors import Broken, LandfastError, Misconfigured, Unavailable
 from landfast.model import Halt, Position, Stream
+from landfast.sources.kafka_losses import line_of
 
 
 class Act(enum.Enum):
@@ -156,7 +157,7 @@ def expired(stream: Stream, position: Position, first: Position) -> Halt:
     )
     step = (
         "If nobody can bring that range back, accept its loss: under [source.accept_expired] write "
-        f'"{stream}" = {first}, and start again. Then give the topic a longer retention.'
+        f'"{line_of(stream)}" = {first}, and start again. Then give the topic a longer retention.'
     )
     return Halt("DATA_EXPIRED", message, step)
 

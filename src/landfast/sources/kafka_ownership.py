@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from landfast.errors import Misconfigured, Unavailable
-from landfast.model import Assignment, Position, Stream
+from landfast.model import Assignment, Bounds, Position, Stream
 from landfast.ports import Membership
 from landfast.sources.kafka_cluster import Extents, KafkaCluster
 from landfast.sources.kafka_columns import Key
@@ -119,7 +119,7 @@ class Ownership:
         for reader in asked:
             extent = extents.get(reader.key)
             position = firsts.get(reader.key) if reader.asked is None or reader.asked.position is None else reader.asked.position
-            if extent is None or position is None or position > extent.high or self._unaccepted(reader.key, position, extent.first):
+            if extent is None or position is None or position > extent.high or self._unaccepted(reader.stream, position, extent):
                 doubtful.append((reader, position))
             else:
                 if position < extent.first:
@@ -130,9 +130,9 @@ class Ownership:
         self._feed.give({reader.key: reader.place for reader in starting})
         self._judge(doubtful, extents, now)
 
-    def _unaccepted(self, key: Key, position: Position, first: Position) -> bool:
+    def _unaccepted(self, stream: Stream, position: Position, extent: Extents) -> bool:
         """Whether the log has lost what was to be read next, and the settings do not accept the loss of all that is gone."""
-        return position < first and first > self._settings.accept_expired.get(key, position)
+        return position < extent.first and not self._settings.accept_expired.accepts(stream, Bounds(extent.first, extent.end))
 
     def _judge(self, doubtful: Collection[tuple[Reader, Position | None]], extents: Mapping[Key, Extents], now: float) -> None:
         """Halt what cannot start, once it is certain why: offsets that seem to be out of range may be another topic's by now."""

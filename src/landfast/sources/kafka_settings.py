@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from landfast.errors import Misconfigured
-from landfast.model import Position
+from landfast.sources.kafka_losses import AcceptedLosses
 from landfast.sources.kafka_option_table import CONSUMER_ONLY, KNOWN
 
 MEBIBYTE = 1 << 20
@@ -24,7 +24,7 @@ class KafkaSettings:
     topics                      names; or
     topic_pattern               a Python regular expression that is searched for in topic names; internal topics never match
     start                       earliest, latest, or milliseconds since the epoch: only for streams the sink has never seen
-    accept_expired              by topic and partition: what the log has lost below this offset is accepted as lost
+    accept_expired              what the log has lost below these offsets is accepted as lost
     protocol                    classic (cooperative-sticky) or consumer (KIP-848)
     instance_id                 static membership; unique among the living members
     options                     librdkafka settings by their own names, secrets resolved; never shown
@@ -48,7 +48,7 @@ class KafkaSettings:
     topics: tuple[str, ...] = ()
     topic_pattern: str | None = None
     start: Literal["earliest", "latest"] | int = "earliest"
-    accept_expired: Mapping[tuple[str, int], Position] = field(default_factory=dict)
+    accept_expired: AcceptedLosses = field(default_factory=AcceptedLosses)
     protocol: Literal["classic", "consumer"] = "classic"
     instance_id: str | None = None
     options: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from landfast.wiring.build import assembled, build, new_run, patiently
 from landfast.wiring.look import concerning, guarantee, look_at_sink, look_at_source, named, samples
-from landfast.wiring.parts import Silence, Site, configured_columns, delta_settings, flow_limits, kafka_source, rereader, secrets
+from landfast.wiring.parts import (
+    Silence,
+    Site,
+    accepted_losses,
+    configured_columns,
+    delta_settings,
+    flow_limits,
+    kafka_source,
+    rereader,
+    secrets,
+)
 
 __all__ = [
     "Silence",
     "Site",
+    "accepted_losses",
     "assembled",
     "build",
     "concerning",

@@ -18,7 +18,7 @@ from landfast.model import Run, Stream
 from landfast.ports import Clock, Decoder, Extent, Source
 from landfast.system import committers, jitter
 from landfast.threads import Threads
-from landfast.wiring.look import bounds_of, columns_left_out, concerning, guarantee, named
+from landfast.wiring.look import bounds_of, columns_left_out, concerning, guarantee, idle_acceptances, named
 from landfast.wiring.parts import (
     Site,
     configured_columns,
@@ -60,6 +60,9 @@ def build(settings: Settings, run: Run, site: Site, decoders: Mapping[str, Decod
     source = kafka_source(settings, site)
     # Before any table is made: settings that name a missing topic must leave nothing behind.
     bounds = patiently(f"brokers at {settings.source.servers}", partial(bounds_of, settings, source), settings.engine, site)
+    idle = idle_acceptances(settings, bounds)
+    if idle:
+        site.observer.notice(events.Notice("", "ACCEPTANCE_IDLE", idle))
     routes: list[Route] = []
     errors: dict[str, LandfastError] = {}
     for chosen in settings.routes:

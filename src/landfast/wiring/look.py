@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from landfast.config import RouteSettings, Settings
 from landfast.config.options import mask_uri
 from landfast.errors import LandfastError, Misconfigured
-from landfast.model import Bounds, Guarantee, Position, Stream
+from landfast.model import Bounds, Guarantee, Stream
 from landfast.observe.report import counted
 from landfast.ports import Extent
-from landfast.wiring.parts import Site, configured_columns, delta_settings, kafka_source, rereader
+from landfast.wiring.parts import Site, accepted_losses, configured_columns, delta_settings, kafka_source, rereader
+
+_LINES_TOLD_MAX = 10
 
 
 def guarantee() -> Guarantee:
@@ -66,7 +68,9 @@ def look_at_source(settings: Settings, site: Site) -> tuple[str, Mapping[Stream,
     source.preflight()
     found = {stream.topic for stream in bounds}
     held = sum(extent.end - extent.first for extent in bounds.values())
-    return f"{counted(len(found), 'topic')}, {counted(len(bounds), 'partition')}, at most {counted(held, 'record')} in the log", bounds
+    words = f"{counted(len(found), 'topic')}, {counted(len(bounds), 'partition')}, at most {counted(held, 'record')} in the log"
+    idle = idle_acceptances(settings, bounds)
+    return f"{words}; ACCEPTANCE_IDLE: {idle}" if idle else words, bounds
 
 
 def bounds_of(settings: Settings, extent: Extent) -> Mapping[Stream, Bounds]:
@@ -88,19 +92,17 @@ def bounds_of(settings: Settings, extent: Extent) -> Mapping[Stream, Bounds]:
         if len(takers) != 1:
             words = f"taken by the routes {' and '.join(takers)}" if takers else "taken by no route: its records would land nowhere"
             raise Misconfigured("CONFIG_INVALID", f"the topic {topic} is {words}", next_step="Give every topic exactly one route.")
-    _check_accepted(settings.source.accepted(), bounds)
     return bounds
 
 
-def _check_accepted(accepted: Mapping[tuple[str, int], Position], bounds: Mapping[Stream, Bounds]) -> None:
-    """Only what is gone can be accepted as gone: not a partition that is not there, and nothing that has not been written yet."""
-    found = {(stream.topic, stream.partition): extent for stream, extent in bounds.items()}
-    for (topic, partition), below in sorted(accepted.items()):
-        extent = found.get((topic, partition))
-        words = "there is no such partition" if extent is None else f"the log ends at {extent.end}, before the offset {below}"
-        if extent is None or below > max(extent.first, extent.end):
-            message = f"source.accept_expired: {topic}[{partition}]: {words}"
-            raise Misconfigured("CONFIG_INVALID", message, next_step="Correct the line, or remove it.")
+def idle_acceptances(settings: Settings, bounds: Mapping[Stream, Bounds]) -> str:
+    """The lines of `source.accept_expired` that have no effect on what the log is today, in words; empty where there are none.
+
+    They are told and not refused: a line that outlives its topic must not stop what is well.
+    """
+    idle = tuple(accepted_losses(settings).idle(bounds))
+    more = f"; and {len(idle) - _LINES_TOLD_MAX} more" if len(idle) > _LINES_TOLD_MAX else ""
+    return f"source.accept_expired has lines without effect: {'; '.join(idle[:_LINES_TOLD_MAX])}{more}" if idle else ""
 
 
 def look_at_sink(settings: Settings, route: RouteSettings) -> tuple[str, tuple[LandfastError, ...]]:

@@ -53,6 +53,13 @@ def kafka_source(settings: Settings, site: Site) -> Any:
     return KafkaSource(kafka_settings(settings), site.clock, site.observer)
 
 
+def accepted_losses(settings: Settings) -> Any:
+    """Which losses of the log the settings accept."""
+    from landfast.sources.kafka_losses import AcceptedLosses
+
+    return AcceptedLosses(settings.source.accepted(), frozenset(one for route in settings.routes for one in route.sink.accept_topic_ids))
+
+
 def kafka_settings(settings: Settings) -> Any:
     """The Kafka source's settings, secrets resolved."""
     from landfast.sources.kafka_settings import KafkaSettings
@@ -64,7 +71,7 @@ def kafka_settings(settings: Settings) -> Any:
         topics=source.topics,
         topic_pattern=source.topic_pattern,
         start=_start(source),
-        accept_expired=source.accepted(),
+        accept_expired=accepted_losses(settings),
         protocol=source.protocol,
         instance_id=source.instance_id,
         options=source.options.resolve("source.options"),
