@@ -22,7 +22,7 @@ def look_closely(scan: Scan, suspects: Sequence[Region], letters: Mapping[Stream
     Holds about `rows_max` offsets: regions beyond that are reported by their counts alone.
     """
     held = list(_affordable(suspects, rows_max))
-    pieces: defaultdict[int, list[Offsets]] = defaultdict(list)
+    found: defaultdict[int, list[Offsets]] = defaultdict(list)
     by_topic: defaultdict[Place, list[Region]] = defaultdict(list)
     for region in held:
         by_topic[region.place].append(region)
@@ -31,9 +31,9 @@ def look_closely(scan: Scan, suspects: Sequence[Region], letters: Mapping[Stream
             for region in by_topic.get(place, ()) if place is not None else ():
                 part = within(offsets, region.start, region.end)
                 if len(part):
-                    pieces[id(region)].append(part)
+                    found[id(region)].append(part)
     for region in held:
-        rows = ascending(pa.concat_arrays([NONE, *pieces[id(region)]]))
+        rows = ascending(pa.concat_arrays([NONE, *found[id(region)]]))
         buried = [within(letters.get(stream), region.start, region.end) for stream in region.streams]
         yield from _findings(region, rows, buried)
     for region in suspects[len(held) :]:

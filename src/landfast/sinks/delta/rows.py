@@ -146,7 +146,7 @@ class Part:
     rows: pa.Table
 
     def cut(self, rows_max: int) -> Iterator[Part]:
-        """The same in pieces of at most so many rows."""
+        """The same in shares of at most so many rows: what goes into one file."""
         for start in range(0, self.rows.num_rows, rows_max):
             yield Part(self.folder, self.values, self.rows.slice(start, rows_max))
 

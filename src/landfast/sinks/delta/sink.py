@@ -88,22 +88,22 @@ class DeltaSink:
         check(rows == written, f"a batch has {rows} rows, and its spans count {written}")
         if rows:
             table = pa.concat_tables(tables)
-            pieces = max(1, -(-table.nbytes // settings.file_bytes_target))
-            rows_per_file = -(-rows // pieces)
+            files_wanted = max(1, -(-table.nbytes // settings.file_bytes_target))
+            rows_per_file = -(-rows // files_wanted)
             with mapped("writing a data file"):
                 parts = parts_of(table, shape.partition_by, batch.decoded, settings.partitions_per_batch_max)
-                files = self._written([piece for part in parts for piece in part.cut(rows_per_file)])
+                files = self._written([share for part in parts for share in part.cut(rows_per_file)])
         check(sum(file.rows for file in files) == written, "the files of a batch do not hold its rows")
         return Staged(batch.number, batch.spans, rows, 0, tuple(files))
 
-    def _written(self, pieces: Sequence[Part]) -> list[DataFile]:
-        """Each piece as a file, durable with its folder. Several wait for the disk or the store side by side."""
-        return side_by_side(self._write, pieces, threads=WRITES_AT_ONCE, name="landfast-write")
+    def _written(self, shares: Sequence[Part]) -> list[DataFile]:
+        """Each share as a file, durable with its folder. Several wait for the disk or the store side by side."""
+        return side_by_side(self._write, shares, threads=WRITES_AT_ONCE, name="landfast-write")
 
-    def _write(self, piece: Part) -> DataFile:
+    def _write(self, share: Part) -> DataFile:
         name = f"landfast-{uuid.uuid4().hex}.zstd.parquet"
-        self._staged.add(f"{piece.folder}{name}")
-        return write(self._home.files, name, piece, self._home.settings, now=self._home.clock.now())
+        self._staged.add(f"{share.folder}{name}")
+        return write(self._home.files, name, share, self._home.settings, now=self._home.clock.now())
 
     def commit(self, staged: Sequence[Staged]) -> Receipt:
         """See `ports.Sink.commit`."""

@@ -50,12 +50,12 @@ class Region:
     dead: int
     seen: int = 0
     suspect: bool = False
-    pieces: list[Offsets] = field(default_factory=list)
+    held: list[Offsets] = field(default_factory=list)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the offsets held."""
-        return sum(map(len, self.pieces)) * OFFSET_BYTES
+        return sum(map(len, self.held)) * OFFSET_BYTES
 
 
 def regions_of(spans: Iterable[Span]) -> list[Region]:
@@ -112,7 +112,7 @@ class Tally:
         for group in self._by_place.values():
             for region in group:
                 region.suspect = region.suspect or region.seen != region.written
-                region.pieces.clear()
+                region.held.clear()
         return [region for group in self._by_place.values() for region in group if region.suspect]
 
     def _add_place(self, place: Place, offsets: Offsets) -> None:
@@ -138,7 +138,7 @@ class Tally:
         if complete_before or region.suspect:
             region.suspect = True
             return
-        region.pieces.append(offsets)
+        region.held.append(offsets)
         self._held_bytes += len(offsets) * OFFSET_BYTES
         self._held[id(region)] = region
         if region.seen >= region.written:
@@ -151,12 +151,12 @@ class Tally:
 
     def _drop(self, region: Region) -> None:
         self._held_bytes -= region.nbytes
-        region.pieces.clear()
+        region.held.clear()
         del self._held[id(region)]
 
     def _disagrees(self, region: Region) -> bool:
         """Whether an offset comes twice, or is buried as well."""
-        offsets = ascending(pa.concat_arrays(region.pieces))
+        offsets = ascending(pa.concat_arrays(region.held))
         if len(region.streams) > 1:
             return False
         repeated = pc.equal(offsets[1:], offsets[:-1])
