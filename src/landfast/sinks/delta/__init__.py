@@ -3,7 +3,7 @@
 from landfast.sinks.delta.dead_letters import DeltaDeadLetters, letters_path
 from landfast.sinks.delta.inspection import Inspection, inspect, positions_of, probe_place
 from landfast.sinks.delta.settings import DeltaSettings, UnknownFields
-from landfast.sinks.delta.sink import DeltaSink, Upkeep
+from landfast.sinks.delta.sink import DeltaSink, Keeper
 from landfast.sinks.delta.startup import open_table
 from landfast.sinks.delta.table import TableHome
 
@@ -12,9 +12,9 @@ __all__ = [
     "DeltaSettings",
     "DeltaSink",
     "Inspection",
+    "Keeper",
     "TableHome",
     "UnknownFields",
-    "Upkeep",
     "inspect",
     "letters_path",
     "open_table",

@@ -26,7 +26,7 @@ from landfast.sinks.delta.table import HOOKS_OFF, TableHome, commit_properties, 
 from landfast.sinks.delta.tenure import WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, Tenure
 
 
-class Standing(enum.Enum):
+class Comparison(enum.Enum):
     """Where the positions of a snapshot are, seen from a commit."""
 
     AT_START = "at start"
@@ -44,7 +44,7 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
-class Landing:
+class Commit:
     """Everything one commit carries."""
 
     spans: tuple[Span, ...]
@@ -54,8 +54,8 @@ class Landing:
 
 
 @dataclass(frozen=True, slots=True)
-class Landed:
-    """A landing that is in the table and durable. `already`: found by reading back, not told by the call that made it."""
+class Committed:
+    """Where a commit is in the table, durable. `already`: found by reading back, not told by the call that made it."""
 
     version: int
     already: bool
@@ -78,12 +78,12 @@ def moves_of(staged: Sequence[Staged]) -> tuple[Move, ...]:
     return tuple(moves.values())
 
 
-def standing_of(home: TableHome, tenure: Tenure, handle: DeltaTable, moves: Sequence[Move]) -> Standing:
+def compare(home: TableHome, tenure: Tenure, handle: DeltaTable, moves: Sequence[Move]) -> Comparison:
     """Compare this handle's positions and owners with what the moves expect."""
     found = home.positions(handle, [move.stream for move in moves])
     if all(found[move.stream] == move.start and tenure.holds(handle, move.stream) for move in moves):
-        return Standing.AT_START
-    return Standing.AT_END if all(found[move.stream] == move.end for move in moves) else Standing.ELSEWHERE
+        return Comparison.AT_START
+    return Comparison.AT_END if all(found[move.stream] == move.end for move in moves) else Comparison.ELSEWHERE
 
 
 def open_patiently(home: TableHome, error: BaseException) -> DeltaTable:
@@ -142,7 +142,7 @@ class Committer:
             self._landed_version = handle.version()
         return handle
 
-    def land(self, landing: Landing) -> Landed:
+    def land(self, commit: Commit) -> Committed:
         """Land all of it, or nothing, and know which.
 
         Raises:
@@ -150,12 +150,12 @@ class Committer:
             Unavailable: nothing has landed as far as the newest snapshot says; landing the same again is safe.
             Broken: the table is damaged or refuses us for good.
         """
-        check(landing.moves, "a commit without a stream")
+        check(commit.moves, "a commit without a stream")
         attempts = self._home.settings.commit_attempts_max
         for attempt in range(attempts):
             if attempt:
                 self._home.clock.sleep(min(WAIT_SECONDS_MAX, WAIT_SECONDS_FIRST * 2**attempt))
-            landed = self._attempt(landing)
+            landed = self._attempt(commit)
             if landed is not None:
                 self._landed_version = landed.version
                 self.sequence += 1
@@ -163,45 +163,45 @@ class Committer:
         message = f"other writers changed the table during each of {attempts} attempts to commit"
         raise Unavailable("COMMIT_CONFLICT", message, next_step="Nothing: it is tried again. Fewer writers, or larger batches, help.")
 
-    def _attempt(self, landing: Landing) -> Landed | None:
+    def _attempt(self, commit: Commit) -> Committed | None:
         """One attempt; None when a foreign change came between and another attempt is due."""
-        handle, version = self._compared(landing)
+        handle, version = self._compared(commit)
         if version is not None:
-            return Landed(version, already=True)
+            return Committed(version, already=True)
         base = handle.version()
         try:
-            self._write(handle, landing)
-            return Landed(self._confirmed(handle, landing, base), already=False)
+            self._write(handle, commit)
+            return Committed(self._confirmed(handle, commit, base), already=False)
         except BaseException as error:
             self._handle = None
             if is_foreign(error) and not isinstance(error, LandfastError):
-                version = self._resolved(landing, base, error)
+                version = self._resolved(commit, base, error)
                 if version is not None:
-                    return Landed(version, already=True)
+                    return Committed(version, already=True)
                 if fate_of(error) in FATES_TO_RETRY:
                     # Opened anew, since what came between may have made the table unfit.
                     self._handle = None
                     return None
             raise
 
-    def _compared(self, landing: Landing) -> tuple[DeltaTable, int | None]:
-        """A handle on which the landing may be committed; or the version in which an earlier attempt has landed it."""
+    def _compared(self, commit: Commit) -> tuple[DeltaTable, int | None]:
+        """A handle through which the commit may be made; or the version in which an earlier attempt has landed it."""
         kept = self._handle
-        if kept is not None and standing_of(self._home, self._tenure, kept, landing.moves) is Standing.AT_START:
+        if kept is not None and compare(self._home, self._tenure, kept, commit.moves) is Comparison.AT_START:
             return kept, None
         self._handle = None
         handle = self.handle()
         for problem in problems(handle, self._home.settings, None):
             # Somebody changed the table while running so that an append of own files would break it.
             raise Broken(problem.code, problem.message, next_step=problem.next_step)
-        if standing_of(self._home, self._tenure, handle, landing.moves) is Standing.AT_START:
+        if compare(self._home, self._tenure, handle, commit.moves) is Comparison.AT_START:
             return handle, None
-        version = self._find(landing, handle.version(), self._landed_version or 0)
+        version = self._find(commit, handle.version(), self._landed_version or 0)
         if version is None:
-            raise self._conflict(landing, handle)
+            raise self._conflict(commit, handle)
         return handle, version
 
-    def _write(self, handle: DeltaTable, landing: Landing) -> None:
+    def _write(self, handle: DeltaTable, commit: Commit) -> None:
         home, run = self._home, self._home.run
         record = CommitRecord(
             pipeline_id=home.pipeline_id,
@@ -210,21 +210,21 @@ class Committer:
             sequence=self.sequence,
             settings_digest=run.settings_digest,
             committed_at=int(home.clock.now() * 1000),
-            rows=landing.rows,
-            spans=landing.spans,
+            rows=commit.rows,
+            spans=commit.spans,
         )
-        transactions = [Transaction(app_id(home.pipeline_id, move.stream), move.end) for move in landing.moves]
+        transactions = [Transaction(app_id(home.pipeline_id, move.stream), move.end) for move in commit.moves]
         incarnations = {
-            incarnation_app_id(home.pipeline_id, move.stream): incarnation_number(move.stream.incarnation) for move in landing.moves
+            incarnation_app_id(home.pipeline_id, move.stream): incarnation_number(move.stream.incarnation) for move in commit.moves
         }
-        check(len(incarnations) == len(landing.moves), "two incarnations of one topic in one commit")
+        check(len(incarnations) == len(commit.moves), "two incarnations of one topic in one commit")
         transactions += [Transaction(name, number) for name, number in incarnations.items()]
-        owned = {move.stream: self._tenure.number(move.stream) for move in landing.moves}
+        owned = {move.stream: self._tenure.number(move.stream) for move in commit.moves}
         transactions += [
             Transaction(owner_app_id(home.pipeline_id, stream), number) for stream, number in owned.items() if number is not None
         ]
         handle.create_write_transaction(
-            [add_action(file) for file in landing.files],
+            [add_action(file) for file in commit.files],
             "append",
             handle.schema(),
             partition_by=list(home.shape.partition_by) or None,
@@ -232,55 +232,55 @@ class Committer:
             post_commithook_properties=HOOKS_OFF,
         )
 
-    def _confirmed(self, handle: DeltaTable, landing: Landing, base: int) -> int:
+    def _confirmed(self, handle: DeltaTable, commit: Commit, base: int) -> int:
         """The version of a commit that deltalake has acknowledged, read back and made durable."""
         handle.update_incremental()
         fresh = self._home.catch_up(handle)
-        version = next((one.version for one in fresh if self._is_ours(one, landing)), None)
+        version = next((one.version for one in fresh if self._is_ours(one, commit)), None)
         if version is None:
-            version = self._find(landing, handle.version(), base)
+            version = self._find(commit, handle.version(), base)
         if version is None:
             message = "a commit that was acknowledged is not in the log"
             raise Broken("INVARIANT_BROKEN", message, next_step="Stop, keep the table as it is, run `landfast verify`, and report this.")
         if version == handle.version():
             check(
-                standing_of(self._home, self._tenure, handle, landing.moves) is Standing.AT_END,
+                compare(self._home, self._tenure, handle, commit.moves) is Comparison.AT_END,
                 "a position read back after the commit is not its end",
             )
         return version
 
-    def _resolved(self, landing: Landing, base: int, error: BaseException) -> int | None:
+    def _resolved(self, commit: Commit, base: int, error: BaseException) -> int | None:
         """Whether a commit whose call failed has landed: its version, or None. Read back from a fresh snapshot, never guessed."""
         handle = self._kept(open_patiently(self._home, error))
-        version = self._find(landing, handle.version(), base)
+        version = self._find(commit, handle.version(), base)
         doubtful = fate_of(error) not in FATES_TO_RETRY
         if version is not None or doubtful:
             message = f"a commit ended with {type(error).__name__}; read back, it {outcome_words(version is not None)}"
-            self._home.observer.notice(OutcomeResolved("", version is not None, message, landing.spans))
-        if version is None and standing_of(self._home, self._tenure, handle, landing.moves) is not Standing.AT_START:
-            raise self._conflict(landing, handle) from error
+            self._home.observer.notice(OutcomeResolved("", version is not None, message, commit.spans))
+        if version is None and compare(self._home, self._tenure, handle, commit.moves) is not Comparison.AT_START:
+            raise self._conflict(commit, handle) from error
         return version
 
-    def _find(self, landing: Landing, newest: int, after: int) -> int | None:
-        """The version in (after, newest] that carries this landing."""
-        ours = (one for one in entries_back(self._home.files, newest, after + 1) if self._is_ours(one, landing))
+    def _find(self, commit: Commit, newest: int, after: int) -> int | None:
+        """The version in (after, newest] that this commit has become."""
+        ours = (one for one in entries_back(self._home.files, newest, after + 1) if self._is_ours(one, commit))
         return next((one.version for one in ours), None)
 
-    def _is_ours(self, one: Entry, landing: Landing) -> bool:
+    def _is_ours(self, one: Entry, commit: Commit) -> bool:
         record = one.record
         return (
-            record is not None and record.run_id == self._home.run.id and record.sequence == self.sequence and record.spans == landing.spans
+            record is not None and record.run_id == self._home.run.id and record.sequence == self.sequence and record.spans == commit.spans
         )
 
-    def _conflict(self, landing: Landing, handle: DeltaTable) -> Conflict:
+    def _conflict(self, commit: Commit, handle: DeltaTable) -> Conflict:
         """The conflict to raise. An attempt of ours in another grouping may have landed late: its sequence number is used up."""
         run_id = self._home.run.id
         for one in entries_back(self._home.files, handle.version(), (self._landed_version or 0) + 1):
             if one.record is not None and one.record.run_id == run_id and one.record.sequence >= self.sequence:
                 self.sequence = one.record.sequence + 1
-        found = self._home.positions(handle, [move.stream for move in landing.moves])
-        lost = [move for move in landing.moves if not self._tenure.holds(handle, move.stream)]
-        move = next((move for move in landing.moves if found[move.stream] != move.start), None) or lost[0]
+        found = self._home.positions(handle, [move.stream for move in commit.moves])
+        lost = [move for move in commit.moves if not self._tenure.holds(handle, move.stream)]
+        move = next((move for move in commit.moves if found[move.stream] != move.start), None) or lost[0]
         at = found[move.stream]
         where = at.message if isinstance(at, Halt) else f"the table's position is {at}, the batch starts at {move.start}"
         if at == move.start:

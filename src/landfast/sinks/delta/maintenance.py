@@ -61,7 +61,7 @@ class MaintenanceSettings:
 
 
 class Maintenance:
-    """Upkeep of one table: an `Upkeep` of the sink. One per table and process; called from one thread.
+    """Upkeep of one table: the `Keeper` of a sink. One per table and process; called from one thread.
 
     Several processes may maintain one table: each act is idempotent or refused to all but one.
     """

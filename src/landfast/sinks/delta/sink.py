@@ -12,7 +12,7 @@ from deltalake import DeltaTable
 
 from landfast.errors import Conflict, check
 from landfast.model import Batch, Guarantee, Halt, Level, Position, Receipt, Staged, Stream
-from landfast.sinks.delta.commit import Committer, Landing, moves_of
+from landfast.sinks.delta.commit import Commit, Committer, moves_of
 from landfast.sinks.delta.errors import mapped
 from landfast.sinks.delta.evolve import evolved
 from landfast.sinks.delta.maintenance import Maintenance, MaintenanceSettings
@@ -29,7 +29,7 @@ GUARANTEE = Guarantee(Level.EXACTLY_ONCE, "rows and positions land in one commit
 WRITES_AT_ONCE = 4
 
 
-class Upkeep(Protocol):
+class Keeper(Protocol):
     """What keeps a table fast: checkpoints, clean-up, compaction. Called from the committer's thread, between commits."""
 
     def spare(self, staged: StagedNames) -> None:
@@ -45,13 +45,13 @@ class Upkeep(Protocol):
 class DeltaSink:
     """Lands batches in one Delta table, exactly once."""
 
-    def __init__(self, home: TableHome, upkeep: Upkeep | None = None) -> None:
+    def __init__(self, home: TableHome, keeper: Keeper | None = None) -> None:
         self._home = home
         self._tenure = Tenure(home)
         self._committer = Committer(home, self._tenure)
         self._staged = StagedNames()
-        self._upkeep: Upkeep = upkeep or _upkeep_of(home)
-        self._upkeep.spare(self._staged)
+        self._keeper: Keeper = keeper or _keeper_of(home)
+        self._keeper.spare(self._staged)
         self._commits_since_upkeep = 0
 
     @property
@@ -114,7 +114,7 @@ class DeltaSink:
         sequence = self._committer.sequence
         with mapped("committing to the table"), self._until_settled(files):
             self._check_still_there(staged)
-            landed = self._committer.land(Landing(spans, moves_of(staged), files, rows))
+            landed = self._committer.land(Commit(spans, moves_of(staged), files, rows))
         self._commits_since_upkeep += 1
         return Receipt(
             spans=spans,
@@ -156,7 +156,7 @@ class DeltaSink:
         if not self._commits_since_upkeep:
             return
         with mapped("maintaining the table"):
-            if self._upkeep.after_commits(self._committer.handle(), self._commits_since_upkeep, budget_seconds):
+            if self._keeper.after_commits(self._committer.handle(), self._commits_since_upkeep, budget_seconds):
                 self._commits_since_upkeep = 0
                 self._committer.forget_handle()
             self._committer.forget_worn_handle(self._home.settings.checkpoint_commits)
@@ -172,6 +172,6 @@ def _files_of(staged: Staged) -> tuple[DataFile, ...]:
     return cast("tuple[DataFile, ...]", content)
 
 
-def _upkeep_of(home: TableHome) -> Upkeep:
+def _keeper_of(home: TableHome) -> Keeper:
     settings = MaintenanceSettings(checkpoint_commits=home.settings.checkpoint_commits)
     return Maintenance(settings, home.settings, home.clock, home.observer, disk=home.place.disk)
