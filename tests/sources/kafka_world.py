@@ -137,10 +137,11 @@ def settings(servers: str, *topics: str, **changes: Any) -> KafkaSettings:
     return KafkaSettings(servers=servers, **(base | changes))
 
 
-def member(chosen: KafkaSettings, engine: Engine | None = None) -> Member:
-    """A source that has joined its group."""
+def member(chosen: KafkaSettings, engine: Engine | None = None, begun: Collection[Stream] = ()) -> Member:
+    """A source that has joined its group; of the streams in `begun` the sink holds something already."""
     noted = Noted()
     source = KafkaSource(chosen, WallClock(), noted)
+    source.continues(begun)
     made = Member(source, engine or Engine(), noted)
     source.open(made.engine)
     return made

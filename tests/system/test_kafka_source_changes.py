@@ -192,6 +192,7 @@ def test_what_appears_while_running_is_read_from_its_first_record_though_the_sta
     produce(kafka.servers, [Record(f"{prefix}.one", b"new", 1), Record(f"{prefix}.two", b"new", 0)])
     reader.until(lambda: sum(map(len, reader.chunks)) == 2)
     assert {value for chunk in reader.chunks for value in chunk.values} == {b"new"}
+    assert "READ_FROM_FIRST" not in reader.noted.codes()  # All of it is certainly new.
     reader.source.close()
 
 

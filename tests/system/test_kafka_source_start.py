@@ -8,6 +8,7 @@ import time
 import pytest
 
 from landfast.errors import Broken
+from landfast.events import Notice
 from landfast.model import Stream
 from landfast.testing.kafka import RealKafka
 from landfast.testing.kafka_records import Record, create_topic, delete_records, produce
@@ -82,6 +83,20 @@ def test_latest_starts_behind_what_is_there(protocol: str, kafka: RealKafka) -> 
     assert late.offsets() == [100]
     assert late.chunks[0].start == 100
     late.source.close()
+
+
+def test_a_partition_that_counts_as_added_is_named_with_where_it_begins(protocol: str, kafka: RealKafka) -> None:
+    """Of a topic that a table holds, a partition without a position is read from its first record, and that is told: it may be old."""
+    topic, streams = filled(kafka.servers, 3, 100)
+    delete_records(kafka.servers, topic, 1, 40)
+    delete_records(kafka.servers, topic, 2, 100)
+    engine = Engine({streams[0]: 90})
+    again = member(settings(kafka.servers, topic, protocol=protocol, start="latest"), engine, begun=streams[:1])
+    again.until(lambda: all(again.end(partition) == 100 for partition in range(3)))
+    assert [again.offsets(partition) for partition in range(3)] == [list(range(90, 100)), list(range(40, 100)), []]
+    (said,) = {event.message for event in again.noted.events if isinstance(event, Notice) and event.code == "READ_FROM_FIRST"}
+    assert said.startswith(f"{streams[1]} is read from offset 40")
+    again.source.close()
 
 
 def test_a_time_starts_at_its_first_record(protocol: str, kafka: RealKafka) -> None:

@@ -32,7 +32,10 @@ def test_a_partition_that_was_added_while_nobody_ran_is_read_from_its_first_reco
     load = Load(kafka.servers, topic, 2, tmp_path / "truth.jsonl", counts={0: 100})
     load.produce(200, partition=1)
     load.produce(50, partition=0)
-    made.land()
+    landed = made.landfast("run", "--until-end")
+    assert landed.returncode == 0, landed.stdout + landed.stderr
+    assert "READ_FROM_FIRST" in landed.stderr
+    assert f"{topic}[1] is read from offset 0" in landed.stderr
     assert accountant.settle(load.truth, made.table).records == 250
     made.verified("--source")
 
@@ -47,5 +50,7 @@ def test_an_accepted_new_topic_is_read_from_its_first_record(protocol: str, kafk
     load.produce(200)
     source, sink = f'start = "latest"\nprotocol = "{protocol}"', f'accept_topic_ids = ["{incarnation}"]'
     accepting = pipeline(tmp_path, kafka.servers, topic, source=source, sink=sink)
-    accepting.land()
+    landed = accepting.landfast("run", "--until-end")
+    assert landed.returncode == 0, landed.stdout + landed.stderr
+    assert "READ_FROM_FIRST" not in landed.stderr
     assert accountant.settle(load.truth, accepting.table).records == 200

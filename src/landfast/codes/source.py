@@ -63,6 +63,14 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             NOTHING_LOST,
             "Find the producer (`kafka-transactions.sh find-hanging`) and let it end, or abort its transaction; reading then goes on.",
         ),
+        "READ_FROM_FIRST": Code(
+            "A partition of which nothing has landed is read from its first record, though `source.start` says otherwise: the table holds "
+            "other partitions of its topic, so it counts as added while no worker ran.",
+            "Nothing is passed over. If the partition is an old one, whose place could not land at the first start, since it had no leader "
+            "or its lane had halted, what was in its log then lands as well.",
+            "Nothing, if the partition was added, or its older records are welcome. Otherwise leave them out where the table is read: each "
+            "row names its partition and offset.",
+        ),
         "SOURCE_AUTH": Code(
             "The broker refuses our credentials, or they lack a right on the topic or the group.",
             NOTHING_LOST,

@@ -94,7 +94,8 @@ class SourceSettings(Section):
     start: Literal["earliest", "latest", "timestamp"] = Field(
         default="earliest",
         description="Where to start a stream that the sink has never seen; otherwise the sink's own position says. "
-        "A partition that is added to a topic which is being read is read from its first record.",
+        "A partition that is added to a topic which is being read is read from its first record; so is, after a restart, one whose place "
+        "could not land at the first start (no leader, a halted lane). `READ_FROM_FIRST` names it.",
     )
     start_at: AwareDatetime | None = Field(
         default=None, description='With `start = "timestamp"`: the first record at or after this time, a TOML date-time with its offset.'

@@ -167,6 +167,14 @@ def loss_accepted(stream: Stream, position: Position, first: Position) -> str:
     return f"offsets {position} to {first - 1} of {stream} are gone from the log, and source.accept_expired accepts it: the next is {first}"
 
 
+def read_from_first(stream: Stream, first: Position, end: Position) -> str:
+    """What the operator is told where a stream without a position does not begin where `start` says."""
+    return (
+        f"{stream} is read from offset {first}, where its log begins, though it goes to {end} and source.start says otherwise: "
+        "nothing of it has landed, other partitions of its topic have, so it counts as added while no worker ran"
+    )
+
+
 def truncated(stream: Stream, position: Position, end: Position) -> Halt:
     """The log ends below the position."""
     message = f"{stream} ends at {end}, and everything below {position} has been read: the log lost records or gave their offsets to others"

@@ -9,7 +9,7 @@ from landfast.model import Assignment, Bounds, Position, Stream
 from landfast.ports import Membership
 from landfast.sources.kafka_cluster import Extents, KafkaCluster
 from landfast.sources.kafka_columns import Key
-from landfast.sources.kafka_errors import expired, loss_accepted, truncated
+from landfast.sources.kafka_errors import expired, loss_accepted, read_from_first, truncated
 from landfast.sources.kafka_feed import Feed
 from landfast.sources.kafka_identity import IdentityCheck
 from landfast.sources.kafka_notices import Notices
@@ -48,6 +48,7 @@ class Ownership:
         self._unplaced: set[Key] = set()
         self._place_at = 0.0
         self._there_at_first: frozenset[Stream] = frozenset()
+        self._perhaps_older: frozenset[Stream] = frozenset()
 
     @property
     def count(self) -> int:
@@ -157,11 +158,15 @@ class Ownership:
     def _first_positions(self, fresh: Collection[Stream], extents: Mapping[Key, Extents]) -> dict[Key, Position]:
         """Where streams begin that the sink has never seen: as the settings say, but for those that appeared after the pipeline began.
 
-        All that was ever written to such a partition or topic was written after the start, so it is read from its first record.
+        All that was ever written to such a partition or topic was written after the start, so it is read from its first record. A partition
+        that did not land at the first start cannot be told from one that was added: it is read so as well, and the operator hears of it.
         """
         start = self._settings.start
         known = {(stream.topic, stream.partition): stream for stream in fresh if (stream.topic, stream.partition) in extents}
         appeared = {key: extents[key].first for key, stream in known.items() if stream not in self._there_at_first}
+        for key, first in appeared.items():
+            if start != "earliest" and known[key] in self._perhaps_older and first < extents[key].end:
+                self._notices.say("READ_FROM_FIRST", read_from_first(known[key], first, extents[key].end), about=str(known[key]))
         keys = [key for key in known if key not in appeared]
         if start == "earliest":
             return appeared | {key: extents[key].first for key in keys}
@@ -173,17 +178,16 @@ class Ownership:
     def look_round(self, names: Collection[str], begun: Collection[Stream]) -> None:
         """Take note of what there is to read when the pipeline begins: nothing of a topic of which the sink holds something already.
 
+        What else such a topic has was added while nobody ran, or was there all the time and never landed.
+
         Raises:
             Misconfigured, Unavailable: the topics cannot be asked for.
         """
         known = {(stream.topic, stream.incarnation) for stream in begun}
         topics = [(name, topic) for name, topic in self._cluster.describe(names).items() if topic is not None]
-        self._there_at_first = frozenset(
-            Stream(name, topic.incarnation, partition)
-            for name, topic in topics
-            if (name, topic.incarnation) not in known
-            for partition in topic.partitions
-        )
+        there = {Stream(name, topic.incarnation, partition) for name, topic in topics for partition in topic.partitions}
+        self._there_at_first = frozenset(stream for stream in there if (stream.topic, stream.incarnation) not in known)
+        self._perhaps_older = frozenset(there - self._there_at_first).difference(begun)
 
     # ---- streams that go ----
 
