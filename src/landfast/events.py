@@ -160,10 +160,15 @@ class LaneProgress(Event):
 
 @dataclass(frozen=True, slots=True)
 class MemoryHeld(Event):
-    """What a flow holds in memory right now: bytes read and not yet landed, and batches in flight."""
+    """What a flow holds in memory right now: bytes read and not yet landed, of at most `nbytes_max`, and batches in flight.
+
+    At `nbytes_max`, or while too many decodings wait (`undecoded`), the flow reads nothing.
+    """
 
     nbytes: int
     batches: int
+    undecoded: int
+    nbytes_max: int
 
 
 @dataclass(frozen=True, slots=True)

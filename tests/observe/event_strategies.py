@@ -67,7 +67,7 @@ ONE_OF_EACH: dict[type[events.Event], st.SearchStrategy[events.Event]] = {
     events.OutcomeResolved: st.builds(
         events.OutcomeResolved, flow=flows, landed=st.booleans(), message=words, spans=st.lists(spans(), max_size=2).map(tuple)
     ),
-    events.MemoryHeld: st.builds(events.MemoryHeld, flow=flows, nbytes=counts, batches=counts),
+    events.MemoryHeld: st.builds(events.MemoryHeld, flow=flows, nbytes=counts, batches=counts, undecoded=counts, nbytes_max=counts),
     events.Maintained: st.builds(events.Maintained, flow=flows, act=words, files=counts, nbytes=counts, seconds=seconds),
     events.Notice: st.builds(
         events.Notice,

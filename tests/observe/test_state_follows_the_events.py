@@ -33,7 +33,7 @@ def test_every_event_can_change_the_state(data: st.DataObject) -> None:
     """No event is lost on the state: each kind leaves a trace in a state that has not met it."""
     kind = data.draw(st.sampled_from(sorted(ONE_OF_EACH, key=lambda one: one.__name__)))
     event = data.draw(ONE_OF_EACH[kind].filter(lambda one: one != events.LettersBuried(one.flow, getattr(one, "letters", 0), ())))
-    blank = events.MemoryHeld(event.flow, 0, 0), events.LettersBuried(event.flow, 0, ())
+    blank = events.MemoryHeld(event.flow, 0, 0, 0, 0), events.LettersBuried(event.flow, 0, ())
     if event in blank or (isinstance(event, events.LaneProgress) and (event.landed, event.end, event.held) == (None, None, False)):
         return
     assert reduce(State(), event, AT) != State()

@@ -39,7 +39,7 @@ class Flow:
         self._flight = Flight(route, surroundings.pool, surroundings.committer)
         self._upkeep = Upkeep(route.name, route.sink, surroundings.committer, surroundings.observer, limits.upkeep)
         self._conflicts = 0
-        self._held = (0, 0)
+        self._held = events.MemoryHeld(route.name, 0, 0, 0, surroundings.memory_bytes_max)
         self._crowded = False
         self._bounds: Mapping[Stream, Bounds] | None = None
         self._asking = Asking(route, surroundings.committer)
@@ -301,18 +301,22 @@ class Flow:
                 lane.unplace()
 
     def _look_at_memory(self) -> None:
-        held = (self.nbytes, len(self._flight))
         most = self._around.memory_bytes_max
-        self._crowded = held[0] > (most // 2 if self._crowded else most)
+        held = events.MemoryHeld(self.route.name, self.nbytes, len(self._flight), self._undecoded, most)
+        self._crowded = held.nbytes > (most // 2 if self._crowded else most)
         if held != self._held:
             self._held = held
-            self._notice(events.MemoryHeld(self.route.name, *held))
+            self._notice(held)
+
+    @property
+    def _undecoded(self) -> int:
+        return self._intake.undecoded + self._flight.undecoded
 
     # ---- what the runner asks ----
 
     def held(self) -> set[Stream]:
         """Streams that should not be read now: halted, unplaced, read to the end; all while the flow has enough to do."""
-        behind = self._intake.undecoded + self._flight.undecoded >= self._limits.piece.waiting_max
+        behind = self._undecoded >= self._limits.piece.waiting_max
         full = len(self._flight) >= self._limits.flight_batches_max and self._intake.full
         enough = self._crowded or behind or full
         return {stream for stream, lane in self.lanes.items() if enough or lane.state is not LaneState.RUNNING or lane.read_whole}

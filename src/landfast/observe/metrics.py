@@ -107,6 +107,14 @@ METRICS: tuple[Metric, ...] = (
         "Commits refused by the fence, because the position had moved.",
         _of_names(lambda flow: [((code,), count) for code, count in flow.conflicts.items()]),
     ),
+    Metric(
+        "landfast_decodings_waiting",
+        _G,
+        "calls",
+        _F,
+        "Calls of the pool that have still to decode records; where there are too many, reading waits.",
+        _of_flows(lambda flow: flow.decodings_waiting),
+    ),
     Metric("landfast_file_bytes_total", _C, "bytes", _F, "Bytes of the data files committed.", _of_flows(lambda flow: flow.file_bytes)),
     Metric("landfast_files_total", _C, "files", _F, "Data files committed.", _of_flows(lambda flow: flow.files)),
     Metric(
@@ -178,6 +186,14 @@ METRICS: tuple[Metric, ...] = (
         _of_names(lambda flow: [((act,), count) for act, count in flow.maintained.items()]),
     ),
     Metric("landfast_memory_bytes", _G, "bytes", _F, "Bytes read and not yet landed.", _of_flows(lambda flow: flow.memory_bytes)),
+    Metric(
+        "landfast_memory_limit_bytes",
+        _G,
+        "bytes",
+        _F,
+        "The flow's share of the memory: at it nothing is read.",
+        _of_flows(lambda flow: flow.memory_bytes_max),
+    ),
     Metric(
         "landfast_notices_total",
         _C,

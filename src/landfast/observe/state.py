@@ -77,6 +77,8 @@ class FlowState:
     maintained: Mapping[str, int] = field(default_factory=dict)
     maintained_seconds: float = 0.0
     memory_bytes: int = 0
+    memory_bytes_max: int = 0
+    decodings_waiting: int = 0
     batches_in_flight: int = 0
     last: Receipt | None = None
     landed_at: float | None = None
@@ -188,7 +190,13 @@ def _after_for_flow(flow: FlowState, event: events.Event, at: float) -> FlowStat
         case events.BatchPrepared():
             return replace(flow, prepare=flow.prepare.plus(event.seconds))
         case events.MemoryHeld():
-            return replace(flow, memory_bytes=event.nbytes, batches_in_flight=event.batches)
+            return replace(
+                flow,
+                memory_bytes=event.nbytes,
+                memory_bytes_max=event.nbytes_max,
+                batches_in_flight=event.batches,
+                decodings_waiting=event.undecoded,
+            )
         case events.StreamGained():
             return _with_lane(replace(flow, gained=flow.gained + 1), event.stream, event)
         case events.StreamLost():
