@@ -122,6 +122,16 @@ class Proof(enum.StrEnum):
     """The same, but the values of some rows are another writer's word."""
     NONE = "not_proved"
     """Something is wrong: the findings say what."""
+    NOTHING = "nothing_to_prove"
+    """Nothing has landed yet, so there is nothing that could be wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """How much was compared with the log, read again."""
+
+    spans: int
+    records: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +144,7 @@ class Verdict:
     pending         letters at or above their stream's position: their commit is still to come
     checked_spans   spans that were compared
     rewritten       files in which rows are in their places, and whose values are another writer's word
+    compared        how much was compared with the log; None where it was not asked for
     """
 
     findings: tuple[Finding, ...]
@@ -148,6 +159,7 @@ class Verdict:
     nbytes: int = 0
     checked_spans: int = 0
     rewritten: tuple[Rewritten, ...] = ()
+    compared: Compared | None = None
 
     @property
     def proved(self) -> bool:
@@ -159,6 +171,8 @@ class Verdict:
         """How far the proof holds. What could not be compared with the log, `unchecked`, is named apart and changes nothing of it."""
         if self.findings:
             return Proof.NONE
+        if not self.checked_spans and not self.unchecked:
+            return Proof.NOTHING
         return Proof.IN_PART if self.rewritten else Proof.WHOLE
 
     @property
@@ -261,6 +275,7 @@ def verify_source(spans: Iterable[Span], reader: Rereader, digest: Callable[[Ite
         unchecked=tuple(comparison.unchecked),
         rows=comparison.rows,
         checked_spans=comparison.checked_spans,
+        compared=Compared(comparison.checked_spans, comparison.rows),
     )
 
 
@@ -362,4 +377,5 @@ def _difference(span: Span, chunks: Sequence[Chunk], digest: Callable[[Iterable[
 
 def merged(table: Verdict, source: Verdict) -> Verdict:
     """One verdict over table and source."""
-    return replace(table, findings=table.findings + source.findings, unchecked=table.unchecked + source.unchecked)
+    findings, unchecked = table.findings + source.findings, table.unchecked + source.unchecked
+    return replace(table, findings=findings, unchecked=unchecked, compared=source.compared)

@@ -47,7 +47,10 @@ def test_verify_reads_the_log_again(kafka: RealKafka, tmp_path: Path) -> None:
     proved = landfast("verify", file, "--source", "--json")
     assert (proved.code, proved.report["proved"], proved.report["unchecked"]) == (0, True, [])
     assert proved.report["totals"]["read"] == 22
+    assert proved.report["compared"] == {"spans": proved.report["checked_spans"], "records": 22}
     delete_records(kafka.servers, topic, 0, before=10)
     partly = landfast("verify", file, "--source", "--json")
     assert (partly.code, partly.report["proved"]) == (0, True)
     assert [(one["topic"], one["partition"], one["start"]) for one in partly.report["unchecked"]] == [(topic, 0, 0)]
+    assert partly.report["compared"]["records"] < 22
+    assert "compared with the log, read again: " in landfast("verify", file, "--source").out

@@ -20,6 +20,7 @@ from landfast.model import Bounds, Halt, Stream
 from landfast.sinks.delta.inspection import inspect, replaced_of
 from tests.cli.table import PASSWORD, Table, ask, settings_file, table_at
 from tests.sinks.delta_proof import LANE, bury, edit_record, files_with, letter
+from tests.sinks.delta_world import world_at
 
 LOOKS = (("verify",), ("status",), ("runs",), ("dead-letters", "list"))
 
@@ -54,6 +55,15 @@ def test_verify_proves_a_sound_table_and_prints_its_equation(table: Table) -> No
     assert "events[0]  [0, 40)" in said.out
     assert "read 183 = written 179 + dead 2 + skipped 2 (tombstone 2)" in said.out
     assert said.out.splitlines()[-1].startswith("PROVED")
+
+
+def test_verify_of_a_table_without_a_commit_claims_no_proof(tmp_path: Path) -> None:
+    """Where nothing has landed there is nothing to prove: it says so, in words and as JSON, and exits with 0."""
+    world_at(tmp_path).sink().close()
+    said = ask("verify", settings_file(tmp_path))
+    assert (said.code, said.out.splitlines()[-1]) == (0, "NOTHING TO PROVE: nothing has landed yet (0 spans)")
+    data = ask("verify", settings_file(tmp_path), "--json").data
+    assert (data["outcome"], data["proved"], data["checked_spans"], data["compared"]) == ("nothing_to_prove", True, 0, None)
 
 
 def test_verify_names_the_exact_offsets_of_a_lost_file(table: Table) -> None:

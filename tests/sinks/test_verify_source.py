@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from landfast.audit import Kind, verify_source
+from landfast.audit import Compared, Kind, Proof, verify_source
 from landfast.core.verify import digest
 from landfast.model import Chunk, Span, Stream
 from tests.sinks.delta_world import stream
@@ -67,6 +67,7 @@ def test_an_unchanged_log_agrees_however_it_is_cut(chunk_rows: int) -> None:
     verdict = verify_source(log.spans(1, 30, 31, 64, 100), log, digest)
     assert verdict.proved
     assert (verdict.checked_spans, verdict.rows) == (5, len(log.values))
+    assert verdict.compared == Compared(5, len(log.values))
     assert log.reads == [(0, 100)]
 
 
@@ -143,3 +144,13 @@ def test_retention_that_moves_while_we_read_is_no_finding() -> None:
     verdict = verify_source(spans, late, digest)
     assert verdict.proved
     assert [(one.start, one.end) for one in verdict.unchecked] == [(0, 40), (40, 100)]
+
+
+def test_without_a_span_there_is_nothing_to_prove() -> None:
+    """Nothing has landed, so nothing is wrong, and that is no proof; where all has expired it is said as that."""
+    log = shelf()
+    nothing = verify_source([], log, digest)
+    assert (nothing.outcome, nothing.proved, nothing.compared) == (Proof.NOTHING, True, Compared(0, 0))
+    log.oldest = 50
+    expired = verify_source(log.spans(20), log, digest)
+    assert (expired.outcome, expired.compared, len(expired.unchecked)) == (Proof.WHOLE, Compared(0, 0), 1)

@@ -61,7 +61,8 @@ def verdict_of(settings: Settings, route: RouteSettings, *, with_source: bool) -
 
 
 def as_object(verdict: Verdict) -> dict[str, Any]:
-    """The verdict as JSON: `proved`, `outcome`, counts, `streams` with their equations, `findings`, `rewritten` and `unchecked`."""
+    """The verdict as JSON: `outcome`, counts, `streams` with their equations, and what was found, rewritten, compared or unchecked."""
+    compared = verdict.compared
     counts = ("version", "rows", "foreign_rows", "letters", "pending", "files", "nbytes", "checked_spans")
     return {
         "proved": verdict.proved,
@@ -85,6 +86,7 @@ def as_object(verdict: Verdict) -> dict[str, Any]:
             for one in verdict.findings
         ],
         "rewritten": [{"file": one.file, "rows": one.rows, "version": one.version, "writer": one.writer} for one in verdict.rewritten],
+        "compared": None if compared is None else {"spans": compared.spans, "records": compared.records},
         "unchecked": [{**_place(one.stream), "start": one.start, "end": one.end, "reason": one.reason} for one in verdict.unchecked],
     }
 
@@ -103,15 +105,22 @@ def as_lines(route: str, verdict: Verdict) -> list[str]:
     if verdict.pending:
         lines.append(f"  {equations.counted(verdict.pending, 'dead letter')} before the commit that passes them")
     lines += _rewritten_lines(verdict)
+    if verdict.compared is not None:
+        spans, records = equations.counted(verdict.compared.spans, "span"), equations.counted(verdict.compared.records, "record")
+        lines.append(f"  compared with the log, read again: {spans}, {records}")
     lines += [_unchecked_line(one) for one in verdict.unchecked]
     lines += [_finding_line(one) for one in verdict.findings]
     return [*lines, _outcome(verdict)]
 
 
 def _outcome(verdict: Verdict) -> str:
+    from landfast.audit import Proof
+
     if not verdict.proved:
         found = equations.counted(len(verdict.findings), "finding")
         return f"NOT PROVED: {found}. Stop writers and keep the table as it is: landfast explain {_CODE}"
+    if verdict.outcome is Proof.NOTHING:
+        return "NOTHING TO PROVE: nothing has landed yet (0 spans)"
     partly = ", as far as the log still goes" if verdict.unchecked else ""
     proved = f"every offset that was read is in exactly one place, once{partly}"
     if not verdict.rewritten:
