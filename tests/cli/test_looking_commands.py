@@ -372,10 +372,10 @@ def _id_of(table: Table, offset: int) -> str:
 
 
 def test_an_unknown_letter_is_said_to_be_unknown(table: Table) -> None:
-    """Exit 1 and a word about where ids come from."""
+    """Exit 2, as for anything that is named and is not there, and a word about where ids come from."""
     said = table.ask("dead-letters", "show", table.file, "no/such/0/1")
-    assert (said.code, said.out) == (1, "")
-    assert "dead-letters list" in said.err
+    assert (said.code, said.out) == (2, "")
+    assert f"`landfast dead-letters list {table.file}`" in said.err
 
 
 def test_a_pipeline_without_letters_says_so(tmp_path: Path) -> None:

@@ -80,8 +80,9 @@ def show_letter(file: SettingsFile, letter_id: LetterId, as_hex: AsHex = False, 
         raise typer.Exit
 
     worst = for_each(settings, Screen(as_json=as_json, secrets=wiring.secrets(settings)), show)
-    typer.echo(f"There is no dead letter {escaped(letter_id)!r}. `landfast dead-letters list` shows the ids.", err=True)
-    raise typer.Exit(max(worst, exits.FOUND))
+    listing = f"`landfast dead-letters list {escaped(str(file))}` shows the ids."
+    typer.echo(f"There is no dead letter {escaped(letter_id)!r}. {listing}", err=True)
+    raise typer.Exit(max(worst, exits.SETTINGS))
 
 
 def as_lines(route: str, found: Any) -> list[str]:
