@@ -47,6 +47,12 @@ class MemoryGroup:
         self._owner: dict[Stream, str] = {}
         self._taken: dict[str, set[Stream]] = {}
 
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Who is in the group, in the order of joining."""
+        with self._lock:
+            return tuple(self._members)
+
     def join(self, member: str) -> None:
         """A member joins; streams are spread anew. A member of that name that is still there is thrown out, as a static member is."""
         with self._lock:

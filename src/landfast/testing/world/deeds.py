@@ -144,7 +144,9 @@ def _expel(world: World, act: Act) -> None:
 
 
 def _throw_out(world: World, worker: Worker) -> None:
-    """The group takes a worker for dead; it comes back when it is let in again."""
+    """The group takes a worker for dead; it comes back when it is let in again. Who never joined has nothing to come back to."""
+    if worker.name not in world.group.members:
+        return
     world.group.leave(worker.name)
     worker.was_away = True
 
