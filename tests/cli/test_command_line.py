@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import pickle
 import subprocess
 import sys
@@ -116,6 +117,21 @@ def test_lanes_that_halted_alike_share_one_block(capsys: pytest.CaptureFixture[s
     assert "  where: route orders → lake/orders, orders[0-3, 5, 11]\n" in shown.err
     assert "  where: route orders → lake/orders, orders[4]\n" in shown.err
     assert "8 halted: `landfast run` goes on where they stand, once their cause is gone" in shown.out
+
+
+def test_what_broke_a_route_is_told_once_and_speaks_of_that_route(capsys: pytest.CaptureFixture[str]) -> None:
+    """The lanes of the broken route stand in its block; those of a route that failed in the same words have a block of their own."""
+    error = Misconfigured("NOT_A_TABLE", "files lie there", next_step="Choose another path.").at("route orders → lake/orders")
+    halt = Halt(error.code, error.message, error.next_step)
+    halts = {Stream(topic, "id", partition): halt for topic in ("orders", "others") for partition in (0, 1)}
+    report = RunReport(RUN, Outcome.REFUSED, {}, halts, 1.0, error=error)
+    Screen(as_json=False).show_report(report, lambda topic: f"route {topic} → lake/{topic}")
+    shown = capsys.readouterr().err
+    assert shown.count("NOT_A_TABLE: ") == 2
+    assert "  where: route orders → lake/orders\n  lanes: orders[0-1]\n  safe:  Nothing of this route was read or written.\n" in shown
+    assert "  where: route others → lake/others, others[0-1]\n  safe:  Nothing of this route was read or written.\n" in shown
+    Screen(as_json=True).show_report(report, lambda topic: f"route {topic} → lake/{topic}")
+    assert json.loads(capsys.readouterr().err.splitlines()[0])["error"]["lanes"] == "orders[0-1]"
 
 
 def test_an_error_names_its_place_and_hides_secrets(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,8 @@ EXITS: Mapping[int, str] = MappingProxyType(
         SETTINGS: "The settings or the command line are wrong, or what they name is not there. Nothing was read or written; "
         "where it concerns the table of one route among several, nothing of that route, and the others ran.",
         HALTED: "A lane halted, retries ended, or a stop gave up on what had not landed yet. Nothing is lost.",
-        BROKEN: "The run stopped on Broken: an invariant did not hold, or the table is damaged.",
+        BROKEN: "Broken: an invariant did not hold, or a table is damaged. It stopped the run; where it concerns one route among several, "
+        "that route, and the others ran.",
         FORCED: "A second signal ended the run at once. Nothing is lost.",
     }
 )

@@ -33,14 +33,19 @@ class Screen:
 
     def show_report(self, report: RunReport, home: Callable[[str], str] = str) -> None:
         """How a run ended, and its equation, per stream and in all. `home` says of a topic what it belongs to, such as its route."""
-        if report.error is not None:
-            self.show_error(report.error)
         lanes: dict[tuple[Halt, str], list[int]] = {}
         for stream, halt in sorted(report.halts.items()):
             lanes.setdefault((halt, stream.topic), []).append(stream.partition)
+        if report.error is not None:
+            # The lanes that stand still because of it say the same once more, so they are named with it.
+            error = report.error
+            same = [(halt, topic) for halt, topic in lanes if _is_of(error, halt, home(topic))]
+            stopped = ", ".join(f"{topic}[{ranges(lanes.pop((halt, topic)))}]" for halt, topic in same)
+            self._show(error.code, error.message, error.place, error.next_step, lanes=stopped, safe=_safe_of_route(error.code))
         for (halt, topic), partitions in itertools.islice(lanes.items(), _HALTS_MAX):
             place = f"{topic}[{ranges(partitions)}]"
-            self._show(halt.code, halt.message, place if home(topic) == topic else f"{home(topic)}, {place}", halt.next_step)
+            where = place if home(topic) == topic else f"{home(topic)}, {place}"
+            self._show(halt.code, halt.message, where, halt.next_step, safe=_safe_of_route(halt.code))
         if report.outcome is Outcome.STOPPED and report.abandoned:
             self._show("SHUTDOWN_PARTIAL", f"{report.abandoned:,} records were read and had not landed when the deadline passed", "", "")
         self.say(self._as_object(report) if self._as_json else "\n".join(self._as_lines(report)))
@@ -77,16 +82,16 @@ class Screen:
             "error": None if report.error is None else {"code": report.error.code, "message": report.error.message},
         }
 
-    def _show(self, code: str, message: str, place: str, next_step: str) -> None:
+    def _show(self, code: str, message: str, place: str, next_step: str, *, lanes: str = "", safe: str = "") -> None:
         known = CODES.get(code)
-        safe = known.safe if known is not None else ""
+        safe = safe or (known.safe if known is not None else "")
         step = next_step or (known.next_step if known is not None else "")
-        fields = {"code": code, "message": message, "where": place, "safe": safe, "next": step}
+        fields = {"code": code, "message": message, "where": place, "lanes": lanes, "safe": safe, "next": step}
         if self._as_json:
             text = self._as_json_line({"error": {name: words for name, words in fields.items() if words}})
         else:
             more = f"landfast explain {code}" if known is not None else ""
-            labelled = (("where", place), ("safe", safe), ("next", step), ("more", more))
+            labelled = (("where", place), ("lanes", lanes), ("safe", safe), ("next", step), ("more", more))
             text = "\n".join([f"{code}: {self._redact(message)}", *(f"  {label + ':':<7}{words}" for label, words in labelled if words)])
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
@@ -94,6 +99,17 @@ class Screen:
     def _as_json_line(self, value: object) -> str:
         # Masking the finished line could cut through its quotes, so it is the texts inside that are masked.
         return json.dumps(self._redact.clean(value), ensure_ascii=False)
+
+
+def _is_of(error: LandfastError, halt: Halt, home: str) -> bool:
+    """Whether a lane of `home` halted because of just this error, and not of one that reads alike and concerns another route."""
+    return (halt.code, halt.message) == (error.code, error.message) and error.where in ("", home)
+
+
+def _safe_of_route(code: str) -> str:
+    """What is safe after a run that took place: where nothing was done, it is the route concerned of which nothing was."""
+    safe = CODES[code].safe if code in CODES else ""
+    return safe.replace("Nothing was read", "Nothing of this route was read", 1)
 
 
 def ranges(numbers: Sequence[int]) -> str:
