@@ -35,6 +35,12 @@ def test_schedules_of_whole_worlds_lose_double_and_stop_nothing() -> None:
     assert len(tally.missed) < (1 - COMMON) * len(expected()), tally.missed
 
 
+@pytest.mark.parametrize("seed", [15417, 15689])
+def test_a_schedule_that_failed_before_stays_mended(seed: int) -> None:
+    """15417: a worker was let into a group that it had never joined. 15689: a truncated log kept the end of its open transaction."""
+    assert problem_of(drawn(seed)) == ""
+
+
 def test_what_was_drawn_once_is_drawn_again() -> None:
     """A seed is enough to have its schedule, and a schedule is enough to have its trace."""
     for seed in range(20):

@@ -57,6 +57,7 @@ class Partition:
         with self.lock:
             self.end = min(self.end, end)
             self.first = min(self.first, self.end)
+            self.stable_end = None if self.stable_end is None else min(self.stable_end, self.end)
             self.records = {offset: record for offset, record in self.records.items() if offset < self.end}
             self.ever = {offset: record for offset, record in self.ever.items() if offset < self.end}
 
