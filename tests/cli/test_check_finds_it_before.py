@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -41,6 +42,21 @@ def test_check_is_repeatable_after_a_run(kafka: RealKafka, tmp_path: Path, topic
     assert landfast("check", file).code == 0
     assert sorted(str(path) for path in tmp_path.rglob("*")) == before
     assert landfast("run", file, "--until-end", "--json").report["totals"]["read"] == 0
+
+
+def test_letters_of_a_table_that_is_gone_are_found(kafka: RealKafka, tmp_path: Path) -> None:
+    """With the data table dropped and its dead letters kept, check and run refuse alike, and nothing is buried again."""
+    fill(kafka.servers, "checked-remains", [*good(3), b"no json"])
+    file = pipeline_file(tmp_path, kafka.servers, "checked-remains")
+    assert landfast("run", file, "--until-end").code == 0
+    shutil.rmtree(tmp_path / "lake")
+    before = sorted(str(path) for path in tmp_path.rglob("*"))
+    for command, code in ((("check", file), 1), (("run", file, "--until-end"), 2)):
+        ended = landfast(*command)
+        assert ended.code == code
+        assert "TABLE_MISSING: there is no table at " in ended.err
+        assert "lake__dead_letters away, or set another sink.path." in ended.err
+    assert sorted(str(path) for path in tmp_path.rglob("*")) == before
 
 
 def test_every_finding_is_named_at_once(kafka: RealKafka, tmp_path: Path) -> None:

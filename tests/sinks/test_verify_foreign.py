@@ -13,7 +13,7 @@ from landfast.audit import Finding, Kind, Verdict
 from landfast.cli.verify import as_lines, as_object
 from landfast.sinks.delta.active import active_files, is_own
 from landfast.sinks.delta.compaction import due
-from landfast.sinks.delta.dead_letters import letters_path
+from landfast.sinks.delta.letters import letters_path
 from landfast.sinks.delta.spans import roll_up
 from landfast.sinks.delta.verify import verify_table
 from tests.sinks.delta_proof import LANE, land, made, proved_table

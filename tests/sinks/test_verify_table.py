@@ -13,7 +13,7 @@ from deltalake import DeltaTable, write_deltalake
 from landfast.audit import Finding, Kind, Verdict, tiling
 from landfast.model import Span
 from landfast.sinks.delta.active import active_files
-from landfast.sinks.delta.dead_letters import letters_path
+from landfast.sinks.delta.letters import letters_path
 from landfast.sinks.delta.scan import Depth
 from landfast.sinks.delta.verify import verify_table
 from tests.sinks.delta_proof import LANE, OTHER, bury, edit_record, files_with, land, letter, made, proved_table

@@ -137,14 +137,18 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "Nothing. If it repeats, find out what removes files from the table's folder: a clean-up with too short an age, or a clock.",
         ),
         "TABLE_MISSING": Code(
-            "There is no table at the path, and nothing says what to create; or the table vanished while running.",
+            "There is no table at the path, and nothing says what to create; or the table vanished while running; or dead letters of a "
+            "former table lie beside the path, and a new table would bury the same records again.",
             NOTHING_LOST,
-            "Set `[decode.columns]` or run `landfast init`; if a table was there before, bring it back.",
+            "If a table was there before, bring it back, or start anew with its dead letters moved away or another `sink.path`. Otherwise "
+            "set `[decode.columns]` or run `landfast init`.",
         ),
         "TABLE_REPLACED": Code(
-            "The table was dropped and created again: it is not the one this run began with.",
+            "The table was dropped and created again: it is not the one this run began with, or not the one whose dead letters "
+            "lie beside it.",
             "Nothing was written into the new one.",
-            "Start again if the new table is meant; it has no positions and begins by the `start` setting.",
+            "Bring the former table back. If the new one is meant, move `<table>__dead_letters` away and start again, or set another "
+            "`sink.path`; it has no positions and begins by the `start` setting.",
         ),
         "TAIL_EMPTY": Code(
             "The table's last commit file is empty, as a power cut leaves it; readers see the version before it.",

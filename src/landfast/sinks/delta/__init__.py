@@ -1,7 +1,8 @@
 """Delta Lake as a sink, exactly once."""
 
-from landfast.sinks.delta.dead_letters import DeltaDeadLetters, letters_path
+from landfast.sinks.delta.dead_letters import DeltaDeadLetters
 from landfast.sinks.delta.inspection import Inspection, inspect, positions_of, probe_place
+from landfast.sinks.delta.letters import letters_path
 from landfast.sinks.delta.settings import DeltaSettings, UnknownFields
 from landfast.sinks.delta.sink import DeltaSink, Keeper
 from landfast.sinks.delta.startup import open_table

@@ -26,7 +26,7 @@ from landfast.model import Letter, Position, Stream
 from landfast.sinks.delta.commit import add_action, open_patiently, outcome_words
 from landfast.sinks.delta.errors import FATES_TO_RETRY, fate_of, is_foreign, mapped
 from landfast.sinks.delta.files import LOG
-from landfast.sinks.delta.letters import LETTERS_SCHEMA, letter_groups, letter_id, letters_table
+from landfast.sinks.delta.letters import LETTERS_SCHEMA, letter_groups, letter_id, letters_path, letters_table
 from landfast.sinks.delta.maintenance import Maintenance, MaintenanceSettings
 from landfast.sinks.delta.parquet import DataFile, write
 from landfast.sinks.delta.rows import Part
@@ -37,15 +37,9 @@ from landfast.sinks.delta.tenure import WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX
 
 pc: Any = pyarrow.compute
 
-SUFFIX = "__dead_letters"
 PUT_BITS = 32
 UPKEEP_SECONDS_MAX = 2.0
 """No act of upkeep begins when those after a put have taken so long."""
-
-
-def letters_path(path: str) -> str:
-    """Where the dead letters of the table at `path` lie."""
-    return path.rstrip("/") + SUFFIX
 
 
 def fence_app_id(pipeline_id: str, stream: Stream) -> str:

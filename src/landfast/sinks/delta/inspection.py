@@ -13,9 +13,10 @@ from landfast.model import Halt, Position, Stream
 from landfast.sinks.delta.errors import looked, mapped
 from landfast.sinks.delta.files import Files, files_of, local_path
 from landfast.sinks.delta.ground import check_way, strange_contents
-from landfast.sinks.delta.lineage import newest_break
+from landfast.sinks.delta.lineage import former_pipeline_id, newest_break
 from landfast.sinks.delta.metadata import app_id
 from landfast.sinks.delta.probe import check_atomic
+from landfast.sinks.delta.remains import table_exchanged, table_gone
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.startup import at_start, full_schema
 from landfast.sinks.delta.suitability import creation_problems, problems
@@ -101,6 +102,9 @@ def replaced_of(settings: DeltaSettings, pipeline_id: str, streams: Collection[S
 
 
 def _problems_of_creation(settings: DeltaSettings, data_schema: pa.Schema | None) -> Iterator[LandfastError]:
+    gone = table_gone(settings)
+    if gone is not None:
+        yield gone
     if data_schema is None:
         message = "there is no table at the path, and no columns are set to create it with"
         yield Misconfigured("TABLE_MISSING", message, next_step="Set [decode.columns], or run `landfast init`.")
@@ -122,6 +126,10 @@ def _problems(
     if pipelines and pipeline_id is None:
         message = f"the table belongs to the pipeline {', '.join(sorted(pipelines))}, not to {pipeline}"
         yield Misconfigured("FOREIGN_PIPELINE", message, next_step="Choose another path; or, after a rename, set adopt to the former name.")
+    if not pipelines and former_pipeline_id(files, handle.version(), pipeline) is None:
+        exchanged = table_exchanged(settings)
+        if exchanged is not None:
+            yield exchanged
     if pipeline_id is not None:
         broken = newest_break(files, handle.version(), pipeline_id, settings.accept_lineage_version)
         if broken is not None:

@@ -30,6 +30,12 @@ _FIELDS: list[pa.Field[Any]] = [
     pa.field("last_failed_at", _MOMENT, nullable=False),
 ]
 LETTERS_SCHEMA = pa.schema(_FIELDS)
+SUFFIX = "__dead_letters"
+
+
+def letters_path(path: str) -> str:
+    """Where the dead letters of the table at `path` lie."""
+    return path.rstrip("/") + SUFFIX
 
 
 def letter_id(pipeline_id: str, of: Letter | Stream) -> str:

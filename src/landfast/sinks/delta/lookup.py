@@ -16,10 +16,10 @@ from deltalake.exceptions import TableNotFoundError
 
 from landfast.sinks.delta import metadata
 from landfast.sinks.delta.active import active_files
-from landfast.sinks.delta.dead_letters import letters_path
 from landfast.sinks.delta.errors import looked
 from landfast.sinks.delta.files import files_of, log_name
 from landfast.sinks.delta.ground import check_way
+from landfast.sinks.delta.letters import letters_path
 from landfast.sinks.delta.metadata import CommitRecord
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.table import open_handle

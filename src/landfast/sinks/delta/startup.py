@@ -19,6 +19,7 @@ from landfast.sinks.delta.files import Disk
 from landfast.sinks.delta.ground import check_way, strange_contents
 from landfast.sinks.delta.lineage import former_pipeline_id, newest_break
 from landfast.sinks.delta.probe import check_atomic
+from landfast.sinks.delta.remains import table_exchanged, table_gone
 from landfast.sinks.delta.rows import RESCUED, SYSTEM_SCHEMA
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.suitability import creation_problems, missing_columns, problems
@@ -75,6 +76,7 @@ def open_table(
             place.files.probe()
         with mapped("reading the end of the table's log"):
             fill(settings.path, empty_tail(place.files), place.disk, observer)
+        _check_nothing_remains(place)
         schema = None if data_schema is None else full_schema(settings, data_schema)
         marks = {PROPERTY + run.pipeline: str(uuid.uuid4()), OTHERS_CLEAN_UP: "false", LOG_RETENTION: LOG_RETENTION_CREATED}
         handle = create_or_open(place, schema, marks)
@@ -104,6 +106,21 @@ def _opened_in_line(place: Place, pipeline_id: str) -> DeltaTable:
     tip = handle.version()
     place.files.sync_log(range(max(0, tip - SYNC_ENTRIES), tip + 1))
     return handle
+
+
+def _check_nothing_remains(place: Place) -> None:
+    """See that no table is created beside the letters of a former one.
+
+    Raises:
+        Misconfigured: it would be.
+    """
+    with mapped("looking for letters of a former table"):
+        if has_table(place.files):
+            return
+        gone = table_gone(place.settings)
+        # Looked at once more: another worker may have created the table and buried letters of its own in between.
+        if gone is not None and not has_table(place.files):
+            raise gone
 
 
 @contextmanager
@@ -181,7 +198,7 @@ def _pipeline_id(place: Place, run: Run) -> str:
         with mapped("reading whose the table is"):
             # Opened anew each time: whoever else starts at this moment may win, and what the table says then is what holds.
             handle = place.handle()
-            owners = {key: value for key, value in handle.metadata().configuration.items() if key.startswith(PROPERTY)}
+            owners = _owners(handle)
             if own in owners:
                 return owners[own]
             given = _id_to_give(place, run, handle, owners)
@@ -206,7 +223,16 @@ def _id_to_give(place: Place, run: Run, handle: DeltaTable, owners: Mapping[str,
         message = "the table has commits of this pipeline and has lost the property that marks it, as after a restore"
         next_step = f"Restore the version before; to go on as it is, set accept_lineage_version = {handle.version()}."
         raise Misconfigured("LINEAGE_BROKEN", message, next_step=next_step)
+    if former is None:
+        exchanged = table_exchanged(settings)
+        # Looked at once more: another worker may have marked the table and buried letters of its own in between.
+        if exchanged is not None and not _owners(place.handle()):
+            raise exchanged
     return former or str(uuid.uuid4())
+
+
+def _owners(handle: DeltaTable) -> dict[str, str]:
+    return {key: value for key, value in handle.metadata().configuration.items() if key.startswith(PROPERTY)}
 
 
 def _mark(handle: DeltaTable, properties: Mapping[str, str]) -> None:

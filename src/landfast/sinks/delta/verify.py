@@ -19,11 +19,11 @@ from landfast.audit import Finding, Kind, Range, Rewritten, StreamAccount, Verdi
 from landfast.errors import Misconfigured
 from landfast.model import Position, Span, Stream
 from landfast.sinks.delta.close_up import look_closely
-from landfast.sinks.delta.dead_letters import letters_path
 from landfast.sinks.delta.errors import looked, mapped
 from landfast.sinks.delta.files import files_of, log_name
 from landfast.sinks.delta.foreign import look_for_foreign
 from landfast.sinks.delta.ground import check_way, shown
+from landfast.sinks.delta.letters import letters_path
 from landfast.sinks.delta.metadata import app_id
 from landfast.sinks.delta.rows import SYSTEM_SCHEMA
 from landfast.sinks.delta.scan import Depth, Scan
