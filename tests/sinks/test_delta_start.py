@@ -275,6 +275,25 @@ def test_a_restore_before_the_start_is_refused_until_accepted(world: DeltaWorld)
     assert world.sink("run-2", accept_lineage_version=DeltaTable(world.path).version()).positions([LANE]) == {LANE: 20}
 
 
+def test_each_way_out_of_a_broken_lineage_leads_out(world: DeltaWorld) -> None:
+    """The rows brought back and that restore accepted: nothing is missing. Another path: everything may land again."""
+    sink = world.sink()
+    sink.commit([sink.stage(world.batch(LANE, 0, 10, first=True))])
+    sink.commit([sink.stage(world.batch(LANE, 10, 20))])
+    whole = DeltaTable(world.path).version()
+    DeltaTable(world.path).restore(whole - 1)
+    step = refused(world, "LINEAGE_BROKEN").next_step
+    assert "pipeline name" not in step
+    assert "set another sink.path" in step
+    DeltaTable(world.path).restore(whole)
+    refused(world, "LINEAGE_BROKEN")
+    back = world.sink("run-2", accept_lineage_version=DeltaTable(world.path).version())
+    assert back.positions([LANE]) == {LANE: 20}
+    assert world.landed() == [("events", 0, offset) for offset in range(20)]
+    world.path = f"{world.path}-anew"
+    assert world.sink("run-3").positions([LANE]) == {LANE: None}
+
+
 def test_a_restore_to_before_the_mark_does_not_make_a_new_pipeline(world: DeltaWorld) -> None:
     """A new id would know no position, and everything would land again."""
     DeltaTable.create(world.path, with_system_columns(*NUMBERS))

@@ -55,9 +55,11 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "Check the disk, then start again: the table's own position says where to go on.",
         ),
         "LINEAGE_BROKEN": Code(
-            "The table's last commits of ours are no longer in its history: it was restored or overwritten.",
+            "The table was restored, truncated or overwritten after our last commit, while its positions stayed: what they say has landed "
+            "may be gone.",
             "Nothing was written on top of it.",
-            "Find out who changed the table. Restore it, or land into a new one; `landfast verify` shows what is missing.",
+            "Find out who changed the table; `landfast verify` shows what is missing. Restore the version that held the rows and accept "
+            "the version which that makes (`sink.accept_lineage_version`), or land into a new table: another `sink.path`.",
         ),
         "LOG_CORRUPT": Code(
             "A file of the table's log is damaged.",

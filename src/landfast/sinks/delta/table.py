@@ -190,8 +190,9 @@ def lineage_halt(broken: Entry) -> Halt:
     """Why lanes halt after a restore or an overwrite, and how to go on."""
     message = f"version {broken.version} ({broken.operation}) replaced the table's rows, while the positions stayed where they were"
     next_step = (
-        "Bring the rows back (restore the version before), or read them again under a new pipeline name; "
-        f"to go on as it is, set accept_lineage_version = {broken.version}."
+        "To bring the rows back, restore the version that held them, and set accept_lineage_version to the version which that makes. "
+        "To land everything again, set another sink.path: a new table has no positions. "
+        f"To go on as it is, without the rows that were taken, set accept_lineage_version = {broken.version}."
     )
     return Halt("LINEAGE_BROKEN", message, next_step)
 
