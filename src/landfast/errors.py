@@ -51,8 +51,7 @@ class LandfastError(Exception):
         self.position = position
 
     def __str__(self) -> str:
-        after = f" Next: {self.next_step}" if self.next_step else ""
-        return f"{self.code}{f' at {self.place}' if self.place else ''}: {self.message}{after}"
+        return f"{self.code}{f' at {self.place}' if self.place else ''}: {with_next(self.message, self.next_step)}"
 
     @property
     def place(self) -> str:
@@ -67,6 +66,14 @@ class LandfastError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_restored, (type(self), dict(self.__dict__)))
+
+
+def with_next(message: str, next_step: str) -> str:
+    """What happened, and after a full stop what to do, where there is something to do."""
+    if not next_step:
+        return message
+    stop = "" if message.endswith((".", "!", "?")) else "."
+    return f"{message}{stop} Next: {next_step}"
 
 
 def _restored(kind: type[LandfastError], fields: Mapping[str, Any]) -> LandfastError:

@@ -27,7 +27,9 @@ class ReadableSource(Source, Extent, Protocol):
 
 
 class Pipeline:
-    """One source, one decoder, one sink, and what bounds them. It runs once.
+    """One source, one decoder, one sink, and what bounds them. One made of settings may run again, after its run before has ended.
+
+    After `stop`, each further run ends at once.
 
     `source`, `decoder`, `sink` and `dead_letters` are mappings with the keys of the sections of a settings file, or objects that keep
     the contracts of `landfast.ports`; relative paths are relative to the current folder. Nothing is connected before `run`.
@@ -72,7 +74,7 @@ class Pipeline:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """The pipeline of settings that are loaded already."""
+        """The pipeline of settings that `landfast.config.load` or `landfast.config.from_mapping` has made."""
         pipeline = cls.__new__(cls)
         pipeline._prepare(_FromSettings(settings))  # noqa: SLF001 — a method of this very class
         return pipeline

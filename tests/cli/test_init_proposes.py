@@ -108,3 +108,9 @@ def test_texts_are_quoted_as_toml_wants_them() -> None:
     text = 'a"b\\c\nd\x7f\x00é😀'
     assert tomllib.loads(f"x = {quoted(text)}")["x"] == text
     assert printable("a\nb\u202ec") == "a?b?c"
+
+
+def test_the_file_warns_of_a_second_table_under_one_name() -> None:
+    """The name is the group: two tables under one name would each get a part of the partitions."""
+    (name,) = [text for text in document(BODY, survey([b'{"v":1}']), 1).splitlines() if text.startswith("name = ")]
+    assert name.endswith("# the consumer group is called after it: two tables need two names, or each gets only a part")

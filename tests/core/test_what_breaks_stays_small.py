@@ -232,7 +232,7 @@ def test_errors_say_what_where_and_what_next_and_survive_pickling() -> None:
         assert type(again) is type(error)
         assert str(again) == str(error)
         assert again.__dict__ == error.__dict__
-    assert str(errors[0]) == "PIPELINE_CONFLICT at t[3] offset 17: somebody moved it Next: Nothing."
+    assert str(errors[0]) == "PIPELINE_CONFLICT at t[3] offset 17: somebody moved it. Next: Nothing."
     assert str(errors[3]) == "INVARIANT_BROKEN at t[3]: damage"
 
 

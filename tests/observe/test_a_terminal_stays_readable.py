@@ -142,7 +142,7 @@ def test_a_person_is_told_in_words() -> None:
     """The time of day, how grave, the code, where, the message, and for a halt what to do; what goes well is left to the bars."""
     retry, halt = said_of(DOWN, HALTED, events.StreamGained("numbers", STREAM, 0, 1))
     assert re.fullmatch(r"\d\d:\d\d:\d\dZ warning SOURCE_DOWN: no broker answers \(attempt 3, again in 2.1 s\)", retry)
-    assert halt.endswith("Z error   DATA_EXPIRED numbers sensors[0] offset 40: gone below 50 Next: Accept the gap.")
+    assert halt.endswith("Z error   DATA_EXPIRED numbers sensors[0] offset 40: gone below 50. Next: Accept the gap.")
     (gained,) = said_of(events.StreamGained("numbers", STREAM, 7, 1), level="info")
     assert gained.endswith("info    stream_gained numbers sensors[0] offset 7: epoch=1")
 

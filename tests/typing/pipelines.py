@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import assert_type
 
-from landfast import Outcome, Pipeline, RunReport, Settings, Stream, Totals
+from landfast import Outcome, Pipeline, RunReport, Settings, Stream, Totals, stop_on_signals
 from landfast.events import BatchLanded, Event
 from landfast.model import Chunk, Decoded
 from landfast.ports import Decoder, Observer
@@ -19,6 +19,13 @@ def land_a_file() -> int:
     assert_type(report.streams, Mapping[Stream, Totals])
     assert_type(report.outcome, Outcome)
     return report.totals.written
+
+
+def land_until_a_signal() -> RunReport:
+    """Stops gracefully on SIGTERM and Ctrl-C."""
+    pipeline = Pipeline.from_file("pipeline.toml")
+    with stop_on_signals(pipeline.stop):
+        return pipeline.run()
 
 
 def land_with_sections() -> RunReport:

@@ -101,7 +101,7 @@ def document(body: Mapping[str, Any], found: Proposal, sampled: int) -> str:
     is_raw = sampled > 0 and not columns
     parts = [
         f"# {source['topics'][0]} → {body['sink']['path']}, exactly once. All settings: docs/reference/settings.md\n",
-        f"name = {quoted(body['name'])}\n",
+        f"name = {quoted(body['name'])}  # the consumer group is called after it: two tables need two names, or each gets only a part\n",
         "\n[source]\n",
         f"servers = {quoted(source['servers'])}\n",
         f"topics = [{quoted(source['topics'][0])}]\n",

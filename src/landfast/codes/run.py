@@ -27,7 +27,8 @@ TABLE: Mapping[str, Code] = MappingProxyType(
         "HELD_ELSEWHERE": Code(
             "A bounded run has landed its own part and waits for streams that another worker of the group holds; they do not move.",
             NOTHING_LOST,
-            "Look at the other workers of the group: a halted lane says there why. Mend or end that worker, and start again.",
+            "Look at the other workers of the group: a halted lane says there why. Mend or end that worker, and start again. If it is a "
+            "sound pipeline of the same name with a table of its own, give one of the two another `name` or `source.group`.",
         ),
         "INVARIANT_BROKEN": Code(
             "A check that must always hold did not hold. This is a defect in Landfast, or damage underneath it.",
@@ -62,7 +63,8 @@ TABLE: Mapping[str, Code] = MappingProxyType(
         "UNEXPECTED": Code(
             "An exception reached the engine that no adapter knows: a defect in Landfast or in what it stands on.",
             NOTHING_LOST,
-            "Report it with the lines that the message or the log names; other routes of a run went on.",
+            "Report it with its traceback: it is in the log, and for a program in `report.error.__cause__`. If a part of your own raised "
+            "it, such as an observer, mend that part. Other routes of a run went on.",
         ),
     }
 )

@@ -89,7 +89,7 @@ class SourceSettings(Section):
         default=None,
         min_length=1,
         max_length=249,
-        description="The consumer group, which only shares out partitions. None: `landfast-<name>`.",
+        description="The consumer group, which only shares out partitions: for the workers of one pipeline. None: `landfast-<name>`.",
     )
     start: Literal["earliest", "latest", "timestamp"] = Field(
         default="earliest",
@@ -362,7 +362,11 @@ class Settings(Section):
     """A whole pipeline. `routes` is never empty: without `[[routes]]` in the file, the top-level sections make the one route."""
 
     name: str = Field(
-        min_length=1, max_length=100, pattern=NAME_PATTERN, description="The pipeline's name. Renaming it changes no position."
+        min_length=1,
+        max_length=100,
+        pattern=NAME_PATTERN,
+        description="The pipeline's name; its consumer group is called after it, so two tables need two names. Renaming it changes no "
+        "position, and needs `sink.adopt`.",
     )
     source: SourceSettings = Field(description="Where events come from.")
     engine: EngineSettings = Field(default=EngineSettings(), description="Memory, threads, deadlines.")

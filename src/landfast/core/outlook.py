@@ -77,7 +77,11 @@ class Standstill:
 
 def _held(place: str, seconds: float) -> Halt:
     message = f"{place}: it is no stream of ours, and nobody has landed anything of it for {seconds:.0f} s"
-    return Halt("HELD_ELSEWHERE", message, "Look at the other workers of this group: a halted lane says there why. Then start again.")
+    next_step = (
+        "Look at the other workers of this group: a halted lane says there why; a pipeline of the same name with another table needs "
+        "another name. Then start again."
+    )
+    return Halt("HELD_ELSEWHERE", message, next_step)
 
 
 def _place(stream: Stream, position: Position | None, ends: Mapping[Stream, Bounds]) -> str:

@@ -358,8 +358,7 @@ class Runner:
 
 def unexpected(error: Exception) -> Broken:
     """An exception that no adapter mapped: a defect of ours, named by its class, its text kept out of the message."""
-    broken = Broken(
-        "UNEXPECTED", f"an unexpected {type(error).__name__} reached the engine", next_step="Report it with the traceback in the log."
-    )
+    next_step = "Report it with its traceback: it is in the log, and for a program it is the `__cause__` of this error."
+    broken = Broken("UNEXPECTED", f"an unexpected {type(error).__name__} reached the engine", next_step=next_step)
     broken.__cause__ = error
     return broken

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from rich.text import Text
 
 from landfast import events
+from landfast.errors import with_next
 from landfast.observe.logs import Line, Redactor, clean_fields, escaped, line, plain
 from landfast.ports import Clock
 
@@ -61,7 +62,7 @@ def _words(event: events.Event, fields: dict[str, Any]) -> str:
         case events.RetryScheduled():
             return f"{message} (attempt {event.attempt}, again in {event.wait_seconds:.1f} s)"
         case events.LaneHalted():
-            return f"{message} Next: {fields['next_step']}" if fields["next_step"] else message
+            return with_next(message, fields["next_step"])
         case events.Notice() | events.ConflictMet() | events.OutcomeResolved():
             return str(message)
         case _:
