@@ -386,3 +386,14 @@ def test_a_pipeline_without_letters_says_so(tmp_path: Path) -> None:
 def test_stream_is_shown_as_topic_and_partition() -> None:
     """The same spelling everywhere."""
     assert str(Stream("events", "id", 3)) == "events[3]"
+
+
+def test_status_of_a_damaged_log_says_what_is_damaged(table: Table) -> None:
+    """A table with a garbled log entry is not called missing, nor its streams not started; file and next step are those of the case."""
+    entry = max((Path(table.world.path) / "_delta_log").glob("*.json"))
+    entry.write_text("garbage")
+    said = table.ask("status", table.file)
+    assert "no table yet" not in said.out
+    assert "not started" not in said.out
+    assert f"  problem: LOG_CORRUPT: the log entry _delta_log/{entry.name} is cut off or garbled" in said.out
+    assert "next: LOG_CORRUPT: Keep a copy of _delta_log. If no later entry exists" in said.out

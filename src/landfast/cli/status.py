@@ -6,7 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -49,7 +49,8 @@ class StreamStatus:
 class RouteStatus:
     """Where one route stands. `problems` are codes that would keep a run from starting; `commit` is the last one of this pipeline.
 
-    `looked` is whether its table could be looked at; if not, nothing is known but the problem.
+    `looked` is whether its table could be looked at; if not, nothing is known but the problem. `said` holds what each problem says of
+    this case, and the next step of it.
     """
 
     route: str
@@ -59,6 +60,7 @@ class RouteStatus:
     dead_letters: Mapping[str, int]
     problems: tuple[str, ...]
     looked: bool = True
+    said: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 def status(file: SettingsFile, as_json: AsJson = False) -> None:
@@ -105,8 +107,10 @@ def status_of(settings: Settings, route: RouteSettings, bounds: Mapping[Stream, 
         version, record = found
         at = moment(record.committed_at)
         commit = {"version": version, "run": record.run_id, "sequence": record.sequence, "at": at, "rows": record.rows}
-    streams = _streams(settings, route, bounds, pipeline_id)
-    return RouteStatus(route.name, looked.version, streams, commit, lookup.letters(sink, limit=1).reasons, problems)
+    # What a damaged log has of positions is not known, so no stream is said to be anywhere.
+    streams = () if "LOG_CORRUPT" in problems else _streams(settings, route, bounds, pipeline_id)
+    said = {problem.code: (problem.message, problem.next_step) for problem in looked.problems}
+    return RouteStatus(route.name, looked.version, streams, commit, lookup.letters(sink, limit=1).reasons, problems, said=said)
 
 
 def streams_of(settings: Settings, route: RouteSettings, bounds: Mapping[Stream, Bounds]) -> tuple[StreamStatus, ...]:
@@ -176,7 +180,7 @@ def _state(position: Position | None, extent: Bounds | None) -> str:
 def next_steps(routes: list[RouteStatus], worker: Mapping[str, Any] | None, source: LandfastError | None, file: str) -> list[str]:
     """What to do next, the most urgent first. Never empty."""
     streams = [one for route in routes if not route.problems for one in route.streams]
-    codes = [(code, "") for one in routes for code in one.problems]
+    codes = [(code, one.said.get(code, ("", ""))[1]) for one in routes for code in one.problems]
     codes += [(one.state, one.next_step) for route in routes for one in route.streams]
     codes += [(concern["code"], "") for concern in (worker or {}).get("concerns", ())]
     steps = [f"{code}: {own or CODES[code].next_step}" for code, own in dict.fromkeys(codes) if code in CODES]
@@ -239,6 +243,8 @@ def _route_lines(one: RouteStatus) -> list[str]:
     if not one.looked:
         return [f"route {one.route}: its table could not be looked at: {', '.join(one.problems)}"]
     table = "no table yet" if one.table_version is None else f"table version {one.table_version}"
+    if "LOG_CORRUPT" in one.problems:
+        table = "its table cannot be read"
     lines = [f"route {one.route}: {table}"]
     if one.commit is not None:
         commit = one.commit
@@ -247,6 +253,6 @@ def _route_lines(one: RouteStatus) -> list[str]:
     total = sum(one.dead_letters.values())
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in one.dead_letters.items())
     lines.append(f"  dead letters: {total:,}" + (f" ({reasons})" if reasons else ""))
-    lines += [f"  problem: {code}: {CODES[code].meaning if code in CODES else ''}" for code in one.problems]
+    lines += [f"  problem: {code}: {one.said[code][0] if code in one.said else ''}" for code in one.problems]
     rows = [[f"{stream.topic}[{stream.partition}]", stream.position, stream.end, stream.lag, stream.state] for stream in one.streams]
     return lines + [f"  {line}" for line in aligned(("stream", "position", "end", "lag", "state"), rows) if rows]
