@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from landfast.model import Position, Stream
+from landfast.model import Halt, Position, Stream
 
 
 class LandfastError(Exception):
@@ -66,6 +66,11 @@ class LandfastError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_restored, (type(self), dict(self.__dict__)))
+
+
+def halt_of(error: LandfastError) -> Halt:
+    """Why a lane halts that this error stops."""
+    return Halt(error.code, error.message, error.next_step)
 
 
 def with_next(message: str, next_step: str) -> str:

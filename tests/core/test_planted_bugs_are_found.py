@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence, Set
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 import pytest
 
-from landfast.core import flight, landing
 from landfast.core.flow import Flow
-from landfast.core.landing import InFlight, Landed
-from landfast.core.lanes import Lane
 from landfast.core.ledger import Ledger
-from landfast.core.verify import check_receipt
 from landfast.errors import LandfastError
-from landfast.model import Assignment, Letter, Position, Receipt, Stream
-from landfast.ports import DeadLetters, Sink
+from landfast.model import Assignment, Letter, Position, Stream
 from landfast.testing.faults import Stuck
 from landfast.testing.memory import (
-    MemoryDeadLetters,
     MemoryLetterStore,
-    MemorySink,
-    MemorySource,
     MemoryTable,
     TableCommit,
     VersionTaken,
@@ -31,6 +23,10 @@ from tests.core.test_simulated_logs import test_nothing_of_a_topic_created_again
 from tests.core.test_simulated_owners import test_a_frozen_process_that_wakes_up_as_a_zombie_harms_nothing as zombies_wake_up
 from tests.core.test_simulated_schedules import drawn, play
 from tests.core.world import Sizes
+from tests.simulated.planted_in_flows import in_flight_kept, rewind_unheard
+from tests.simulated.planted_in_lanes import last_for_next
+from tests.simulated.planted_in_letters import buried_letters_forgotten, letters_after_the_commit, letters_forgotten_after_a_failed_commit
+from tests.simulated.planted_in_sinks import refused_rows_dropped, rows_landed_backwards
 
 SCHEDULES = 300
 
@@ -52,43 +48,6 @@ def compare_with_an_older_snapshot(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemoryTable, "put", put)
 
 
-def letters_after_the_commit(patch: pytest.MonkeyPatch) -> None:
-    """Dead letters are buried when their position has been passed already."""
-
-    def land(group: Sequence[InFlight], sink: Sink, dead_letters: DeadLetters) -> Landed:
-        staged = [item.prepared.staged for item in group if item.prepared is not None]
-        letters = [letter for item in group if item.prepared is not None for letter in item.prepared.letters]
-        receipt = sink.commit(staged)
-        check_receipt(receipt, staged)
-        dead_letters.put(letters)
-        return Landed(receipt, tuple(letters))
-
-    patch.setattr(flight, "land", land)
-
-
-def letters_forgotten_after_a_failed_commit(patch: pytest.MonkeyPatch) -> None:
-    """Letters count as buried before they are."""
-    real = landing.land
-
-    def land(group: Sequence[InFlight], sink: Sink, dead_letters: DeadLetters) -> Landed:
-        try:
-            return real(group, sink, dead_letters)
-        finally:
-            for item in group:
-                item.letters_buried = True
-
-    patch.setattr(flight, "land", land)
-
-
-def buried_letters_forgotten(patch: pytest.MonkeyPatch) -> None:
-    """What was buried before a crash is buried again."""
-
-    def buried(letters: MemoryDeadLetters, stream: Stream, start: Position) -> Set[int]:
-        return frozenset()
-
-    patch.setattr(MemoryDeadLetters, "buried", buried)
-
-
 def letters_without_a_fence(patch: pytest.MonkeyPatch) -> None:
     """A former owner may still bury."""
 
@@ -103,16 +62,6 @@ def letters_without_a_fence(patch: pytest.MonkeyPatch) -> None:
 def confirmation_ignored(patch: pytest.MonkeyPatch) -> None:
     """What was read lands although nobody knows whose incarnation it is."""
     patch.setattr(Flow, "_landable", lambda _flow, item: item.prepared is not None)
-
-
-def last_for_next(patch: pytest.MonkeyPatch) -> None:
-    """Reading starts behind the position instead of at it."""
-
-    def place(lane: Lane, epoch: int, position: Position | None, buried: frozenset[int]) -> None:
-        placed(lane, epoch, None if position is None else position + 1, buried)
-
-    placed = Lane.place
-    patch.setattr(Lane, "place", place)
 
 
 def acknowledged_when_read(patch: pytest.MonkeyPatch) -> None:
@@ -136,37 +85,6 @@ def placed_without_rewinding(patch: pytest.MonkeyPatch) -> None:
 
     gain_alone = Flow.gain
     patch.setattr(Flow, "gain", gain)
-
-
-def in_flight_kept_when_lost(patch: pytest.MonkeyPatch) -> None:
-    """What is in flight of a stream that has gone still lands, and its lane goes on."""
-    patch.setattr(Flow, "_dissolve", lambda _flow, _group=(): None)
-
-
-def refused_rows_dropped(patch: pytest.MonkeyPatch) -> None:
-    """A row that the table refuses is left out, and nobody hears of it."""
-
-    def commit(self: MemorySink, staged: Sequence[object]) -> Receipt:
-        kept = [replace(each, content=tuple(row for row in each.content if row.row != b"poison")) for each in staged]  # type: ignore[type-var,attr-defined]
-        return committed(self, kept)  # type: ignore[arg-type]
-
-    committed = MemorySink.commit
-    patch.setattr(MemorySink, "commit", commit)
-
-
-def rows_landed_out_of_order(patch: pytest.MonkeyPatch) -> None:
-    """The rows of a commit lie in another order than they were read."""
-
-    def put(table: MemoryTable, version: int, commit: TableCommit) -> None:
-        put_as_asked(table, version, replace(commit, rows=tuple(reversed(commit.rows))))
-
-    put_as_asked = MemoryTable.put
-    patch.setattr(MemoryTable, "put", put)
-
-
-def reading_past_a_hold(patch: pytest.MonkeyPatch) -> None:
-    """A rewind is heard, but the reader stays where it is."""
-    patch.setattr(MemorySource, "rewind", lambda _source, _assignments: None)
 
 
 def every_second_version_taken(patch: pytest.MonkeyPatch) -> None:
@@ -193,10 +111,10 @@ PLANTS: tuple[Plant, ...] = (
     last_for_next,
     acknowledged_when_read,
     placed_without_rewinding,
-    in_flight_kept_when_lost,
+    in_flight_kept,
     refused_rows_dropped,
-    rows_landed_out_of_order,
-    reading_past_a_hold,
+    rows_landed_backwards,
+    rewind_unheard,
     every_second_version_taken,
 )
 

@@ -31,9 +31,8 @@ from landfast.testing.faults import (
     FaultySource,
     FaultyTable,
 )
-from landfast.testing.ledger import DEAD, Verdict, ahead, audit, line_fate, passed_before_buried
+from landfast.testing.ledger import Verdict, ahead, audit, passed_before_buried
 from landfast.testing.memory import (
-    LandedRow,
     LineDecoder,
     MemoryDeadLetters,
     MemoryGroup,
@@ -44,25 +43,12 @@ from landfast.testing.memory import (
     MemorySource,
     MemorySourceSettings,
     MemoryTable,
-    Record,
     RecordingObserver,
 )
-
-POISON = b"poison"
-"""A value that decodes well and that the sink refuses at the commit."""
+from landfast.testing.world.workers import POISON, fate, refuse_poison
 
 Between = Callable[[int, Call], object]
 """Called before each call of a port, with its number."""
-
-
-def refuse_poison(row: LandedRow) -> str | None:
-    """A constraint of the table."""
-    return "poison" if row.row == POISON else None
-
-
-def fate(record: Record) -> str:
-    """Where a record of this world must end."""
-    return DEAD if record.value == POISON else line_fate(record)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,8 +76,8 @@ def _route(settings: Settings, route: RouteSettings, bounds: Mapping[Stream, Bou
 
     subject = wiring.named(route)
     try:
-        words, problems = wiring.look_at_sink(settings, route)
-        streams = () if problems else wiring.concerning(route)(streams_of)(settings, route, bounds)
+        words, problems, pipeline_id = wiring.look_at_sink(settings, route)
+        streams = () if problems else wiring.concerning(route)(streams_of)(settings, route, bounds, pipeline_id)
     except LandfastError as error:
         return Looked(subject, findings=(error,))
     halts = tuple(Halted(one.state, one.message, next_step=one.next_step).at(subject) for one in streams if one.state in CODES)

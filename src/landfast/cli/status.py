@@ -100,7 +100,7 @@ def status_of(settings: Settings, route: RouteSettings, bounds: Mapping[Stream, 
     sink = wiring.delta_settings(route)
     looked = inspection.inspect(sink, settings.name, wiring.configured_columns(route.decode))
     problems = tuple(problem.code for problem in looked.problems)
-    pipeline_id = looked.pipelines.get(settings.name) or looked.pipelines.get(sink.adopt or "")
+    pipeline_id = looked.pipeline_id(settings.name, sink.adopt)
     found = None if pipeline_id is None else lookup.last_commit(sink, pipeline_id)
     commit = None
     if found is not None:
@@ -108,24 +108,15 @@ def status_of(settings: Settings, route: RouteSettings, bounds: Mapping[Stream, 
         at = moment(record.committed_at)
         commit = {"version": version, "run": record.run_id, "sequence": record.sequence, "at": at, "rows": record.rows}
     # What a damaged log has of positions is not known, so no stream is said to be anywhere.
-    streams = () if "LOG_CORRUPT" in problems else _streams(settings, route, bounds, pipeline_id)
+    streams = () if "LOG_CORRUPT" in problems else streams_of(settings, route, bounds, pipeline_id)
     said = {problem.code: (problem.message, problem.next_step) for problem in looked.problems}
     return RouteStatus(route.name, looked.version, streams, commit, lookup.letters(sink, limit=1).reasons, problems, said=said)
 
 
-def streams_of(settings: Settings, route: RouteSettings, bounds: Mapping[Stream, Bounds]) -> tuple[StreamStatus, ...]:
-    """How the streams of one route stand, from its table and from what the source was found to have."""
-    from landfast import wiring
-    from landfast.sinks.delta import inspection
-
-    sink = wiring.delta_settings(route)
-    pipelines = inspection.inspect(sink, settings.name, wiring.configured_columns(route.decode)).pipelines
-    return _streams(settings, route, bounds, pipelines.get(settings.name) or pipelines.get(sink.adopt or ""))
-
-
-def _streams(
+def streams_of(
     settings: Settings, route: RouteSettings, bounds: Mapping[Stream, Bounds], pipeline_id: str | None
 ) -> tuple[StreamStatus, ...]:
+    """How the streams of one route stand, from its table, where the pipeline has this id, and from what the source was found to have."""
     from landfast import wiring
     from landfast.sinks.delta import inspection
     from landfast.sinks.delta.spans import read_spans

@@ -21,7 +21,7 @@ from landfast.core.ledger import Ledger
 from landfast.core.retry import Backoff
 from landfast.core.route import Route, Surroundings
 from landfast.core.upkeep import Upkeep
-from landfast.errors import Conflict, LandfastError, Rejected, Unavailable, check
+from landfast.errors import Conflict, LandfastError, Rejected, Unavailable, check, halt_of
 from landfast.model import Assignment, Bounds, Halt, Poll, Position, Stream
 
 
@@ -290,7 +290,7 @@ class Flow:
         self._dissolve()
         for stream, lane in self.lanes.items():
             if lane.state is not LaneState.HALTED:
-                self._stop_lane(stream, Halt(error.code, error.message, error.next_step))
+                self._stop_lane(stream, halt_of(error))
 
     def _dissolve(self, group: Sequence[InFlight] = ()) -> None:
         """Forget everything in flight, and `group` that just was; its lanes ask the sink again where they stand."""

@@ -10,7 +10,7 @@ from landfast import events
 from landfast.core.flow import Flow
 from landfast.core.lanes import Lane, LaneState
 from landfast.core.route import Route
-from landfast.errors import Unavailable
+from landfast.errors import Unavailable, halt_of
 from landfast.model import Bounds, Halt, Position, Stream
 from landfast.ports import Executor, Extent, Observer
 
@@ -187,5 +187,5 @@ class Outlook:
         self._observer.notice(events.Notice(route.name, error.code, error.message))
         waiting = {stream: self._standstill.seen(stream) for stream in streams}
         given_up = self._standstill.judge(route.name, waiting, ends, now)
-        halts = {stream: Halt(error.code, error.message, error.next_step) for stream in given_up}
+        halts = {stream: halt_of(error) for stream in given_up}
         return Others(landed=given_up.keys() >= waiting.keys(), halts=halts)

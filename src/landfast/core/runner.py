@@ -14,7 +14,7 @@ from landfast.core.outlook import Outlook
 from landfast.core.report import RunReport, gravest, outcome_of
 from landfast.core.retry import Backoff, RetryPolicy
 from landfast.core.route import Route, Surroundings
-from landfast.errors import Broken, LandfastError, Unavailable
+from landfast.errors import Broken, LandfastError, Unavailable, halt_of
 from landfast.model import Assignment, Bounds, Halt, Poll, Position, Run, Stream
 from landfast.ports import Clock, Executor, Extent, Observer, Source
 
@@ -152,8 +152,7 @@ class Runner:
                 for stream in mine:
                     self._elsewhere.pop(stream, None)
             else:
-                halt = Halt(flow.broken.code, flow.broken.message, flow.broken.next_step)
-                self._halt_elsewhere(flow, dict.fromkeys(mine, halt))
+                self._halt_elsewhere(flow, dict.fromkeys(mine, halt_of(flow.broken)))
         # Where they start is asked on the committers, which may take a while; a turn of the loop then rewinds them.
         return {}
 

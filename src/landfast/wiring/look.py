@@ -104,8 +104,8 @@ def idle_acceptances(settings: Settings, bounds: Mapping[Stream, Bounds]) -> str
     return f"source.accept_expired has lines without effect: {'; '.join(idle[:_LINES_TOLD_MAX])}{more}" if idle else ""
 
 
-def look_at_sink(settings: Settings, route: RouteSettings) -> tuple[str, tuple[LandfastError, ...]]:
-    """What lies at the table's path, in words, and what would keep a run from starting. Leaves nothing behind.
+def look_at_sink(settings: Settings, route: RouteSettings) -> tuple[str, tuple[LandfastError, ...], str | None]:
+    """What lies at the table's path, in words, what would keep a run from starting, and the pipeline's id there. Leaves nothing behind.
 
     Raises:
         Misconfigured: the columns or the store cannot be used.
@@ -124,7 +124,8 @@ def look_at_sink(settings: Settings, route: RouteSettings) -> tuple[str, tuple[L
     if inspection.hollow:
         named_empty = ", ".join(inspection.hollow)
         words += f"; TAIL_EMPTY: {named_empty} is empty, as a power cut leaves it: a run fills it and reads those records again"
-    return words, tuple(problem.at(named(route)) for problem in inspection.problems)
+    problems = tuple(problem.at(named(route)) for problem in inspection.problems)
+    return words, problems, inspection.pipeline_id(settings.name, chosen.adopt)
 
 
 def samples(settings: Settings, site: Site, records: int) -> list[bytes]:

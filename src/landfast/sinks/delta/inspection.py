@@ -39,6 +39,10 @@ class Inspection:
     problems: tuple[LandfastError, ...] = ()
     hollow: tuple[str, ...] = ()
 
+    def pipeline_id(self, pipeline: str, adopt: str | None) -> str | None:
+        """The id under which a pipeline, or the one that it adopts, is marked in the table."""
+        return _id_of(self.pipelines, pipeline, adopt)
+
 
 def inspect(settings: DeltaSettings, pipeline: str, data_schema: pa.Schema | None = None) -> Inspection:
     """Look, and write nothing.
@@ -101,6 +105,10 @@ def replaced_of(settings: DeltaSettings, pipeline_id: str, streams: Collection[S
     return {stream: halt for stream, halt in halts.items() if halt is not None}
 
 
+def _id_of(pipelines: Mapping[str, str], pipeline: str, adopt: str | None) -> str | None:
+    return pipelines.get(pipeline) or pipelines.get(adopt or "")
+
+
 def _problems_of_creation(settings: DeltaSettings, data_schema: pa.Schema | None) -> Iterator[LandfastError]:
     gone = table_gone(settings)
     if gone is not None:
@@ -122,7 +130,7 @@ def _problems(
     pipelines: Mapping[str, str],
 ) -> Iterator[LandfastError]:
     yield from problems(handle, settings, data_schema)
-    pipeline_id = pipelines.get(pipeline) or pipelines.get(settings.adopt or "")
+    pipeline_id = _id_of(pipelines, pipeline, settings.adopt)
     if pipelines and pipeline_id is None:
         message = f"the table belongs to the pipeline {', '.join(sorted(pipelines))}, not to {pipeline}"
         yield Misconfigured("FOREIGN_PIPELINE", message, next_step="Choose another path; or, after a rename, set adopt to the former name.")

@@ -59,7 +59,9 @@ def entry(files: Files, version: int) -> Entry | None:
     for line in content.splitlines():
         if b'"commitInfo"' in line or b'"txn"' in line:
             action = json.loads(line)
-            info = info or action.get("commitInfo") or {}
+            said = action.get("commitInfo")
+            if not info and isinstance(said, dict):
+                info = said
             if "txn" in action:
                 transactions.setdefault(action["txn"]["appId"], action["txn"]["version"])
     parameters = info.get("operationParameters")

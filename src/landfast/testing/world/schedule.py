@@ -119,11 +119,6 @@ class Schedule:
     acts: tuple[Act, ...] = ()
     faults: tuple[tuple[Fault, ...], ...] = ()
 
-    @property
-    def disastrous(self) -> bool:
-        """Whether the log loses something that somebody may still have had to read."""
-        return any(act.deed in DISASTERS for act in self.acts)
-
     def to_json(self) -> str:
         """The schedule as one line of JSON."""
         return json.dumps(
