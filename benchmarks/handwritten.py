@@ -18,11 +18,9 @@ from deltalake import write_deltalake
 from benchmarks.workload import arrow_schema
 
 
-def main(servers: str, topic: str, path: str, records: str) -> None:
+def main(servers: str, topic: str, group: str, path: str, records: str) -> None:
     """Land this many records, then print the seconds of each commit."""
-    consumer = Consumer(
-        {"bootstrap.servers": servers, "group.id": f"handwritten-{topic}", "auto.offset.reset": "earliest", "enable.auto.commit": False}
-    )
+    consumer = Consumer({"bootstrap.servers": servers, "group.id": group, "auto.offset.reset": "earliest", "enable.auto.commit": False})
     consumer.subscribe([topic])
     schema = arrow_schema()
     landed = 0
