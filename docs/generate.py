@@ -1,4 +1,4 @@
-"""Writes `docs/reference/` from the code: settings, codes, reasons, events, metrics, commands, exit codes. `make docs` runs it.
+"""Writes `docs/reference/` from the code: settings, codes, reasons, events, metrics, commands, exit codes, faults. `make docs` runs it.
 
 `pages` is pure, so that a house test can compare what stands in the folder with what the code says today.
 """
@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
+import tomllib
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,26 @@ from landfast.observe.metrics import METRICS
 FOLDER = Path(__file__).resolve().parent / "reference"
 GENERATED = "This page is generated from the code."
 
+# The fault catalogue: its sections by the letter of their ids, each with its number of scenarios.
+FAULTS = Path(__file__).resolve().parent / "faults.toml"
+FAULT_SECTIONS = {
+    "P": ("Process", 19),
+    "B": ("Broker", 18),
+    "R": ("Rebalance and ownership", 13),
+    "N": ("Network", 10),
+    "S": ("Storage", 28),
+    "D": ("Data", 20),
+    "C": ("Clock", 8),
+    "G": ("Order and dependencies", 10),
+    "O": ("Outbox", 10),
+    "U": ("Operators", 14),
+    "F": ("Disk, memory and other limits", 10),
+    "V": ("Versions", 8),
+    "X": ("Security", 14),
+}
+TESTS = Path(__file__).resolve().parents[1] / "tests"
+CLAIM = re.compile(r"^ *def (test_((?:[a-z][0-9]+_)+)\w+)\(", re.MULTILINE)
+
 
 def pages() -> dict[str, str]:
     """Every page of the reference by file name."""
@@ -32,6 +55,7 @@ def pages() -> dict[str, str]:
         "commands.md": commands_page(),
         "events.md": events_page(),
         "exit-codes.md": exits_page(),
+        "faults.md": faults_page(),
         "metrics.md": metrics_page(),
         "reasons.md": reasons_page(),
         "settings.md": settings_reference(),
@@ -104,6 +128,42 @@ def exits_page() -> str:
         + table(["exit code", "meaning"], ([str(number), meaning] for number, meaning in EXITS.items()))
         + f"\n## The errors behind them\n\n```text\n{tree}\n```\n"
     )
+
+
+def fault_tests() -> dict[str, list[str]]:
+    """The tests of each scenario: `test_p1_p2_...` proves P1 and P2."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in sorted(TESTS.rglob("test_*.py")):
+        for name, ids in CLAIM.findall(path.read_text(encoding="utf-8")):
+            for claimed in ids.upper().rstrip("_").split("_"):
+                found[claimed].append(f"{path.relative_to(TESTS.parent).as_posix()}::{name}")
+    return found
+
+
+def faults_page() -> str:
+    """Every scenario of the fault catalogue with the test that proves it, or why there is none."""
+    scenarios: dict[str, dict[str, str]] = tomllib.loads(FAULTS.read_text(encoding="utf-8"))
+    tests = fault_tests()
+    head = (
+        "# Faults\n\nWhat befalls a pipeline, what must come of it, what the operator sees, and the test that proves it. In every scenario "
+        "no record is lost and none is doubled; the outcome says what else must hold. A scenario without a test says so. "
+        f"{GENERATED}\n"
+    )
+    counts: list[tuple[str, str, str]] = []
+    parts: list[str] = []
+    for letter, (title, number) in FAULT_SECTIONS.items():
+        ids = [f"{letter}{index}" for index in range(1, number + 1)]
+        rows = (_scenario(item, scenarios[item], tests.get(item, [])) for item in ids)
+        parts.append(f"\n## {title}\n\n" + table(["id", "fault", "outcome", "the operator sees", "test"], rows))
+        counts.append((title, str(sum(item in tests for item in ids)), str(number)))
+    whole = ("**all**", *(str(sum(int(row[column]) for row in counts)) for column in (1, 2)))
+    return head + "".join(parts) + "\n## How many\n\n" + table(["section", "with a test", "scenarios"], [*counts, whole])
+
+
+def _scenario(name: str, row: Mapping[str, str], tests: list[str]) -> list[str]:
+    proof = ", ".join(f"`{test}`" for test in tests) or f"*untested*: {row['untested']}"
+    remark = f" {row['remark']}" if "remark" in row else ""
+    return [name, row["fault"], row["outcome"] + remark, row["sees"], proof]
 
 
 def commands_page() -> str:
