@@ -24,6 +24,7 @@ _LOOKS_ALIKE = 0.85
 # What Kubernetes puts into every container for a service whose name begins with landfast.
 _OF_THE_PLATFORM = re.compile(r"(?:.+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_.+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:ADDR|PORT|PROTO))?)")
 _ADDRESS = re.compile(r"(?:tcp|udp|sctp)://")
+_INDEX = re.compile(r"[0-9]{1,9}")
 _OF_A_ROUTE = re.compile(r"ROUTES_+(\d+)_+(.+)")
 
 
@@ -54,7 +55,7 @@ def overlaid(body: dict[str, Any], environment: Mapping[str, str]) -> Document:
             meant = _nearly(rest.upper(), environment[variable])
             faults += [] if meant is None else [Fault((), "CONFIG_UNKNOWN", f"{variable}: no such setting; did you mean {PREFIX}{meant}?")]
             continue
-        place: Place = tuple(int(part) if part.isdigit() else part.lower() for part in rest.split("__"))
+        place: Place = tuple(int(part) if _INDEX.fullmatch(part) else part.lower() for part in rest.split("__"))
         _put(body, place, _read(place, environment[variable]), variable)
         origins[place] = variable
     if faults:
@@ -133,7 +134,8 @@ def _read(place: Place, text: str) -> object:
         return [part.strip() for part in text.split(",") if part.strip()]
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
+        # Not TOML; or more digits, or more brackets, than its parser takes.
         return text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,10 +16,13 @@ from landfast.config.environment import Document, overlaid
 from landfast.config.faults import SHARED, Fault, Place, all_of, faults_of, misconfigured
 from landfast.config.relations import relation_faults
 from landfast.config.settings import RouteSettings, Section, Settings
+from landfast.errors import Misconfigured
 
 S = TypeVar("S", bound=Section)
 
 _FILE_BYTES_MAX = 1 << 20
+_NESTING_MAX = 16
+"""No setting lies deeper; what does would only exhaust the stack of whoever looks at it."""
 
 
 def load(path: str | Path, environment: Mapping[str, str] | None = None) -> Settings:
@@ -41,6 +44,7 @@ def from_mapping(body: Mapping[str, Any], *, folder: str | Path = ".", label: st
     Raises:
         Misconfigured: as `load` does.
     """
+    _check_nesting(body, label)
     return _settings(Document(deepcopy(dict(body)), {}), folder=Path(folder).resolve(), label=label)
 
 
@@ -64,19 +68,52 @@ def _parsed(file: Path) -> dict[str, Any]:
             text = opened.read(_FILE_BYTES_MAX + 1)
         if len(text) > _FILE_BYTES_MAX:
             raise misconfigured("CONFIG_UNREADABLE", f"{file}: larger than 1 MiB, which no settings file is", next_step=next_step)
-        return tomllib.loads(text.decode("utf-8-sig"))
     except OSError as error:
         raise misconfigured("CONFIG_UNREADABLE", f"{file}: cannot be read ({error.strerror})", next_step=next_step) from error
+    except ValueError:
+        raise misconfigured("CONFIG_UNREADABLE", f"{str(file)!r}: no file has such a name", next_step=next_step) from None
+    return _document(file, text)
+
+
+def _document(file: Path, text: bytes) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         before = text[: error.start].split(b"\n")
         words = f"not UTF-8 text: line {len(before)}, byte {len(before[-1]) + 1} of it"
         raise misconfigured("CONFIG_UNREADABLE", f"{file}: {words}", next_step="Save the file as UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
         raise misconfigured("CONFIG_UNREADABLE", f"{file}: not TOML: {error}", next_step="Correct the file at that line.") from error
+    except ValueError:
+        # The parser hands digits to `int`, which takes 4,300 of them.
+        raise misconfigured("CONFIG_UNREADABLE", f"{file}: a number has too many digits", next_step="Correct the number.") from None
+    except RecursionError:
+        raise _too_deep(str(file)) from None
+
+
+def _check_nesting(body: object, label: str) -> None:
+    """Refuse what is nested so deep that copying, checking or showing it would end in the interpreter's recursion limit."""
+    level = [body]
+    for _ in range(_NESTING_MAX):
+        level = [part for inner in level for part in _parts(inner)]
+        if not level:
+            return
+    raise _too_deep(label)
+
+
+def _parts(value: object) -> Iterable[object]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list | tuple) else ()
+
+
+def _too_deep(label: str) -> Misconfigured:
+    return misconfigured("CONFIG_INVALID", f"{label}: nested deeper than any setting is")
 
 
 def _settings(document: Document, *, folder: Path, label: str) -> Settings:
     body = document.body
+    _check_nesting(body, label)
     routed = body.get("routes", []) != []
     try:
         settings = _rooted(Settings.model_validate(_normal(body, routed=routed)), folder)
@@ -156,9 +193,9 @@ def _located(path: str, folder: Path) -> str:
         return path
     try:
         return os.path.normpath(folder / Path(path).expanduser())
-    except RuntimeError:
+    except (RuntimeError, ValueError):
         # Whose home it is cannot be found out; a folder named after a tilde is what nobody means.
-        message = f"sink.path: {path}: no such home folder"
+        message = f"sink.path: {path!r}: no such home folder"
         raise misconfigured("CONFIG_INVALID", message, next_step="Write the folder out.") from None
 
 

@@ -75,12 +75,24 @@ def mask_uri(uri: str) -> str:
     """A path or URI without the user, password and query that it may carry."""
     if "://" not in uri:
         return uri
+    if not is_uri(uri):
+        # Where a secret would stand in it cannot be told.
+        return f"{uri.partition('://')[0]}://{MASK}"
     parts = urlsplit(uri)
     host = parts.netloc
     # In abfss://container@account the part before the @ names a container; only user:password is a secret.
     if "@" in host and ":" in host.rsplit("@", 1)[0]:
         host = f"{MASK}@{host.rsplit('@', 1)[1]}"
     return urlunsplit((parts.scheme, host, parts.path, MASK if parts.query else "", ""))
+
+
+def is_uri(text: str) -> bool:
+    """Whether the text can be taken apart as a URI."""
+    try:
+        urlsplit(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _as_text(name: str, value: object) -> str:
@@ -92,9 +104,30 @@ def _as_text(name: str, value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str | int | float):
-        return str(value)
+        text = _number_text(name, value)
+        if not _is_passable(text):
+            message = f"{name}: an option holds no NUL character and nothing that UTF-8 cannot write"
+            raise ValueError(message)
+        return text
     message = f"{name}: an option is a text, a number or a boolean"
     raise ValueError(message)
+
+
+def _number_text(name: str, value: object) -> str:
+    try:
+        return str(value)
+    except ValueError:
+        # Python writes no whole number of more than 4,300 digits.
+        message = f"{name}: a number has too many digits"
+        raise ValueError(message) from None
+
+
+def _is_passable(text: str) -> bool:
+    """Whether a driver gets the text whole: written in C, it ends at a NUL, and takes UTF-8 alone."""
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 def _dotted(table: Mapping[str, object]) -> Iterator[str]:
@@ -127,6 +160,8 @@ def _resolved(place: str, value: str) -> str:
         found = os.environ.get(target)
         if found is None:
             raise _missing(f"{place}: the environment has no variable {target}")
+        if not _is_passable(found):
+            raise _missing(f"{place}: the variable {target} is not UTF-8 text")
         return found
     try:
         with Path(target).open("rb") as file:
@@ -136,10 +171,13 @@ def _resolved(place: str, value: str) -> str:
     if len(text) > _SECRET_BYTES_MAX:
         raise _missing(f"{place}: the file {target} is larger than 1 MiB")
     try:
-        return text.decode().rstrip("\r\n")
+        found = text.decode().rstrip("\r\n")
     except UnicodeDecodeError:
         # The decoder's own exception holds the bytes, so it is not chained.
         raise _missing(f"{place}: the file {target} is not UTF-8 text") from None
+    if "\0" in found:
+        raise _missing(f"{place}: the file {target} holds a NUL byte, which no option may have")
+    return found
 
 
 def _missing(message: str) -> Misconfigured:

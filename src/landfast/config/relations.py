@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 from landfast.config.faults import Fault, Place
+from landfast.config.options import is_uri
 from landfast.config.settings import RouteSettings, Settings, SourceSettings, stream_of
 
 _PORT_MAX = 65_535
@@ -42,7 +43,7 @@ def _topics(place: Place, topics: tuple[str, ...], pattern: str | None) -> Itera
         return
     try:
         re.compile(pattern)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         yield _invalid((*place, "topic_pattern"), f"is not a regular expression: {error}")
 
 
@@ -119,7 +120,7 @@ def _found(pattern: str | None, topic: str) -> bool:
     """Whether a pattern that is one finds the topic; without a pattern there is nothing to say."""
     try:
         return pattern is None or re.search(pattern, topic) is not None
-    except re.error:
+    except (re.error, OverflowError, RecursionError):
         return True
 
 
@@ -138,6 +139,9 @@ def _each(settings: Settings) -> Iterator[Iterator[Fault]]:
 def _location(place: Place, path: str) -> Iterator[Fault]:
     """What is wrong with a table's path or URI on the face of it."""
     known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+    if "\0" in path:
+        yield _invalid(place, "holds a NUL character, which no path may have")
+        return
     uri = _URI.match(path)
     if uri is None:
         schemes = (part.partition(":")[0].lower() for part in path.split("/") if ":" in part)
@@ -145,6 +149,9 @@ def _location(place: Place, path: str) -> Iterator[Fault]:
             yield _invalid(place, f"is no URI: write {scheme}:// with two slashes")
         return
     scheme, bucket = uri[1].lower(), uri[2]
+    if not is_uri(path):
+        yield _invalid(place, "is no URI: its bucket is written with characters that a host cannot have")
+        return
     if scheme not in SCHEMES:
         yield _invalid(place, f"{scheme}:// is no kind of store that is known; known are {known}, and paths of local folders")
     elif scheme != "file" and not bucket:

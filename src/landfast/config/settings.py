@@ -33,7 +33,8 @@ def parse_bytes(value: object) -> object:
     if match is None or match[2].lower() not in _UNITS:
         message = 'a size is a number with a unit, such as "128 MiB" (B, KiB, MiB, GiB, TiB, kB, MB, GB, TB)'
         raise ValueError(message)
-    return int(float(match[1]) * _UNITS[match[2].lower()])
+    # A number that no float holds is left to the field's own bound.
+    return int(min(float(match[1]) * _UNITS[match[2].lower()], 2.0**62))
 
 
 def stream_of(name: str) -> Stream | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +24,18 @@ class Kind:
             return value.lower() in {choice.lower() for choice in self.choices}
         if self.low is None or self.high is None:
             return True
-        digits = value.removeprefix("-")
-        return digits.isascii() and digits.isdigit() and self.low <= int(value) <= self.high
+        number = whole_number(value)
+        return number is not None and self.low <= number <= self.high
 
     def __str__(self) -> str:
         if self.choices:
             return "one of " + ", ".join(self.choices)
         return "text" if self.low is None else f"a whole number from {self.low} to {self.high}"
+
+
+def whole_number(text: str) -> int | None:
+    """The whole number that a text says, or None where it says none that an option could have."""
+    return int(text) if _WHOLE.fullmatch(text) else None
 
 
 def whole(low: int, high: int) -> Kind:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from landfast.errors import Misconfigured
 from landfast.sources.kafka_losses import AcceptedLosses
-from landfast.sources.kafka_option_table import CONSUMER_ONLY, KNOWN
+from landfast.sources.kafka_option_table import CONSUMER_ONLY, KNOWN, whole_number
 
 MEBIBYTE = 1 << 20
 
@@ -149,7 +149,7 @@ def _unsafe(name: str, value: str) -> Misconfigured | None:
     if meant in _PROMISES and value.lower() != _PROMISES[meant][0]:
         only, otherwise = _PROMISES[meant]
         return Misconfigured("CONFIG_UNSAFE", f"source.options.{name} can only be {only}: {otherwise}", next_step="Remove it.")
-    if meant == "receive.message.max.bytes" and value.isdigit() and int(value) < _RECEIVE_BYTES_MIN:
+    if meant == "receive.message.max.bytes" and (bytes_max := whole_number(value)) is not None and bytes_max < _RECEIVE_BYTES_MIN:
         message = f"source.options.{name} below {_RECEIVE_BYTES_MIN}: a larger batch would stop its partition for ever, in silence"
         return Misconfigured("CONFIG_UNSAFE", message, next_step="Remove it; use fetch.max.bytes to save memory.")
     return None
@@ -173,7 +173,7 @@ def check_settings(settings: KafkaSettings) -> None:
     if settings.topic_pattern is not None:
         try:
             re.compile(settings.topic_pattern)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise Misconfigured("CONFIG_INVALID", f"source.topic_pattern is not a regular expression: {error}") from error
     if settings.start not in {"earliest", "latest"} and not isinstance(settings.start, int):
         raise Misconfigured("CONFIG_INVALID", "source.start is earliest, latest or a time")
