@@ -169,12 +169,12 @@ def delta_settings(route: RouteSettings) -> Any:
     )
 
 
-def maintenance_of(route: RouteSettings, site: Site) -> Any:
-    """What keeps the route's table fast and small."""
-    from landfast.sinks.delta.maintenance import Maintenance, MaintenanceSettings
+def maintenance_settings(route: RouteSettings) -> Any:
+    """How often the route's table is tidied up, and with which limits."""
+    from landfast.sinks.delta.maintenance import MaintenanceSettings
 
     wanted = route.sink.maintenance
-    chosen = MaintenanceSettings(
+    return MaintenanceSettings(
         checkpoint_commits=wanted.checkpoint_commits,
         cleanup_interval_seconds=wanted.cleanup_seconds,
         compaction_interval_seconds=wanted.compaction_seconds,
@@ -184,7 +184,13 @@ def maintenance_of(route: RouteSettings, site: Site) -> Any:
         sweep_interval_seconds=wanted.sweep_seconds,
         sweep_grace_seconds=wanted.sweep_grace_seconds,
     )
-    return Maintenance(chosen, delta_settings(route), site.clock, site.observer, flow=route.name)
+
+
+def maintenance_of(route: RouteSettings, site: Site) -> Any:
+    """What keeps the route's table fast and small."""
+    from landfast.sinks.delta.maintenance import Maintenance
+
+    return Maintenance(maintenance_settings(route), delta_settings(route), site.clock, site.observer, flow=route.name)
 
 
 def staging_threads(engine: EngineSettings) -> int:

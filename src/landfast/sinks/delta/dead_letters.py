@@ -18,13 +18,13 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
-from deltalake import DeltaTable, Transaction
+from deltalake import DeltaTable
 
 from landfast.errors import Conflict, LandfastError, Unavailable
 from landfast.events import OutcomeResolved
 from landfast.model import Letter, Position, Stream
-from landfast.sinks.delta.commit import add_action, open_patiently, outcome_words
-from landfast.sinks.delta.errors import FATES_TO_RETRY, fate_of, is_foreign, mapped
+from landfast.sinks.delta.commit import open_patiently, outcome_words
+from landfast.sinks.delta.errors import is_foreign, mapped
 from landfast.sinks.delta.files import LOG
 from landfast.sinks.delta.letters import LETTERS_SCHEMA, letter_groups, letter_id, letters_path, letters_table
 from landfast.sinks.delta.maintenance import Maintenance, MaintenanceSettings
@@ -32,8 +32,9 @@ from landfast.sinks.delta.parquet import DataFile, write
 from landfast.sinks.delta.rows import Part
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.startup import create_or_open
-from landfast.sinks.delta.table import HOOKS_OFF, TableHome, commit_properties, place_of
+from landfast.sinks.delta.table import TableHome, place_of
 from landfast.sinks.delta.tenure import WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX
+from landfast.sinks.delta.view import View
 
 pc: Any = pyarrow.compute
 
@@ -58,7 +59,7 @@ class DeltaDeadLetters:
         self._files = self._place.files
         self._lock = threading.Lock()
         self._home: TableHome | None = None
-        self._handle: DeltaTable | None = None
+        self._view: View | None = None
         self._fences: dict[Stream, int] = {}
         self._used: dict[Stream, int] = {}
         self._upkeep: Maintenance | None = None
@@ -75,10 +76,13 @@ class DeltaDeadLetters:
 
     def put(self, letters: Sequence[Letter]) -> None:
         """See `ports.DeadLetters.put`."""
+        files: Sequence[DataFile] | None = None
         with self._lock, mapped("burying dead letters"):
             for _ in self._attempts():
-                handle, letters = self._unburied(letters)
-                if not letters or self._landed(handle, letters):
+                view, missing = self._unburied(letters)
+                if files is None or len(missing) != len(letters):
+                    letters, files = missing, self._written(missing)
+                if not letters or self._landed(view, letters, files):
                     self._tidy()
                     return
 
@@ -90,7 +94,7 @@ class DeltaDeadLetters:
     def close(self) -> None:
         """See `ports.DeadLetters.close`."""
         with self._lock:
-            self._handle = None
+            self._view = None
 
     def _open_home(self) -> TableHome:
         if self._home is None:
@@ -111,21 +115,17 @@ class DeltaDeadLetters:
         raise Unavailable("COMMIT_CONFLICT", message, next_step="Nothing: it is tried again.")
 
     def _claimed(self, streams: Collection[Stream]) -> bool:
-        """Claim on a fresh snapshot; False when a foreign change came between."""
-        handle = self._open_home().open()
-        fences = {stream: ((self._fence(handle, stream) >> PUT_BITS) + 1) << PUT_BITS for stream in streams}
-        try:
-            self._commit(handle, (), fences)
-        except Exception as error:
-            if fate_of(error) in FATES_TO_RETRY:
-                return False
-            raise
-        self._fences.update(fences)
-        self._handle = None
-        return True
+        """Claim on a fresh view; False when somebody else's commit came between."""
+        view = self._open_home().open()
+        fences = {stream: ((self._fence(view, stream) >> PUT_BITS) + 1) << PUT_BITS for stream in streams}
+        made = self._moved(view, fences)
+        if made:
+            self._fences.update(fences)
+        self._view = None
+        return made
 
-    def _unburied(self, letters: Sequence[Letter]) -> tuple[DeltaTable, Sequence[Letter]]:
-        """A handle on which the letters' streams are ours, and those letters that it does not hold yet.
+    def _unburied(self, letters: Sequence[Letter]) -> tuple[View, Sequence[Letter]]:
+        """A view in which the letters' streams are ours, and those letters that it does not hold yet.
 
         Raises:
             Conflict: a stream is not, or no longer, ours.
@@ -134,11 +134,15 @@ class DeltaDeadLetters:
         for stream in streams - self._fences.keys():
             message = "dead letters of a stream that was not claimed; nothing was buried"
             raise Conflict("PIPELINE_CONFLICT", message, stream=stream, next_step="Nothing: a stream is claimed when it is gained.")
-        kept = self._handle
-        if kept is not None and all(self._fence(kept, stream) == self._fences[stream] for stream in streams):
+        kept = self._view
+        if (
+            kept is not None
+            and kept.is_fresh(self._data.clock)
+            and all(self._fence(kept, stream) == self._fences[stream] for stream in streams)
+        ):
             return kept, letters
-        handle = self._open_home().open()
-        found = {stream: self._fence(handle, stream) for stream in streams}
+        view = self._open_home().open()
+        found = {stream: self._fence(view, stream) for stream in streams}
         for stream, fence in found.items():
             if fence >> PUT_BITS != self._fences[stream] >> PUT_BITS:
                 message = "another owner has claimed the dead letters of this stream; nothing was buried"
@@ -149,51 +153,45 @@ class DeltaDeadLetters:
             there = _buried(self._open_home(), stream, min(letter.offset for letter in letters if letter.stream == stream))
             letters = [letter for letter in letters if letter.stream != stream or letter.offset not in there]
         self._fences.update(found)
-        self._handle = handle
-        return handle, letters
+        self._view = view
+        return view, letters
 
-    def _landed(self, handle: DeltaTable, letters: Sequence[Letter]) -> bool:
-        """Put through this handle; False when a foreign change came between. Numbers are never used twice, so each names one put."""
+    def _landed(self, view: View, letters: Sequence[Letter], files: Sequence[DataFile]) -> bool:
+        """Put after this view; False when somebody else's commit came between. Numbers are never used twice, so each names one put."""
         streams = {letter.stream for letter in letters}
         target = {stream: max(self._fences[stream], self._used.get(stream, 0)) + 1 for stream in streams}
         self._used.update(target)
-        files = self._written(letters)
         try:
-            self._commit(handle, files, target)
+            landed = self._moved(view, target, files)
         except BaseException as error:
-            self._handle = None
-            if is_foreign(error) and not isinstance(error, LandfastError):
-                if self._read_back(target, error):
-                    self._fences.update(target)
-                    return True
-                if fate_of(error) in FATES_TO_RETRY:
-                    return False
+            self._view = None
+            if is_foreign(error) and not isinstance(error, LandfastError) and self._read_back(target, error):
+                self._fences.update(target)
+                return True
             raise
-        self._fences.update(target)
-        return True
+        if landed:
+            self._fences.update(target)
+        return landed
 
-    def _commit(self, handle: DeltaTable, files: Sequence[DataFile], fences: Mapping[Stream, int]) -> None:
-        transactions = [Transaction(fence_app_id(self._data.pipeline_id, stream), fence) for stream, fence in fences.items()]
-        handle.create_write_transaction(
-            [add_action(file) for file in files],
-            "append",
-            handle.schema(),
-            commit_properties=commit_properties(self._settings, custom_metadata={"isBlindAppend": True}, app_transactions=transactions),
-            post_commithook_properties=HOOKS_OFF,
-        )
-        handle.update_incremental()
-        self._open_home().catch_up(handle)
+    def _moved(self, view: View, fences: Mapping[Stream, int], files: Sequence[DataFile] = ()) -> bool:
+        """Move the fences, and land the files with them, right after this view; False where somebody else has come first."""
+        home = self._open_home()
+        transactions = {fence_app_id(self._data.pipeline_id, stream): fence for stream, fence in fences.items()}
+        landed = home.put(view, {}, transactions, files)
+        if not home.follow(view):
+            self._view = None
+        return landed
 
     def _read_back(self, target: Mapping[Stream, int], error: BaseException) -> bool:
         """Whether a put whose call failed has landed."""
-        handle = open_patiently(self._open_home(), error)
-        landed = all(self._fence(handle, stream) == fence for stream, fence in target.items())
+        view = open_patiently(self._open_home(), error)
+        landed = all(self._fence(view, stream) == fence for stream, fence in target.items())
         message = f"burying {len(target)} streams' dead letters ended with {type(error).__name__}; read back, it {outcome_words(landed)}"
         self._data.observer.notice(OutcomeResolved("", landed, message))
         return landed
 
-    def _fence(self, handle: DeltaTable, stream: Stream) -> int:
-        return self._open_home().version_of(handle, fence_app_id(self._data.pipeline_id, stream)) or 0
+    def _fence(self, view: View, stream: Stream) -> int:
+        return view.transaction_version(fence_app_id(self._data.pipeline_id, stream)) or 0
 
     def _written(self, letters: Sequence[Letter]) -> list[DataFile]:
         now = self._data.clock.now()
@@ -205,19 +203,20 @@ class DeltaDeadLetters:
 
     def _tidy(self) -> None:
         """Keep the table fast. The letters are buried already, so a failure is told and changes nothing."""
-        if self._handle is None:
+        if self._view is None:
             return
         if self._upkeep is None:
             settings = MaintenanceSettings(checkpoint_commits=self._settings.checkpoint_commits, cleanup_interval_seconds=math.inf)
-            self._upkeep = Maintenance(settings, self._settings, self._data.clock, self._data.observer, disk=self._place.disk)
-        if self._upkeep.after_commits(self._handle, 1, UPKEEP_SECONDS_MAX):
-            self._handle = None
+            place, data = self._place, self._data
+            self._upkeep = Maintenance(settings, self._settings, data.clock, data.observer, disk=place.disk, opener=place.opener)
+        if self._upkeep.after_commits(self._view.version, 1, UPKEEP_SECONDS_MAX):
+            self._view = None
 
 
 def _buried(home: TableHome, stream: Stream, start: Position) -> AbstractSet[int]:
     prefix = letter_id(home.pipeline_id, stream) + "/"
     offsets: set[int] = set()
-    for path in _paths_with(home.open(), stream, start):
+    for path in _paths_with(home.open().handle, stream, start):
         with home.files.open(path) as stored:
             table = pq.read_table(stored, columns=["id", "offset"])
         wanted = pc.and_(pc.starts_with(table.column("id"), prefix), pc.greater_equal(table.column("offset"), start))

@@ -75,6 +75,7 @@ class Maintenance:
         *,
         flow: str = "",
         disk: Disk | None = None,
+        opener: Callable[[DeltaSettings], DeltaTable] = open_handle,
     ) -> None:
         self._settings = settings
         self._table = table
@@ -82,6 +83,7 @@ class Maintenance:
         self._observer = observer
         self._flow = flow
         self._disk = disk or Disk()
+        self._opener = opener
         self._files: Files = files_of(table.path, table.storage_options, self._disk)
         self._checkpoint_version: int | None = None
         now = clock.monotonic()
@@ -99,16 +101,17 @@ class Maintenance:
         """Leave these files alone for as long as they are among them: somebody is about to commit them."""
         self._staged = staged
 
-    def after_commits(self, handle: DeltaTable, commits: int, budget_seconds: float) -> bool:
-        """Do what is due; an act that has begun is finished, and none begins after the budget. True: the handle should be opened anew.
+    def after_commits(self, version: int, commits: int, budget_seconds: float) -> bool:
+        """Do what is due after the commit of this version; whether anything was done, or failed.
 
-        Moves the given handle nowhere. A fault of the table or its store is a `Notice` with the code MAINTENANCE_FAILED.
+        An act that has begun is finished, and none begins after the budget. A fault of the table or its store is a `Notice` with the
+        code MAINTENANCE_FAILED.
 
         Raises:
             Broken: an fsync failed.
         """
         began = self._clock.monotonic()
-        acts: tuple[tuple[str, Callable[[DeltaTable, float], bool]], ...] = (
+        acts: tuple[tuple[str, Callable[[int, float], bool]], ...] = (
             ("writing a checkpoint", self._checkpoint),
             ("compacting small files", self._compact),
             ("sweeping files that nobody names", self._sweep),
@@ -120,7 +123,7 @@ class Maintenance:
             if self._clock.monotonic() > stop_at:
                 break
             try:
-                worn = act(handle, stop_at) or worn
+                worn = act(version, stop_at) or worn
             except BaseException as error:
                 # No promise rests on upkeep, so whatever the driver raises is told and outlived; a panic of its is no Exception.
                 # What is not the driver's, like an interrupt, is none of ours to catch.
@@ -131,17 +134,17 @@ class Maintenance:
                 raise
         return worn
 
-    def _checkpoint(self, handle: DeltaTable, _stop_at: float) -> bool:
-        version = handle.version()
+    def _checkpoint(self, version: int, _stop_at: float) -> bool:
         if self._checkpoint_version is None or version - self._checkpoint_version >= self._settings.checkpoint_commits:
             # Another process may have written one meanwhile.
             self._checkpoint_version = self._last_checkpoint()
         if version - self._checkpoint_version < self._settings.checkpoint_commits:
             return False
         began = self._clock.monotonic()
+        handle = self._opener(self._table)
         handle.create_checkpoint()
-        self._make_durable(version)
-        self._checkpoint_version = version
+        self._make_durable(handle.version())
+        self._checkpoint_version = handle.version()
         self._tell("checkpoint", 1, 0, began)
         return True
 
@@ -162,13 +165,13 @@ class Maintenance:
         except (ValueError, KeyError, TypeError):
             return -1  # readers tolerate a damaged hint; the next checkpoint writes it anew
 
-    def _compact(self, handle: DeltaTable, stop_at: float) -> bool:
+    def _compact(self, version: int, stop_at: float) -> bool:
         # Each file of the table makes each commit slower: where commits are many and small, their number says when it is time.
-        many = handle.version() >= self._compaction_version_due and self._compaction_due != math.inf
+        many = version >= self._compaction_version_due and self._compaction_due != math.inf
         if self._clock.monotonic() < self._compaction_due and not many:
             return False
-        self._compaction_version_due = handle.version() + GROUP_FILES_MAX
-        fresh = open_handle(self._table)
+        self._compaction_version_due = version + GROUP_FILES_MAX
+        fresh = self._opener(self._table)
         # Rows that no reader sees any more, deleted in a vector beside their file, would come back with a new file.
         done = not any(reading_problems(fresh)) and self._join_files(fresh, stop_at)
         self._compaction_due = self._clock.monotonic() + self._settings.compaction_interval_seconds
@@ -199,7 +202,7 @@ class Maintenance:
                 self._tell("compaction", len(group), sum(file.nbytes for file in group), began)
         return done
 
-    def _sweep(self, _handle: DeltaTable, _stop_at: float) -> bool:
+    def _sweep(self, _version: int, _stop_at: float) -> bool:
         """Remove files of ours that no version within the grace period names, judged by the newest snapshot.
 
         The age of a file rests on two clocks of the wall, and a clock may be set. A file that is about to be committed looks just like
@@ -209,7 +212,7 @@ class Maintenance:
         if began < self._sweep_due:
             return False
         hours = int(-(-self._settings.sweep_grace_seconds // 3600))
-        candidates = open_handle(self._table).vacuum(retention_hours=hours, dry_run=True, full=True, enforce_retention_duration=False)
+        candidates = self._opener(self._table).vacuum(retention_hours=hours, dry_run=True, full=True, enforce_retention_duration=False)
         orphans = [path for path in candidates if is_own(path) and path not in self._staged]
         removed = nbytes = 0
         for path in self._sightings.ripe(orphans, began):
@@ -224,7 +227,7 @@ class Maintenance:
             self._tell("sweep", removed, nbytes, began)
         return False
 
-    def _clean_log(self, _handle: DeltaTable, stop_at: float) -> bool:
+    def _clean_log(self, _version: int, stop_at: float) -> bool:
         """Let deltalake remove log entries beyond the table's retention, after their spans are safe elsewhere."""
         began = self._clock.monotonic()
         if self._cleanup_due is None:
@@ -232,7 +235,7 @@ class Maintenance:
         if began < self._cleanup_due:
             return False
         self._cleanup_due = began + self._settings.cleanup_interval_seconds
-        fresh = open_handle(self._table)
+        fresh = self._opener(self._table)
         roll_up(fresh, self._table.path, self._table.storage_options, self._clock.now())
         before = len(self._files.names(LOG))
         fresh.cleanup_metadata()
@@ -246,9 +249,9 @@ class Maintenance:
         if interval == math.inf:
             return interval
         try:
-            last = open_handle(replace(self._table, path=spans_path(self._table.path))).history(1)[0].get("timestamp")
+            last = self._opener(replace(self._table, path=spans_path(self._table.path))).history(1)[0].get("timestamp")
         except TableNotFoundError:
-            last = open_handle(self._table).metadata().created_time
+            last = self._opener(self._table).metadata().created_time
         return max(0.0, (last or 0) / 1000 + interval - self._clock.now())
 
     def _tidy_spans(self, stop_at: float) -> None:
@@ -256,8 +259,10 @@ class Maintenance:
         settings = replace(self._settings, cleanup_interval_seconds=math.inf, compaction_interval_seconds=0)
         spans = replace(self._table, path=spans_path(self._table.path), partition_by=())
         if self._keeper_of_spans is None:
-            self._keeper_of_spans = Maintenance(settings, spans, self._clock, self._observer, flow=self._flow, disk=self._disk)
-        self._keeper_of_spans.after_commits(open_handle(spans), 1, stop_at - self._clock.monotonic())
+            self._keeper_of_spans = Maintenance(
+                settings, spans, self._clock, self._observer, flow=self._flow, disk=self._disk, opener=self._opener
+            )
+        self._keeper_of_spans.after_commits(self._opener(spans).version(), 1, stop_at - self._clock.monotonic())
 
     def _tell(self, act: str, files: int, nbytes: int, began: float) -> None:
         self._observer.notice(Maintained(self._flow, act, files, nbytes, self._clock.monotonic() - began))
