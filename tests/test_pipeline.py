@@ -12,6 +12,7 @@ import pytest
 import landfast
 from landfast import Misconfigured, Outcome, Pipeline, Unavailable
 from landfast.cli import exits
+from landfast.cli.screen import Screen
 from landfast.events import RecordsRead, RetryScheduled, RunStarted
 from landfast.model import Chunk, Decoded, Receipt, Staged
 from landfast.ports import Observer
@@ -143,13 +144,15 @@ class Failing(MemorySink):
         raise Unavailable("SINK_DOWN", "the store is down")
 
 
-def test_a_flush_that_hangs_is_given_up_after_the_deadline() -> None:
+def test_p11_a_flush_that_hangs_is_given_up_after_the_deadline(capsys: pytest.CaptureFixture[str]) -> None:
     """A stop while the store hangs ends within the deadline, says how much did not land, and loses nothing."""
     world = World(50)
     sink = Hanging(world.table)
     pipeline = world.pipeline(sink=sink, engine={"shutdown_seconds": 0.2}, batch={"rows": 50})
     report = pipeline.run(observer=stopped_after(pipeline, 50))
     assert (report.outcome, report.abandoned, exits.of_report(report)) == (Outcome.STOPPED, 50, exits.HALTED)
+    Screen(as_json=False).show_report(report)
+    assert "SHUTDOWN_PARTIAL: 50 records" in capsys.readouterr().err
     again = world.pipeline().run(until_end=True)
     assert (again.totals.written, len(world.table.rows)) == (50, 50)
     # The commit that hung comes to life when it is too late: the fence refuses it.

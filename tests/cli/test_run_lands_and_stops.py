@@ -45,7 +45,7 @@ def test_a_second_run_reads_nothing_again(kafka: RealKafka, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_lands_what_was_read_and_nothing_is_read_again(kafka: RealKafka, tmp_path: Path, number: signal.Signals) -> None:
+def test_p10_a_signal_lands_what_was_read_and_nothing_is_read_again(kafka: RealKafka, tmp_path: Path, number: signal.Signals) -> None:
     """50 events and Ctrl-C: 50 landed although the batch holds 500,000 and waits an hour, exit 0, zero read again at the next start."""
     topic, (port,) = f"stopped-{number.name}", free_ports(1)
     fill(kafka.servers, topic, good(50))
@@ -74,8 +74,11 @@ def test_a_stop_in_the_middle_lands_full_batches_and_the_rest(kafka: RealKafka, 
     assert len(coordinates(tmp_path / "lake")) == 130
 
 
-def test_a_second_signal_ends_at_once(kafka: RealKafka, tmp_path: Path) -> None:
-    """While a store takes connections and never answers, the first signal asks and the second ends the process at once, with 130."""
+def test_p12_a_second_signal_ends_at_once(kafka: RealKafka, tmp_path: Path) -> None:
+    """While a store takes connections and never answers, the first signal asks and the second ends the process at once, with 130.
+
+    Nothing is lost: a run into a table that answers lands the record once.
+    """
     fill(kafka.servers, "hangs", good(1))
     with socket.socket() as store:
         store.settimeout(SECONDS_MAX)
@@ -98,6 +101,8 @@ def test_a_second_signal_ends_at_once(kafka: RealKafka, tmp_path: Path) -> None:
     assert ended.code == 130
     assert "SHUTDOWN_FORCED: stopped at once. Nothing is lost" in ended.err
     assert "Traceback" not in ended.err
+    assert landfast("run", pipeline_file(tmp_path, kafka.servers, "hangs"), "--until-end").code == 0
+    assert coordinates(tmp_path / "lake") == [("hangs", 0, 0)]
 
 
 def test_a_broken_route_does_not_stop_the_others(kafka: RealKafka, tmp_path: Path) -> None:

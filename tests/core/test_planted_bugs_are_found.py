@@ -20,7 +20,7 @@ from landfast.testing.memory import (
     sink,
 )
 from tests.core.test_simulated_logs import test_nothing_of_a_topic_created_again_lands_as_the_old_one as topics_are_created_again
-from tests.core.test_simulated_owners import test_a_frozen_process_that_wakes_up_as_a_zombie_harms_nothing as zombies_wake_up
+from tests.core.test_simulated_owners import test_r6_a_frozen_process_that_wakes_up_as_a_zombie_harms_nothing as zombies_wake_up
 from tests.core.test_simulated_schedules import drawn, play
 from tests.core.world import Sizes
 from tests.simulated.planted_in_flows import in_flight_kept, rewind_unheard

@@ -84,7 +84,7 @@ def test_what_retention_removed_halts_its_lane_and_no_other(sizes: Sizes) -> Non
     at_every_call(check)
 
 
-def test_a_truncated_log_halts_its_lane() -> None:
+def test_b6_a_truncated_log_halts_its_lane() -> None:
     """The tail is cut off at any call: the lane had read it before, or it halts, also where the new end lies above its position."""
 
     def truncate(world: World, _: Process) -> None:

@@ -47,7 +47,7 @@ def finish(world: World, process: Process) -> None:
 
 
 @pytest.mark.parametrize("sizes", [Sizes(), Sizes(1, 2, 2, 1, checks_apart=2)])
-def test_a_frozen_process_that_wakes_up_as_a_zombie_harms_nothing(sizes: Sizes) -> None:
+def test_r6_a_frozen_process_that_wakes_up_as_a_zombie_harms_nothing(sizes: Sizes) -> None:
     """A process frozen at any call loses its streams to another that lands everything; woken up, its late work is refused."""
 
     def another_takes_over(world: World, zombie: Process) -> None:
@@ -105,7 +105,7 @@ def test_streams_that_go_and_come_back_are_read_from_where_the_sink_stands(how: 
 
 
 @pytest.mark.parametrize("died_at", [35, 60, CALLS_MAX])
-def test_a_stream_that_another_owner_moved_on_is_taken_up_where_it_was_left(died_at: int) -> None:
+def test_r7_a_stream_that_another_owner_moved_on_is_taken_up_where_it_was_left(died_at: int) -> None:
     """A to B to A: gone at any call, moved on by another process, and back: what the first owner still holds does no harm."""
 
     def to_another_and_back(world: World, process: Process) -> None:
@@ -124,7 +124,7 @@ def test_a_stream_that_another_owner_moved_on_is_taken_up_where_it_was_left(died
     at_every_call(check, range(1, CALLS_MAX, 2))
 
 
-def test_a_stop_at_any_call_lands_what_was_read() -> None:
+def test_p16_a_stop_at_any_call_lands_what_was_read() -> None:
     """A graceful stop lands the remainder: nothing that was read is abandoned, and the next run lands the rest."""
 
     def check(number: int) -> Process:

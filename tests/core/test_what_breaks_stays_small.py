@@ -148,7 +148,7 @@ def test_a_topic_without_a_route_is_said_and_not_read() -> None:
     assert not rig.table.rows
 
 
-def test_what_a_stale_reader_says_is_dropped_and_counted() -> None:
+def test_r8_what_a_stale_reader_says_is_dropped_and_counted() -> None:
     """A chunk of an older epoch never lands, and the operator can see that it came."""
     rig = Rig(partitions=1)
     rig.produce(20)

@@ -21,7 +21,7 @@ STREAM = Stream("t", "id", 0)
 
 
 @pytest.mark.parametrize("name", sorted(CODES_OF_THE_DRIVER.keys() - {"NO_ERROR"}))
-def test_every_error_code_is_mapped(name: str) -> None:
+def test_b14_every_error_code_is_mapped(name: str) -> None:
     """No code is left to chance: it is retried, halts its stream, or stops the run, under a code that is explained."""
     found = verdict(KafkaError(CODES_OF_THE_DRIVER[name]))
     assert found is TABLE[CODES_OF_THE_DRIVER[name]]

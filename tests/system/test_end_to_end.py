@@ -71,7 +71,7 @@ def test_killed_at_any_moment(kafka: RealKafka, tmp_path: Path, protocol: str) -
 
 @pytest.mark.long
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
-def test_rebalances_and_zombies_under_load(kafka: RealKafka, tmp_path: Path, protocol: str) -> None:
+def test_r1_p13_rebalances_and_zombies_under_load(kafka: RealKafka, tmp_path: Path, protocol: str) -> None:
     """Workers join, leave, and are stopped beyond their session and continued; the zombie's commits are refused."""
     group_settings(kafka, f"landfast-moved-{protocol}")
     load, line = loaded(
@@ -91,6 +91,7 @@ def test_rebalances_and_zombies_under_load(kafka: RealKafka, tmp_path: Path, pro
                 until(lambda before=before: rows(line.table) > before, [steady, guest])
                 guest.signal(signal.SIGTERM)
                 assert guest.end() in {0, 3}, guest.output[-3000:]
+                assert "stream_lost" in guest.output, guest.output[-3000:]
         steady.signal(signal.SIGTERM)
         assert steady.end() == 0, steady.output[-3000:]
     line.land()
@@ -98,7 +99,7 @@ def test_rebalances_and_zombies_under_load(kafka: RealKafka, tmp_path: Path, pro
     line.verified("--source")
 
 
-def test_a_broker_that_dies_and_returns(fragile_kafka: RealKafka, tmp_path: Path) -> None:
+def test_b2_a_broker_that_dies_and_returns(fragile_kafka: RealKafka, tmp_path: Path) -> None:
     """The broker is killed under load and started again; the worker says so, and goes on by itself."""
     load, line = loaded(fragile_kafka, tmp_path, "broken", 3)
     load.produce(60_000)
@@ -134,7 +135,7 @@ def test_sigterm_lands_what_was_read(kafka: RealKafka, tmp_path: Path) -> None:
     accountant.settle(load.truth, line.table)
 
 
-def test_two_pipelines_over_one_table(kafka: RealKafka, tmp_path: Path) -> None:
+def test_r11_two_pipelines_over_one_table(kafka: RealKafka, tmp_path: Path) -> None:
     """Another pipeline that names the same table by mistake is refused before it reads, with the name of the first."""
     load, line = loaded(kafka, tmp_path, "shared", 2)
     load.produce(10_000)
@@ -147,7 +148,7 @@ def test_two_pipelines_over_one_table(kafka: RealKafka, tmp_path: Path) -> None:
     accountant.settle(load.truth, line.table)
 
 
-def test_a_second_copy_of_a_pipeline_in_another_group(kafka: RealKafka, tmp_path: Path) -> None:
+def test_r11_a_second_copy_of_a_pipeline_in_another_group(kafka: RealKafka, tmp_path: Path) -> None:
     """The same pipeline started twice with different groups reads everything twice and lands it once."""
     load, line = loaded(kafka, tmp_path, "copied", 2)
     copy = pipeline(tmp_path, kafka.servers, "copied", BATCH, source='group = "another"', file_name="copy")

@@ -46,7 +46,7 @@ def told(reader: Member, code: str) -> list[str]:
     return [event.message for event in reader.noted.events if isinstance(event, Notice) and event.code == code]
 
 
-def test_a_broker_that_hangs_makes_nobody_stuck(fragile_kafka: RealKafka) -> None:
+def test_b4_a_broker_that_hangs_makes_nobody_stuck(fragile_kafka: RealKafka) -> None:
     """A stopped broker brings nothing, and that is no stall of a stream: nothing halts, and reading goes on afterwards."""
     broker, topic = fragile_kafka, unique()
     create_topic(broker.servers, topic)
@@ -60,11 +60,12 @@ def test_a_broker_that_hangs_makes_nobody_stuck(fragile_kafka: RealKafka) -> Non
     broker.resume()
     produce(broker.servers, (Record(topic, b"y", 0) for _ in range(10)))
     reader.until(lambda: reader.end() == 20)
+    assert reader.offsets() == list(range(20))
     assert reader.halted == {}
     reader.source.close()
 
 
-def test_a_stream_with_lag_that_brings_nothing_is_told_and_then_halted(kafka: RealKafka) -> None:
+def test_b16_a_stream_with_lag_that_brings_nothing_is_told_and_then_halted(kafka: RealKafka) -> None:
     """Silence is never taken for the end: a stuck stream halts with its offset, and the others go on."""
     topic = unique()
     create_topic(kafka.servers, topic, 2)

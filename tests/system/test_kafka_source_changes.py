@@ -100,7 +100,7 @@ def test_what_went_after_the_loss_was_accepted_halts_again(protocol: str, kafka:
     reader.source.close()
 
 
-def test_a_position_above_the_end_is_a_truncated_log(protocol: str, kafka: RealKafka) -> None:
+def test_b6_b18_a_position_above_the_end_is_a_truncated_log(protocol: str, kafka: RealKafka) -> None:
     """Offsets that were given to other records are never read as new: the stream halts before the first record."""
     topic = unique()
     incarnation = create_topic(kafka.servers, topic)
@@ -157,7 +157,7 @@ def test_an_empty_topic_created_again_is_no_truncated_log(protocol: str, kafka: 
     reader.source.close()
 
 
-def test_a_deleted_topic_halts_its_streams(protocol: str, kafka: RealKafka) -> None:
+def test_b8_a_deleted_topic_halts_its_streams(protocol: str, kafka: RealKafka) -> None:
     """The group takes the partitions of a deleted topic away without a word; the streams halt all the same, with a code."""
     topic, reader = at_end(kafka.servers, 10, protocol=protocol)
     stream = reader.stream()
@@ -168,7 +168,7 @@ def test_a_deleted_topic_halts_its_streams(protocol: str, kafka: RealKafka) -> N
     reader.source.close()
 
 
-def test_partitions_that_are_added_are_read_from_their_first_record(protocol: str, kafka: RealKafka) -> None:
+def test_b10_partitions_that_are_added_are_read_from_their_first_record(protocol: str, kafka: RealKafka) -> None:
     """New partitions arrive by themselves and nothing in them is skipped; the old ones go on."""
     topic, reader = at_end(kafka.servers, 10, protocol=protocol)
     add_partitions(kafka.servers, topic, 3)

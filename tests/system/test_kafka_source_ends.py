@@ -64,7 +64,7 @@ def test_an_open_transaction_is_waited_for(protocol: str, kafka: RealKafka) -> N
 
 
 @both
-def test_a_position_behind_the_last_stable_offset_is_no_truncation(protocol: str, kafka: RealKafka) -> None:
+def test_b12_a_position_behind_the_last_stable_offset_is_no_truncation(protocol: str, kafka: RealKafka) -> None:
     """A start between the last stable offset and the end of the log is neither halted nor stuck: it waits, says what for, and goes on."""
     topic = unique()
     incarnation = create_topic(kafka.servers, topic)

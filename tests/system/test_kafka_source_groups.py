@@ -60,7 +60,7 @@ def test_what_goes_is_confirmed_first(protocol: str, kafka: RealKafka) -> None:
     }
 
 
-def test_a_member_that_was_away_too_long_is_told_that_its_streams_are_gone(kafka: RealKafka) -> None:
+def test_p17_a_member_that_was_away_too_long_is_told_that_its_streams_are_gone(kafka: RealKafka) -> None:
     """Not polling past the poll interval costs the streams: the next poll says so with a deadline of 0, and they come back afresh."""
     topic = topic_of(kafka.servers, 1, 10)
     chosen = settings(kafka.servers, topic, session_seconds=1.5, poll_interval_seconds_max=2.0)
@@ -77,7 +77,7 @@ def test_a_member_that_was_away_too_long_is_told_that_its_streams_are_gone(kafka
 
 
 @both
-def test_a_static_member_comes_back_to_its_streams(protocol: str, kafka: RealKafka) -> None:
+def test_r12_a_static_member_comes_back_to_its_streams(protocol: str, kafka: RealKafka) -> None:
     """A member with an instance id that went without a word and comes back gets its own streams, from the sink's position."""
     topic = topic_of(kafka.servers, 2, 100)
     chosen = settings(kafka.servers, topic, protocol=protocol, instance_id="worker-1")

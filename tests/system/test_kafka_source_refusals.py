@@ -170,7 +170,7 @@ def test_a_login_by_token_reads_and_a_wrong_one_is_refused(protocol: str, kafka:
     assert BEARER_SCOPE not in f"{chosen} {reader.noted.events}"
 
 
-def test_tls_reads_what_its_certificate_vouches_for_and_nothing_else(kafka: RealKafka, tmp_path: Path) -> None:
+def test_n7_tls_reads_what_its_certificate_vouches_for_and_nothing_else(kafka: RealKafka, tmp_path: Path) -> None:
     """With the broker's authority records arrive; with another one nothing is read, and the error speaks of the certificate."""
     topic = unique()
     create_topic(kafka.servers, topic)

@@ -24,7 +24,9 @@ def begun(servers: str, topic: str, protocol: str, folder: Path) -> Pipeline:
     return made
 
 
-def test_a_partition_that_was_added_while_nobody_ran_is_read_from_its_first_record(protocol: str, kafka: RealKafka, tmp_path: Path) -> None:
+def test_b10_a_partition_that_was_added_while_nobody_ran_is_read_from_its_first_record(
+    protocol: str, kafka: RealKafka, tmp_path: Path
+) -> None:
     """All of it was written after the pipeline began, so nothing of it is passed over; what was there before stays out."""
     topic = f"grown-{protocol}"
     made = begun(kafka.servers, topic, protocol, tmp_path)
