@@ -1,19 +1,22 @@
-"""Handles of a real table whose commits meet trouble, before or after the real call."""
+"""A real table whose commits meet trouble, before or after the moment at which their log entry gets its name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
 
 from deltalake import DeltaTable
 
 from landfast.sinks.delta import DeltaSettings
+from landfast.sinks.delta.files import Disk
+from landfast.sinks.delta.table import open_handle
+from tests.sinks.delta_world import DeltaWorld
 
 
 @dataclass
 class Trouble:
-    """What the next commits meet: one entry of each list per call, until they are used up. `opening` is met by opening a handle."""
+    """What the next commits meet: one entry of each list per commit, until they are used up. `opening` is met by opening a handle."""
 
     before: list[Callable[[], None]] = field(default_factory=list)
     after: list[Callable[[], None]] = field(default_factory=list)
@@ -23,23 +26,29 @@ class Trouble:
         """An opener for `open_table`."""
         if self.opening:
             self.opening.pop(0)()
-        table = TroubledTable(settings.path)
-        table.trouble = self
-        return table
+        return open_handle(settings)
 
 
-class TroubledTable(DeltaTable):
-    """A real table; only its commits are surrounded by trouble."""
+class TroubledDisk(Disk):
+    """A real disk; only the naming of log entries is surrounded by trouble."""
 
-    trouble: Trouble
+    def __init__(self, trouble: Trouble) -> None:
+        self._trouble = trouble
 
-    def create_write_transaction(self, *positional: Any, **named: Any) -> None:
-        """The real call, between what is to happen before it and after it."""
-        if self.trouble.before:
-            self.trouble.before.pop(0)()
-        super().create_write_transaction(*positional, **named)
-        if self.trouble.after:
-            self.trouble.after.pop(0)()
+    def link(self, path: Path, name: Path) -> None:
+        """The real act, between what is to happen before it and after it."""
+        if self._trouble.before:
+            self._trouble.before.pop(0)()
+        super().link(path, name)
+        if self._trouble.after:
+            self._trouble.after.pop(0)()
+
+
+def troubled(world: DeltaWorld) -> Trouble:
+    """The trouble that this world's commits meet from now on."""
+    made = Trouble()
+    world.opener, world.disk = made.open, TroubledDisk(made)
+    return made
 
 
 def nothing() -> None:

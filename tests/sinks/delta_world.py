@@ -95,10 +95,11 @@ class DeltaWorld:
     ears: Ears = field(default_factory=Ears)
     disk: Disk = field(default_factory=Disk)
     opener: Callable[[DeltaSettings], DeltaTable] = open_handle
+    clock: QuickClock = field(default_factory=QuickClock)
 
     def home(self, run_id: str = "run-1", name: str = "numbers", **changes: Any) -> TableHome:
         settings = replace(self.settings, path=self.path, **changes)
-        return open_table(settings, run(name, run_id), self.schema, QuickClock(), self.ears, disk=self.disk, opener=self.opener)
+        return open_table(settings, run(name, run_id), self.schema, self.clock, self.ears, disk=self.disk, opener=self.opener)
 
     def sink(self, run_id: str = "run-1", **changes: Any) -> DeltaSink:
         return DeltaSink(self.home(run_id, **changes))

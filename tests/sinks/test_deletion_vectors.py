@@ -63,7 +63,7 @@ def test_compaction_leaves_such_a_table_alone(world: DeltaWorld) -> None:
     """A new file made of the old ones' rows would bring the deleted ones back."""
     deleted_by_another_tool(world)
     before = [file.path for file in active_files(DeltaTable(world.path))]
-    upkeep(world).after_commits(DeltaTable(world.path), 1, 60.0)
+    upkeep(world).after_commits(DeltaTable(world.path).version(), 1, 60.0)
     assert "compaction" not in acts(world)
     assert [file.path for file in active_files(DeltaTable(world.path))] == before
 
@@ -73,11 +73,11 @@ def test_such_a_table_is_looked_at_when_it_is_time_and_not_with_every_commit(wor
     deleted_by_another_tool(world)
     clock = SteppingClock()
     keeper = upkeep(world, replace(EAGER, compaction_interval_seconds=60.0), clock)
-    keeper.after_commits(DeltaTable(world.path), 1, 60.0)
+    keeper.after_commits(DeltaTable(world.path).version(), 1, 60.0)
     DeltaTable(world.path).restore(DeltaTable(world.path).version() - 1, protocol_downgrade_allowed=True)
     clock.seconds = 59.0
-    keeper.after_commits(DeltaTable(world.path), 1, 60.0)
+    keeper.after_commits(DeltaTable(world.path).version(), 1, 60.0)
     assert "compaction" not in acts(world)
     clock.seconds = 60.0
-    keeper.after_commits(DeltaTable(world.path), 1, 60.0)
+    keeper.after_commits(DeltaTable(world.path).version(), 1, 60.0)
     assert acts(world).count("compaction") == 1

@@ -49,16 +49,18 @@ def diary(world: DeltaWorld) -> DiskDiary:
 
 
 def test_rows_are_durable_before_the_commit_and_the_commit_before_the_receipt(world: DeltaWorld, diary: DiskDiary) -> None:
-    """Data file, its folder, then the commit, then the log entry, then the log's folder: each before the next."""
+    """Data file, its folder, the text of the log entry, then the commit, then the log's folder: each before the next."""
     sink = world.sink()
     diary.notes.clear()
     receipt = sink.commit([sink.stage(world.batch(LANE, 0, 10, first=True))])
     before, after = receipt.version - 1, receipt.version
     data = next(Path(path).name for path in DeltaTable(world.path).file_uris())
+    draft = diary.notes[2][1]
+    assert draft.startswith(f".{after:020d}")
     assert diary.notes == [
         ("file", data, before),
         ("folder", "table", before),
-        ("file", Path(log_name(after)).name, after),
+        ("file", draft, before),
         ("folder", "_delta_log", after),
     ]
 
@@ -70,7 +72,7 @@ def test_every_partition_is_durable_before_the_commit(world: DeltaWorld, diary: 
     for start in (0, 10):
         diary.notes.clear()
         receipt = sink.commit([sink.stage(world.batch(LANE, start, start + 10, first=start == 0))])
-        before = {(kind, name) for kind, name, version in diary.notes if version == receipt.version - 1}
+        before = {(kind, name) for kind, name, version in diary.notes if version == receipt.version - 1 and not name.endswith(".tmp")}
         new = [Path(file.path) for file in active_files(DeltaTable(world.path)) if file.partition_values["number"] >= start]
         assert len(new) == receipt.files == 10
         assert before == {("file", file.name) for file in new} | {("folder", f"number={number}") for number in range(start, start + 10)} | {
@@ -90,8 +92,8 @@ def test_entries_of_others_are_made_durable_before_anything_is_built_on_them(wor
     assert ("file", Path(log_name(landed.version)).name, landed.version) in diary.notes
 
 
-@pytest.mark.parametrize("failing", [".parquet", ".json"])
-def test_a_failed_fsync_stops_the_run(world: DeltaWorld, diary: DiskDiary, failing: str) -> None:
+@pytest.mark.parametrize(("failing", "position"), [(".parquet", None), (".json.tmp", None), ("_delta_log", 10)])
+def test_a_failed_fsync_stops_the_run(world: DeltaWorld, diary: DiskDiary, failing: str, position: int | None) -> None:
     """A second fsync would succeed and mean nothing; the next run finds in the table what is true."""
     sink = world.sink()
     diary.failing = failing
@@ -100,4 +102,4 @@ def test_a_failed_fsync_stops_the_run(world: DeltaWorld, diary: DiskDiary, faili
     assert caught.value.code == "FSYNC_FAILED"
     diary.failing = None
     later = world.sink("later")
-    assert later.positions([LANE]) == {LANE: None if failing == ".parquet" else 10}
+    assert later.positions([LANE]) == {LANE: position}

@@ -11,7 +11,7 @@ from landfast.events import Maintained
 from landfast.model import Letter
 from landfast.sinks.delta import DeltaDeadLetters, letters_path
 from landfast.sinks.delta.active import active_files
-from tests.sinks.delta_trouble import PanicException, Trouble, nothing, raising
+from tests.sinks.delta_trouble import PanicException, Trouble, nothing, raising, troubled
 from tests.sinks.delta_world import DeltaWorld, QuickClock, stream
 
 LANE = stream(0)
@@ -20,9 +20,7 @@ LANE = stream(0)
 @pytest.fixture
 def trouble(world: DeltaWorld) -> Trouble:
     """The trouble that this world's commits meet."""
-    made = Trouble()
-    world.opener = made.open
-    return made
+    return troubled(world)
 
 
 def letter(offset: int) -> Letter:

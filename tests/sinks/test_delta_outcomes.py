@@ -12,7 +12,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from landfast.errors import Broken, Conflict, Unavailable
 from landfast.events import OutcomeResolved
 from landfast.sinks.delta.metadata import from_commit_info
-from tests.sinks.delta_trouble import PanicException, Trouble, nothing, raising
+from tests.sinks.delta_trouble import PanicException, Trouble, nothing, raising, troubled
 from tests.sinks.delta_world import NUMBERS, DeltaWorld, stream
 
 LANE = stream(0)
@@ -21,9 +21,13 @@ LANE = stream(0)
 @pytest.fixture
 def trouble(world: DeltaWorld) -> Trouble:
     """The trouble that this world's commits meet."""
-    made = Trouble()
-    world.opener = made.open
-    return made
+    return troubled(world)
+
+
+def append_one(world: DeltaWorld) -> None:
+    """Another tool appends a row that the table has, or none where it has none."""
+    handle = DeltaTable(world.path)
+    write_deltalake(handle, handle.to_pyarrow_table().slice(0, 1), mode="append")
 
 
 LOST = [
@@ -112,11 +116,7 @@ def test_a_foreign_change_between_compare_and_set_is_stepped_over(world: DeltaWo
     def properties() -> None:
         DeltaTable(world.path).alter.set_table_properties({"delta.logRetentionDuration": "interval 40 days"})
 
-    def append() -> None:
-        handle = DeltaTable(world.path)
-        write_deltalake(handle, handle.to_pyarrow_table().slice(0, 1), mode="append")
-
-    for number, change in enumerate([delete, properties, append]):
+    for number, change in enumerate([delete, properties, lambda: append_one(world)]):
         trouble.before.append(change)
         receipt = sink.commit([sink.stage(world.batch(LANE, 10 + number, 11 + number))])
         assert not receipt.already
@@ -137,7 +137,7 @@ def test_a_constraint_added_while_running_stops_the_run(world: DeltaWorld) -> No
 def test_endless_interference_ends_as_unavailable(world: DeltaWorld, trouble: Trouble) -> None:
     """Attempts are bounded; what is left is Unavailable and nothing landed."""
     sink = world.sink(commit_attempts_max=3)
-    trouble.before.extend([raising(CommitFailedError("Failed to commit transaction: Metadata changed since last commit."))] * 3)
+    trouble.before.extend([lambda: append_one(world)] * 3)
     staged = sink.stage(world.batch(LANE, 0, 10, first=True))
     with pytest.raises(Unavailable) as caught:
         sink.commit([staged])

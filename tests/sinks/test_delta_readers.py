@@ -102,7 +102,7 @@ def landed_world(folder: Path, partition_by: Sequence[str]) -> DeltaWorld:
             settings = MaintenanceSettings(compaction_interval_seconds=0, compaction_files_min=2)
             keeper = Maintenance(settings, DeltaSettings(path=world.path), QuickClock(), world.ears)
             before = len(active_files(DeltaTable(world.path)))
-            keeper.after_commits(DeltaTable(world.path), 1, 60.0)
+            keeper.after_commits(DeltaTable(world.path).version(), 1, 60.0)
             assert len(active_files(DeltaTable(world.path))) < before
     return world
 
@@ -228,7 +228,7 @@ def test_a_compacted_file_keeps_its_bounds_beside_long_strings(world: DeltaWorld
         rows = {name: [values(offset)[name] for offset in range(start, start + 6)] for name in TYPES.names}
         sink.commit([sink.stage(batch_of(decoded_of(LANE, start, start + 6, TYPES, rows), first=start == 0))])
     settings = MaintenanceSettings(compaction_interval_seconds=0, compaction_files_min=2)
-    Maintenance(settings, DeltaSettings(path=world.path), QuickClock(), world.ears).after_commits(DeltaTable(world.path), 1, 60.0)
+    Maintenance(settings, DeltaSettings(path=world.path), QuickClock(), world.ears).after_commits(DeltaTable(world.path).version(), 1, 60.0)
     (described,) = pa.table(DeltaTable(world.path).get_add_actions(flatten=True)).to_pylist()
     assert (described["min.more_0"], described["max.more_0"]) == (0, 11)
     assert described["min.text"] == ""

@@ -48,7 +48,7 @@ def files_of_batch(world: DeltaWorld, staged: Staged) -> list[Path]:
 
 
 def sweep(world: DeltaWorld, keeper: Maintenance) -> None:
-    keeper.after_commits(DeltaTable(world.path), 1, 60.0)
+    keeper.after_commits(DeltaTable(world.path).version(), 1, 60.0)
 
 
 def test_a_file_is_swept_only_after_this_process_has_seen_it_for_long(world: DeltaWorld) -> None:

@@ -87,7 +87,7 @@ def test_compaction_changes_no_row_and_no_position(world: DeltaWorld) -> None:
     """Small files become one; rows, positions and the proof are what they were, and landing goes on."""
     sink = proved_table(world)
     before, positions = content(world), sink.positions([LANE, OTHER])
-    assert upkeep(world).after_commits(DeltaTable(world.path), 1, 60.0)
+    assert upkeep(world).after_commits(DeltaTable(world.path).version(), 1, 60.0)
     assert acts(world) == ["compaction"]
     assert len(active_files(DeltaTable(world.path))) == 1
     assert content(world).equals(before)
@@ -145,7 +145,7 @@ def test_partitions_are_compacted_each_by_itself(world: DeltaWorld) -> None:
     land(sink, again)
     groups = due(DeltaTable(world.path), LIMITS)
     assert [len(group) for group in groups] == [2, 2, 2, 2]
-    upkeep(world).after_commits(DeltaTable(world.path), 1, 60.0)
+    upkeep(world).after_commits(DeltaTable(world.path).version(), 1, 60.0)
     assert len(active_files(DeltaTable(world.path))) == 4
     assert content(world).slice(0, 4).select(before.column_names).equals(before)
     assert verify_table(world.path).proved
@@ -182,16 +182,16 @@ def test_many_commits_are_joined_before_it_is_time(world: DeltaWorld) -> None:
     sink = proved_table(world)
     keeper = upkeep(world, replace(EAGER, compaction_interval_seconds=1e9), SteppingClock())
     off = upkeep(world, replace(EAGER, compaction_interval_seconds=math.inf))
-    keeper.after_commits(DeltaTable(world.path), 1, 60.0)
+    keeper.after_commits(DeltaTable(world.path).version(), 1, 60.0)
     for start in range(40, 42):
         land(sink, made(LANE, [start], start + 1))
     table = DeltaTable(world.path)
     while table.version() < 4 + GROUP_FILES_MAX:
-        assert not keeper.after_commits(table, 1, 60.0)
+        assert not keeper.after_commits(table.version(), 1, 60.0)
         table.create_write_transaction([], "append", table.schema())
         table.update_incremental()
-    assert not off.after_commits(table, 1, 60.0)
-    assert keeper.after_commits(table, 1, 60.0)
+    assert not off.after_commits(table.version(), 1, 60.0)
+    assert keeper.after_commits(table.version(), 1, 60.0)
     assert acts(world) == ["compaction", "compaction"]
     assert len(active_files(DeltaTable(world.path))) == 1
 
@@ -271,13 +271,13 @@ def test_a_checkpoint_is_written_when_due_and_by_one_of_many(world: DeltaWorld) 
     sink = proved_table(world)
     settings = replace(EAGER, checkpoint_commits=3, compaction_interval_seconds=math.inf, sweep_interval_seconds=1e9)
     one, other = upkeep(world, settings), upkeep(world, settings)
-    assert one.after_commits(DeltaTable(world.path), 1, 60.0)
-    assert not one.after_commits(DeltaTable(world.path), 1, 60.0)
-    assert not other.after_commits(DeltaTable(world.path), 1, 60.0)
+    assert one.after_commits(DeltaTable(world.path).version(), 1, 60.0)
+    assert not one.after_commits(DeltaTable(world.path).version(), 1, 60.0)
+    assert not other.after_commits(DeltaTable(world.path).version(), 1, 60.0)
     for start in range(40, 43):
-        assert not one.after_commits(DeltaTable(world.path), 1, 60.0)
+        assert not one.after_commits(DeltaTable(world.path).version(), 1, 60.0)
         land(sink, made(LANE, [start], start + 1))
-    assert one.after_commits(DeltaTable(world.path), 1, 60.0)
+    assert one.after_commits(DeltaTable(world.path).version(), 1, 60.0)
     assert acts(world) == ["checkpoint", "checkpoint"]
     assert verify_table(world.path).proved
 
@@ -293,7 +293,7 @@ def test_the_sweep_takes_only_what_is_ours_old_and_unnamed(world: DeltaWorld) ->
     long_ago = old.stat().st_mtime - 8 * DAY_SECONDS
     for file in (old, foreign, *(folder / one.path for one in active_files(DeltaTable(world.path)))):
         os.utime(file, (long_ago, long_ago))
-    upkeep(world, replace(EAGER, compaction_interval_seconds=math.inf)).after_commits(DeltaTable(world.path), 1, 60.0)
+    upkeep(world, replace(EAGER, compaction_interval_seconds=math.inf)).after_commits(DeltaTable(world.path).version(), 1, 60.0)
     assert acts(world) == ["sweep"]
     assert not old.exists()
     assert young.exists()
@@ -310,10 +310,10 @@ def test_replaced_files_stay_for_readers_of_older_versions(world: DeltaWorld) ->
     for file in replaced:
         os.utime(file, (long_ago, long_ago))
     keeper = upkeep(world)
-    keeper.after_commits(DeltaTable(world.path), 1, 60.0)
-    keeper.after_commits(DeltaTable(world.path), 1, 60.0)
+    keeper.after_commits(DeltaTable(world.path).version(), 1, 60.0)
+    keeper.after_commits(DeltaTable(world.path).version(), 1, 60.0)
     assert all(file.exists() for file in replaced)
-    upkeep(world, replace(EAGER, sweep_grace_seconds=0)).after_commits(DeltaTable(world.path), 1, 60.0)
+    upkeep(world, replace(EAGER, sweep_grace_seconds=0)).after_commits(DeltaTable(world.path).version(), 1, 60.0)
     assert not any(file.exists() for file in replaced)
     assert verify_table(world.path).proved
 
@@ -330,11 +330,11 @@ def test_the_log_is_cleaned_only_after_its_spans_are_safe(world: DeltaWorld) -> 
         os.utime(file, (long_ago, long_ago))
     clock = SteppingClock()
     keeper = upkeep(world, replace(EAGER, checkpoint_commits=1, cleanup_interval_seconds=3600, compaction_interval_seconds=math.inf), clock)
-    keeper.after_commits(DeltaTable(world.path), 1, 60.0)
+    keeper.after_commits(DeltaTable(world.path).version(), 1, 60.0)
     assert acts(world) == ["checkpoint"]
     clock.seconds = 4000
     land(sink, made(LANE, range(44, 48), 48))
-    keeper.after_commits(DeltaTable(world.path), 1, 60.0)
+    keeper.after_commits(DeltaTable(world.path).version(), 1, 60.0)
     assert "clean-up" in acts(world)
     assert not (log / f"{1:020d}.json").exists()
     assert DeltaTable(spans_path(world.path)).to_pyarrow_table().num_rows == 8
@@ -368,7 +368,7 @@ def test_the_rolled_up_spans_stay_few_files(world: DeltaWorld) -> None:
         land(sink, made(LANE, [offset], offset + 1))
     spans = read_spans(world.path)
     keeper = upkeep(world, replace(EAGER, compaction_interval_seconds=math.inf, cleanup_interval_seconds=0))
-    keeper.after_commits(DeltaTable(world.path), 1, 60.0)
+    keeper.after_commits(DeltaTable(world.path).version(), 1, 60.0)
     assert acts(world) == ["clean-up", "compaction"]
     assert len(active_files(DeltaTable(spans_path(world.path)))) == 1
     assert DeltaTable(spans_path(world.path)).to_pyarrow_table().num_rows == len(spans)
@@ -393,7 +393,7 @@ def test_short_runs_keep_a_table_as_small_as_a_long_one(world: DeltaWorld) -> No
     settings = MaintenanceSettings(checkpoint_commits=5)
     for start in range(40, 60):
         land(sink, made(LANE, [start], start + 1))
-        upkeep(world, settings).after_commits(DeltaTable(world.path), 1, 60.0)
+        upkeep(world, settings).after_commits(DeltaTable(world.path).version(), 1, 60.0)
     assert acts(world).count("checkpoint") >= 4
     assert acts(world).count("compaction") >= 2
     assert len(active_files(DeltaTable(world.path))) < 2 * settings.compaction_files_min
@@ -407,7 +407,7 @@ def test_short_runs_clean_the_log_once_a_day(world: DeltaWorld) -> None:
     def cleanups(days: float) -> int:
         world.ears.heard.clear()
         settings = MaintenanceSettings(compaction_interval_seconds=math.inf)
-        upkeep(world, settings, LaterClock(days)).after_commits(DeltaTable(world.path), 1, 60.0)
+        upkeep(world, settings, LaterClock(days)).after_commits(DeltaTable(world.path).version(), 1, 60.0)
         return acts(world).count("clean-up")
 
     assert cleanups(0.9) == 0
@@ -423,8 +423,8 @@ def test_a_failure_is_told_and_harmless(world: DeltaWorld) -> None:
     sink = proved_table(world)
     (Path(world.path) / active_files(DeltaTable(world.path))[0].path).unlink()
     keeper = upkeep(world)
-    keeper.after_commits(DeltaTable(world.path), 1, 60.0)
-    keeper.after_commits(DeltaTable(world.path), 1, 60.0)
+    keeper.after_commits(DeltaTable(world.path).version(), 1, 60.0)
+    keeper.after_commits(DeltaTable(world.path).version(), 1, 60.0)
     (notice,) = told(world, Notice)
     assert isinstance(notice, Notice)
     assert notice.code == "MAINTENANCE_FAILED"
@@ -436,7 +436,7 @@ def test_a_table_that_is_gone_is_told(world: DeltaWorld) -> None:
     proved_table(world)
     handle = DeltaTable(world.path)
     Path(world.path).rename(Path(world.path).with_name("elsewhere"))
-    upkeep(world, replace(EAGER, checkpoint_commits=1)).after_commits(handle, 1, 60.0)
+    upkeep(world, replace(EAGER, checkpoint_commits=1)).after_commits(handle.version(), 1, 60.0)
     assert {event.code for event in told(world, Notice) if isinstance(event, Notice)} == {"MAINTENANCE_FAILED"}
 
 
@@ -449,7 +449,7 @@ def test_a_failed_fsync_stops_the_run(world: DeltaWorld) -> None:
 
     proved_table(world)
     with pytest.raises(Broken, match="fsync"):
-        upkeep(world, replace(EAGER, checkpoint_commits=1), disk=FailingDisk()).after_commits(DeltaTable(world.path), 1, 60.0)
+        upkeep(world, replace(EAGER, checkpoint_commits=1), disk=FailingDisk()).after_commits(DeltaTable(world.path).version(), 1, 60.0)
 
 
 def test_a_call_stops_at_its_budget(world: DeltaWorld) -> None:

@@ -132,7 +132,7 @@ def test_compaction_leaves_foreign_files_alone(world: DeltaWorld) -> None:
     (group,) = due(DeltaTable(world.path), LIMITS)
     assert len(group) == 4
     assert all(is_own(file.path) for file in group)
-    upkeep(world).after_commits(DeltaTable(world.path), 1, 60.0)
+    upkeep(world).after_commits(DeltaTable(world.path).version(), 1, 60.0)
     assert [finding.count for finding in foreign(verify_table(world.path))] == [100]
 
 

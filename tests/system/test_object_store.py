@@ -126,7 +126,7 @@ def test_a_compaction_between_a_commit_and_its_lost_reply_doubles_nothing(store:
     settings = MaintenanceSettings(compaction_interval_seconds=0, compaction_files_min=2, checkpoint_commits=1)
     other = table_at(store.port, world.path)
     keeper = Maintenance(settings, replace(other.settings, path=world.path), QuickClock(), ears)
-    keeper.after_commits(DeltaTable(world.path, storage_options=store.storage_options), 1, 60.0)
+    keeper.after_commits(DeltaTable(world.path, storage_options=store.storage_options).version(), 1, 60.0)
     assert [event.act for event in ears.heard if isinstance(event, Maintained)] == ["checkpoint", "compaction"]
     proxy.release()
     landing.join(60)

@@ -189,7 +189,7 @@ def test_odd_partition_values_are_found_by_every_reader(store: VersityGateway) -
     files = ObjectFiles(world.path, store.storage_options)
     old = [file.path for file in active_files(DeltaTable(world.path, storage_options=store.storage_options))]
     keeper = Maintenance(settings, replace(world.settings, path=world.path), QuickClock(), ears := Ears())
-    keeper.after_commits(DeltaTable(world.path, storage_options=store.storage_options), 1, 60.0)
+    keeper.after_commits(DeltaTable(world.path, storage_options=store.storage_options).version(), 1, 60.0)
     assert [event for event in ears.heard if not isinstance(event, Maintained)] == []
     assert len(active_files(DeltaTable(world.path, storage_options=store.storage_options))) == len(ODD_TEXTS)
     assert [path for path in old if files.size(path) is not None] == []

@@ -33,13 +33,18 @@ def log_name(version: int) -> str:
     return f"{LOG}/{version:020d}.json"
 
 
+def _draft_name(version: int) -> str:
+    """A new name for a log entry that nobody is to see yet: the leading dot hides it from readers."""
+    return f"{LOG}/.{version:020d}.{uuid.uuid4().hex}.json.tmp"
+
+
 def probe_name() -> str:
     """A new name for a file that is written only to see whether it can be."""
     return f"{PROBE}{uuid.uuid4().hex}"
 
 
 class Disk:
-    """The two acts that make local bytes durable."""
+    """The acts that make local bytes durable, and that give them a name which nobody else has taken."""
 
     def sync_file(self, path: Path) -> None:
         """Return when the file's content is on stable storage."""
@@ -48,6 +53,14 @@ class Disk:
     def sync_folder(self, path: Path) -> None:
         """Return when the folder's entries are on stable storage."""
         _fsync(path)
+
+    def link(self, path: Path, name: Path) -> None:
+        """Give the file a second name, in one act. Raises FileExistsError where the name is taken."""
+        os.link(path, name)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file; nothing happens where there is none."""
+        path.unlink(missing_ok=True)
 
 
 def _fsync(path: Path) -> None:
@@ -91,6 +104,13 @@ class Files(Protocol):
 
     def sync_log(self, versions: Iterable[int]) -> None:
         """Make these log entries durable, then the folder that names them. Entries that are gone are left out."""
+
+    def put_entry(self, version: int, content: bytes) -> bool:
+        """Make the log entry of a version, unless there is one; whether it was made.
+
+        It appears whole or not at all, to one of those who try at once, and is durable when this returns True. When it raises, it may
+        have appeared, or may yet.
+        """
 
     def create(self, name: str, content: bytes) -> bool:
         """Make a small file, if there is none of this name; whether it was made. For probes: it is not made durable."""
@@ -172,6 +192,20 @@ class LocalFiles:
                 self._disk.sync_file(path)
         self._disk.sync_folder(self._root / LOG)
 
+    def put_entry(self, version: int, content: bytes) -> bool:
+        """See `Files.put_entry`. Its content is durable before anybody sees it: a power cut leaves no entry that is empty or torn."""
+        draft = self._root / _draft_name(version)
+        try:
+            draft.write_bytes(content)
+            self._disk.sync_file(draft)
+            self._disk.link(draft, self._root / log_name(version))
+        except FileExistsError:
+            return False
+        finally:
+            draft.unlink(missing_ok=True)
+        self._disk.sync_folder(self._root / LOG)
+        return True
+
     def create(self, name: str, content: bytes) -> bool:
         """See `Files.create`."""
         try:
@@ -183,7 +217,7 @@ class LocalFiles:
 
     def remove(self, name: str) -> None:
         """See `Files.remove`."""
-        (self._root / name).unlink(missing_ok=True)
+        self._disk.remove(self._root / name)
 
 
 class ObjectFiles:
@@ -237,6 +271,10 @@ class ObjectFiles:
         with self.output(name) as stream:
             stream.write(b"probe")
         self.remove(name)
+
+    def put_entry(self, version: int, content: bytes) -> bool:
+        """See `Files.put_entry`."""
+        return self.create(log_name(version), content)
 
     def create(self, name: str, content: bytes) -> bool:
         """See `Files.create`."""

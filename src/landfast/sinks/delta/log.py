@@ -24,15 +24,23 @@ _REPLACING = (
 )
 
 
+_LOOKED_AT = (b'"commitInfo"', b'"txn"', b'"metaData"', b'"protocol"')
+"""The actions that are read of an entry: not those of files, of which there may be thousands."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What one commit says of itself. `record` is there where it is a Landfast commit; `transactions` are by application id."""
+    """What one commit says of itself. `record` is there where it is a Landfast commit; `transactions` are by application id.
+
+    `reshapes`: it carries the table's columns, properties or protocol, whether or not they differ from what they were.
+    """
 
     version: int
     operation: str
     parameters: dict[str, Any]
     record: CommitRecord | None
     transactions: dict[str, int]
+    reshapes: bool = False
 
     @property
     def replaces(self) -> bool:
@@ -56,14 +64,16 @@ def entry(files: Files, version: int) -> Entry | None:
         return None
     info: dict[str, Any] = {}
     transactions: dict[str, int] = {}
+    reshapes = False
     for line in content.splitlines():
-        if b'"commitInfo"' in line or b'"txn"' in line:
+        if any(name in line for name in _LOOKED_AT):
             action = json.loads(line)
             said = action.get("commitInfo")
             if not info and isinstance(said, dict):
                 info = said
             if "txn" in action:
                 transactions.setdefault(action["txn"]["appId"], action["txn"]["version"])
+            reshapes = reshapes or "metaData" in action or "protocol" in action
     parameters = info.get("operationParameters")
     return Entry(
         version=version,
@@ -71,7 +81,15 @@ def entry(files: Files, version: int) -> Entry | None:
         parameters=parameters if isinstance(parameters, dict) else {},
         record=from_commit_info(info) if KEY in info else None,
         transactions=transactions,
+        reshapes=reshapes,
     )
+
+
+def entries_on(files: Files, oldest: int) -> Iterator[Entry]:
+    """The log's entries from `oldest` up to the newest, or to the first that clean-up has removed."""
+    while (found := entry(files, oldest)) is not None:
+        yield found
+        oldest += 1
 
 
 def entries_back(files: Files, newest: int, oldest: int = 0) -> Iterator[Entry]:

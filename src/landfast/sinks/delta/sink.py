@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import Protocol, cast
 
 import pyarrow as pa
-from deltalake import DeltaTable
 
 from landfast.errors import Conflict, check
 from landfast.model import Batch, Guarantee, Halt, Level, Position, Receipt, Staged, Stream
@@ -23,7 +22,7 @@ from landfast.sinks.delta.table import TableHome
 from landfast.sinks.delta.tenure import Tenure
 from landfast.threads import side_by_side
 
-GUARANTEE = Guarantee(Level.EXACTLY_ONCE, "rows and positions land in one commit, compared and set on one snapshot of the table")
+GUARANTEE = Guarantee(Level.EXACTLY_ONCE, "rows and positions land in one commit, compared and set at one version of the table")
 """What every Delta sink promises."""
 
 WRITES_AT_ONCE = 4
@@ -35,8 +34,8 @@ class Keeper(Protocol):
     def spare(self, staged: StagedNames) -> None:
         """Leave these files alone for as long as they are among them: they are about to be committed. Called once, first."""
 
-    def after_commits(self, handle: DeltaTable, commits: int, budget_seconds: float) -> bool:
-        """Do what is due, `commits` commits after the last call that did something. True: the handle should be opened anew.
+    def after_commits(self, version: int, commits: int, budget_seconds: float) -> bool:
+        """Do what is due, `commits` commits after the last call that did something, the last of them `version`; whether it did anything.
 
         Nothing is begun once the budget is used up.
         """
@@ -156,14 +155,13 @@ class DeltaSink:
         if not self._commits_since_upkeep:
             return
         with mapped("maintaining the table"):
-            if self._keeper.after_commits(self._committer.handle(), self._commits_since_upkeep, budget_seconds):
+            if self._keeper.after_commits(self._committer.view().version, self._commits_since_upkeep, budget_seconds):
                 self._commits_since_upkeep = 0
-                self._committer.forget_handle()
-            self._committer.forget_worn_handle(self._home.settings.checkpoint_commits)
+                self._committer.forget_view()
 
     def close(self) -> None:
         """See `ports.Sink.close`."""
-        self._committer.forget_handle()
+        self._committer.forget_view()
 
 
 def _files_of(staged: Staged) -> tuple[DataFile, ...]:
@@ -174,4 +172,4 @@ def _files_of(staged: Staged) -> tuple[DataFile, ...]:
 
 def _keeper_of(home: TableHome) -> Keeper:
     settings = MaintenanceSettings(checkpoint_commits=home.settings.checkpoint_commits)
-    return Maintenance(settings, home.settings, home.clock, home.observer, disk=home.place.disk)
+    return Maintenance(settings, home.settings, home.clock, home.observer, disk=home.place.disk, opener=home.place.opener)

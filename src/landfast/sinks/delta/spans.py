@@ -26,7 +26,6 @@ from landfast.errors import Unavailable, check
 from landfast.model import Span, Stream
 from landfast.sinks.delta import metadata, parquet
 from landfast.sinks.delta.active import active_files
-from landfast.sinks.delta.commit import add_action
 from landfast.sinks.delta.errors import FATES_TO_RETRY, fate_of, looked, translated
 from landfast.sinks.delta.files import Files, files_of, log_name
 from landfast.sinks.delta.ground import check_way, shown
@@ -315,7 +314,8 @@ def _append(target: DeltaTable, place: Place, rows: pa.Table, version: int, now:
     files = place.files
     adds: list[AddAction | RemoveAction] = []
     if rows.num_rows:
-        adds.append(add_action(parquet.write(files, f"spans-{uuid.uuid4().hex}.zstd.parquet", Part("", {}, rows), place.settings, now=now)))
+        file = parquet.write(files, f"spans-{uuid.uuid4().hex}.zstd.parquet", Part("", {}, rows), place.settings, now=now)
+        adds.append(AddAction(file.path, file.nbytes, file.partition_values, file.modified_at, data_change=True, stats=file.stats))
     target.create_write_transaction(
         adds,
         "append",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -14,13 +14,15 @@ from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties
 from landfast.errors import Broken
 from landfast.model import Halt, Position, Run, Stream
 from landfast.ports import Clock, Observer
+from landfast.sinks.delta.entry_text import append_text
 from landfast.sinks.delta.errors import mapped
-from landfast.sinks.delta.files import Disk, Files, files_of
-from landfast.sinks.delta.log import Entry, entry
+from landfast.sinks.delta.files import Disk, Files, files_of, log_name
+from landfast.sinks.delta.log import Entry, entries_on, entry
 from landfast.sinks.delta.metadata import app_id
+from landfast.sinks.delta.parquet import DataFile
 from landfast.sinks.delta.rows import SYSTEM_COLUMNS
 from landfast.sinks.delta.settings import DeltaSettings
-from landfast.sinks.delta.transactions import Transactions
+from landfast.sinks.delta.view import Look, Transactions, View
 
 HOOKS_OFF = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 PROPERTY = "landfast.pipeline."
@@ -102,6 +104,7 @@ class TableHome:
         self._lock = threading.Lock()
         self._shape = shape_of(opened)
         self._seen = opened.version()
+        self._made: set[int] = set()
         self._transactions = Transactions(opened.version())
         self._break: Entry | None = None
 
@@ -121,56 +124,87 @@ class TableHome:
         with self._lock:
             return None if self._break is None else lineage_halt(self._break)
 
-    def open(self) -> DeltaTable:
-        """A fresh handle on the newest snapshot, after a look at every log entry since the last one.
+    def open(self) -> View:
+        """A view of the newest version, by a fresh handle, after a look at every log entry since the last one.
 
         Raises:
             Unavailable: the store does not answer.
             Broken: the table is damaged, or another table lies in its place.
         """
         with mapped("opening the table"):
+            looked = Look.at(self.clock)
             handle = self.place.handle()
             if handle.metadata().id != self._table_id:
                 message = "another table lies at the path: its id is not the one this run began with"
                 raise Broken("TABLE_REPLACED", message, next_step="Find out who replaced the table, then start again.")
-            self.catch_up(handle)
-        return handle
+            tip = handle.version()
+            with self._lock:
+                seen = self._seen
+            self._look_at([one for one in (entry(self.files, version) for version in range(seen + 1, tip + 1)) if one is not None], tip)
+            with self._lock:
+                if tip >= self._seen:
+                    self._shape = shape_of(handle)
+        return View(handle, self._transactions, looked)
 
-    def catch_up(self, handle: DeltaTable) -> list[Entry]:
-        """Look at every entry that is new in this handle, make it durable, and say which they are.
+    def follow(self, view: View) -> bool:
+        """Bring the view to the newest version by the entries that came since. False: it is of no use any more, open another.
+
+        That is so where somebody changed the columns, properties or protocol, and where clean-up has taken the end that the view stands
+        on, since then nobody can say from the entries which is the newest.
+        """
+        looked = Look.at(self.clock)
+        fresh = list(entries_on(self.files, view.version + 1))
+        if not fresh and self.files.size(log_name(view.version)) is None:
+            return False
+        self._look_at(fresh, view.version + len(fresh))
+        for one in fresh:
+            view.advance(one)
+        view.looked = looked
+        return not any(one.reshapes for one in fresh)
+
+    def _look_at(self, entries: Sequence[Entry], tip: int) -> None:
+        """Take in entries that lead to version `tip`: make them durable, and see whether one took rows away.
 
         An entry of another process may not be on stable storage yet when that process was killed. What we commit stands on it,
         so it has to be.
         """
         with self._lock:
-            seen = self._seen
-        tip = handle.version()
-        found = [one for one in (entry(self.files, version) for version in range(seen + 1, tip + 1)) if one is not None]
-        if found:
-            self.files.sync_log(one.version for one in found)
-        broken = next((one for one in found if one.replaces and one.version > self.settings.accept_lineage_version), None)
-        shape = shape_of(handle)
-        self._transactions.advance(found, tip)
+            fresh = [one for one in entries if one.version > self._seen]
+            of_others = [one.version for one in fresh if one.version not in self._made]
+            self._made -= {one.version for one in fresh}
+        if of_others:
+            self.files.sync_log(of_others)
+        broken = next((one for one in fresh if one.replaces and one.version > self.settings.accept_lineage_version), None)
+        self._transactions.advance(fresh, tip)
         with self._lock:
-            if tip >= self._seen:
-                self._seen, self._shape = tip, shape
+            self._seen = max(self._seen, tip)
             self._break = self._break or broken
-        return found
 
-    def positions(self, handle: DeltaTable, streams: Collection[Stream]) -> Mapping[Stream, Position | Halt | None]:
-        """The position of each stream in this handle's snapshot, or why it must not be read."""
-        return {stream: self._halt(handle, stream) or self.version_of(handle, app_id(self.pipeline_id, stream)) for stream in streams}
+    def put(self, view: View, said: Mapping[str, Any], transactions: Mapping[str, int], files: Sequence[DataFile] = ()) -> bool:
+        """Append the files and move the transactions in the version right after the view's; False where somebody else has made it.
 
-    def owner(self, handle: DeltaTable, stream: Stream) -> int:
-        """How often the stream was taken over, in this handle's snapshot."""
-        return self.version_of(handle, owner_app_id(self.pipeline_id, stream)) or 0
+        The view is what was compared, and nothing has come between where this returns True: that is the compare-and-set. Raises what
+        the store raises; then it may have landed, or may yet.
+        """
+        partition_by, now = self.shape.partition_by, int(self.clock.now() * 1000)
+        text = append_text(said=said, transactions=transactions, files=files, partition_by=partition_by, at_milliseconds=now)
+        version = view.version + 1
+        made = self.files.put_entry(version, text)
+        if made:
+            with self._lock:
+                self._made.add(version)
+        return made
 
-    def version_of(self, handle: DeltaTable, app_id: str) -> int | None:
-        """The transaction version of an application id in this handle's snapshot."""
-        return self._transactions.of(handle, app_id)
+    def positions(self, view: View, streams: Collection[Stream]) -> Mapping[Stream, Position | Halt | None]:
+        """The position of each stream in this view, or why it must not be read."""
+        return {stream: self._halt(view, stream) or view.transaction_version(app_id(self.pipeline_id, stream)) for stream in streams}
 
-    def _halt(self, handle: DeltaTable, stream: Stream) -> Halt | None:
-        known = self.version_of(handle, incarnation_app_id(self.pipeline_id, stream))
+    def owner(self, view: View, stream: Stream) -> int:
+        """How often the stream was taken over, in this view."""
+        return view.transaction_version(owner_app_id(self.pipeline_id, stream)) or 0
+
+    def _halt(self, view: View, stream: Stream) -> Halt | None:
+        known = view.transaction_version(incarnation_app_id(self.pipeline_id, stream))
         return replaced_halt(known, self.settings, stream) or self.lineage_halt
 
 
