@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check system simulate bench docs coverage
+.PHONY: help install demo test check system simulate fuzz bench docs coverage
 
 # Any Python from 3.11 on; `make PYTHON=/path/to/python install` chooses another.
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -61,6 +61,9 @@ system: $(INSTALLED) ## only the tests on a real broker and a real store
 
 simulate: $(INSTALLED) ## seeded schedules of the whole engine in a simulated world (SIMULATE="--schedules 20000", --seed 7 for one)
 	@$(BIN)/python -m landfast.testing.world $(SIMULATE)
+
+fuzz: $(INSTALLED) ## hostile bytes for settings, decoders, log entries, ids and log lines (FUZZ="--minutes 5")
+	@$(BIN)/python -m tests.fuzz $(FUZZ)
 
 bench: $(INSTALLED) ## Landfast, the hand-written loop and the floors, side by side (BENCH="--records 200000" for a quick one)
 	@$(BIN)/python -m benchmarks $(BENCH)

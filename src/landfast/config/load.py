@@ -117,6 +117,9 @@ def _settings(document: Document, *, folder: Path, label: str) -> Settings:
     routed = body.get("routes", []) != []
     try:
         settings = _rooted(Settings.model_validate(_normal(body, routed=routed)), folder)
+    except UnicodeEncodeError:
+        # A variable's name may hold any byte; as a key it is nothing that any part of the settings can be.
+        raise misconfigured("CONFIG_INVALID", f"{label}: a key is no text that UTF-8 can write") from None
     except ValidationError as error:
         faults = faults_of(error)
     else:

@@ -254,7 +254,10 @@ def parse_columns(columns: Mapping[str, str]) -> pa.Schema:
         except _Wrong as wrong:
             faults.append(f"{_PLACE}.{name}: {wrong}")
             continue
-        fields.append(pa.field(name, kind, nullable))
+        try:
+            fields.append(pa.field(name, kind, nullable))
+        except UnicodeEncodeError:
+            faults.append(f"{_PLACE}: the name {name!r} is no text that UTF-8 can write")
     _refuse(faults)
     return pa.schema(fields)
 

@@ -81,7 +81,11 @@ RULES: tuple[Rule, ...] = (
     Rule(r"Invalid table version", Fate.INTERFERENCE),
     Rule(r"(already exists|VersionAlreadyExists)", Fate.INTERFERENCE),
     Rule(r"(append-only|[Tt]able features|Unsupported|column mapping)", Fate.UNSUPPORTED),
-    Rule(r"(found gap|Json error|Corrupt footer|Malformed JSON|unexpected '|Invalid Parquet|checkpoint.*corrupt)", Fate.DAMAGED),
+    Rule(
+        r"(found gap|Json error|JSONDecodeError|DamagedRecord|Corrupt footer|Malformed JSON|unexpected '|Invalid Parquet"
+        r"|checkpoint.*corrupt)",
+        Fate.DAMAGED,
+    ),
     Rule(r"(NoSuchBucket|bucket does not exist|ContainerNotFound)", Fate.NO_BUCKET),
     Rule(r"(Not a directory|os error 20\b|NotADirectory)", Fate.NO_FOLDER),
     Rule(

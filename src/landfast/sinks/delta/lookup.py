@@ -84,6 +84,8 @@ def letter(settings: DeltaSettings, letter_id: str) -> Mapping[str, Any] | None:
         Unavailable: the store does not answer.
         Broken: the table is damaged.
     """
+    if not _is_text(letter_id):
+        return None
     with looked("reading a dead letter"):
         for path, files in _letter_files(settings):
             with files.open(path) as stored:
@@ -91,6 +93,15 @@ def letter(settings: DeltaSettings, letter_id: str) -> Mapping[str, Any] | None:
             if found.num_rows:
                 return cast("Mapping[str, Any]", found.slice(0, 1).to_pylist()[0])
     return None
+
+
+def _is_text(text: str) -> bool:
+    """Whether a table could hold the text: what comes from a command line may be any bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def last_commit(settings: DeltaSettings, pipeline_id: str, *, commits_max: int = 200) -> tuple[int, CommitRecord] | None:

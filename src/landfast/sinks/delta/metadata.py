@@ -38,7 +38,7 @@ class CommitRecord:
 
 
 def to_metadata(record: CommitRecord) -> dict[str, Any]:
-    """The `custom_metadata` of a commit. One JSON text under one key: other readers pass it through untouched."""
+    """What a commit says of itself in its `commitInfo`. One JSON text under one key: other readers pass it through untouched."""
     body = {
         "format": FORMAT,
         "pipeline_id": record.pipeline_id,
@@ -51,7 +51,7 @@ def to_metadata(record: CommitRecord) -> dict[str, Any]:
         "spans": [span_to_json(span) for span in record.spans],
     }
     text = json.dumps(body, separators=(",", ":"))
-    return {KEY: text, DIGEST_KEY: _digest(text), "isBlindAppend": True}
+    return {KEY: text, DIGEST_KEY: _digest(text)}
 
 
 def altered(info: Mapping[str, Any]) -> bool:
@@ -60,25 +60,56 @@ def altered(info: Mapping[str, Any]) -> bool:
     The digest needs no key, so it shows an accident or a careless edit, not a forger who computes it again.
     """
     text = info.get(KEY)
-    return text is not None and info.get(DIGEST_KEY) != _digest(text)
+    return text is not None and not (isinstance(text, str) and info.get(DIGEST_KEY) == _digest(text))
+
+
+class DamagedRecord(ValueError):
+    """The text under our key is not what Landfast writes there. Says nothing of what it is instead."""
+
+    def __init__(self) -> None:
+        super().__init__("the commit's record is not as Landfast writes it")
 
 
 def from_commit_info(info: Mapping[str, Any]) -> CommitRecord | None:
-    """The record in one entry of `DeltaTable.history()` (or a commitInfo action); None where the commit is not Landfast's."""
+    """The record in one entry of `DeltaTable.history()` (or a commitInfo action); None where the commit is not Landfast's.
+
+    Raises:
+        DamagedRecord: it is not as Landfast writes it. Others can write to the log, so nothing about it is taken on trust.
+    """
     text = info.get(KEY)
     if text is None:
         return None
-    body = json.loads(text)
+    try:
+        return _record(json.loads(text))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise DamagedRecord from None
+
+
+def _record(body: Mapping[str, Any]) -> CommitRecord:
     return CommitRecord(
-        pipeline_id=body["pipeline_id"],
-        pipeline=body["pipeline"],
-        run_id=body["run"],
-        sequence=body["sequence"],
-        settings_digest=body["settings"],
-        committed_at=body["at"],
-        rows=body["rows"],
+        pipeline_id=_text(body["pipeline_id"]),
+        pipeline=_text(body["pipeline"]),
+        run_id=_text(body["run"]),
+        sequence=_number(body["sequence"]),
+        settings_digest=_text(body["settings"]),
+        committed_at=_number(body["at"]),
+        rows=_number(body["rows"]),
         spans=tuple(span_from_json(item) for item in body["spans"]),
     )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    # Half of a surrogate pair comes out of JSON as text that nothing can write down again: a ValueError.
+    value.encode()
+    return value
+
+
+def _number(value: object) -> int:
+    if type(value) is not int or abs(value) >= 1 << 63:
+        raise TypeError
+    return value
 
 
 def span_to_json(span: Span) -> list[Any]:
@@ -89,10 +120,15 @@ def span_to_json(span: Span) -> list[Any]:
 
 
 def span_from_json(item: Sequence[Any]) -> Span:
-    """The inverse of `span_to_json`."""
+    """The inverse of `span_to_json`. Raises ValueError, TypeError or AttributeError for what is no span."""
     topic, incarnation, partition, start, end, read, written, dead, skipped, digest, first = item
-    return Span(Stream(topic, incarnation, partition), start, end, read, written, dead, skipped, digest, first)
+    if type(first) is not bool:
+        raise TypeError
+    stream = Stream(_text(topic), _text(incarnation), _number(partition))
+    counts = {_text(reason): _number(count) for reason, count in skipped.items()}
+    places = _number(start), _number(end)
+    return Span(stream, *places, _number(read), _number(written), _number(dead), counts, _text(digest), first)
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
