@@ -90,11 +90,11 @@ def test_a_commit_lands_once_whatever_becomes_of_its_reply(store: VersityGateway
     assert_landed_once(world, store, rows=50, commits=3)
 
 
-def test_a_refused_listing_after_the_commit_is_resolved(store: VersityGateway, proxy: FaultProxy) -> None:
-    """A commit that landed, after which the store refuses to list, is found to have landed."""
+def test_a_refused_look_after_the_commit_is_resolved(store: VersityGateway, proxy: FaultProxy) -> None:
+    """A commit that landed, after which the store refuses to show it, is found to have landed."""
     world = table_at(proxy.port)
     sink = begun(world)
-    proxy.add(Rule(Action.ANSWER_BEFORE, Kind.LISTING, times=2, after=Kind.COMMIT, status=403))
+    proxy.add(Rule(Action.ANSWER_BEFORE, Kind.OTHER, times=2, after=Kind.COMMIT, status=403))
     land(sink, made(LANE, range(10, 25), 25))
     assert proxy.faults()
     proxy.clear()
