@@ -92,7 +92,7 @@ def test_entries_of_others_are_made_durable_before_anything_is_built_on_them(wor
     assert ("file", Path(log_name(landed.version)).name, landed.version) in diary.notes
 
 
-@pytest.mark.parametrize(("failing", "position"), [(".parquet", None), (".json.tmp", None), ("_delta_log", 10)])
+@pytest.mark.parametrize(("failing", "position"), [(".parquet", None), (".landfast.tmp", None), ("_delta_log", 10)])
 def test_a_failed_fsync_stops_the_run(world: DeltaWorld, diary: DiskDiary, failing: str, position: int | None) -> None:
     """A second fsync would succeed and mean nothing; the next run finds in the table what is true."""
     sink = world.sink()

@@ -283,9 +283,12 @@ def test_a_checkpoint_is_written_when_due_and_by_one_of_many(world: DeltaWorld) 
 
 
 def test_the_sweep_takes_only_what_is_ours_old_and_unnamed(world: DeltaWorld) -> None:
-    """Orphans of ours beyond the grace period go; younger ones, files of others and files that the table names stay."""
+    """Orphans of ours beyond the grace period go, and drafts of log entries; younger ones, those of others and named files stay."""
     proved_table(world)
     folder = Path(world.path)
+    draft, unknown = folder / "_delta_log" / f".{9:020d}.{3:032x}.landfast.tmp", folder / "_delta_log" / ".of-others.tmp"
+    for file in (draft, unknown):
+        file.write_bytes(b"")
     old, young = folder / f"landfast-{1:032x}.zstd.parquet", folder / f"landfast-{2:032x}.zstd.parquet"
     foreign = folder / "part-00000-foreign.parquet"
     for file in (old, young, foreign):
@@ -296,8 +299,10 @@ def test_the_sweep_takes_only_what_is_ours_old_and_unnamed(world: DeltaWorld) ->
     upkeep(world, replace(EAGER, compaction_interval_seconds=math.inf)).after_commits(DeltaTable(world.path).version(), 1, 60.0)
     assert acts(world) == ["sweep"]
     assert not old.exists()
+    assert not draft.exists()
     assert young.exists()
     assert foreign.exists()
+    assert unknown.exists()
     assert verify_table(world.path).proved
 
 

@@ -23,6 +23,7 @@ from landfast.sinks.delta.object_store import StoredObject, open_store
 
 LOG = "_delta_log"
 PROBE = "_landfast_probe-"
+_DRAFT_END = ".landfast.tmp"
 PIECE_BYTES = 8 * 1024 * 1024
 """A larger object is uploaded in pieces of this size."""
 PIECES_AT_ONCE = 4
@@ -35,7 +36,12 @@ def log_name(version: int) -> str:
 
 def _draft_name(version: int) -> str:
     """A new name for a log entry that nobody is to see yet: the leading dot hides it from readers."""
-    return f"{LOG}/.{version:020d}.{uuid.uuid4().hex}.json.tmp"
+    return f"{LOG}/.{version:020d}.{uuid.uuid4().hex}{_DRAFT_END}"
+
+
+def drafts_among(names: Iterable[str]) -> list[str]:
+    """The drafts among the names in a log's folder, relative to the table's root: a killed process leaves one behind."""
+    return [f"{LOG}/{name}" for name in names if name.startswith(".") and name.endswith(_DRAFT_END)]
 
 
 def probe_name() -> str:

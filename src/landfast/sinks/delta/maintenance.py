@@ -21,7 +21,7 @@ from landfast.ports import Clock, Observer
 from landfast.sinks.delta.active import is_own
 from landfast.sinks.delta.compaction import GROUP_FILES_MAX, Limits, compact, due
 from landfast.sinks.delta.errors import is_foreign, translated
-from landfast.sinks.delta.files import LOG, Disk, Files, files_of, local_path
+from landfast.sinks.delta.files import LOG, Disk, Files, drafts_among, files_of, local_path
 from landfast.sinks.delta.settings import MIB, DeltaSettings
 from landfast.sinks.delta.spans import roll_up, spans_path
 from landfast.sinks.delta.staged import Sightings, StagedNames
@@ -214,6 +214,7 @@ class Maintenance:
         hours = int(-(-self._settings.sweep_grace_seconds // 3600))
         candidates = self._opener(self._table).vacuum(retention_hours=hours, dry_run=True, full=True, enforce_retention_duration=False)
         orphans = [path for path in candidates if is_own(path) and path not in self._staged]
+        orphans += drafts_among(self._files.names(LOG))
         removed = nbytes = 0
         for path in self._sightings.ripe(orphans, began):
             nbytes += self._files.size(path) or 0
