@@ -108,6 +108,9 @@ class Files(Protocol):
     def probe(self) -> None:
         """Write a small file below the root, or where the root would be made, and remove it. Raises where that is not possible."""
 
+    def sync_root(self) -> None:
+        """Make the root and the folders above it durable, whoever made them: a table is not there without the name of its folder."""
+
     def sync_log(self, versions: Iterable[int]) -> None:
         """Make these log entries durable, then the folder that names them. Entries that are gone are left out."""
 
@@ -189,6 +192,15 @@ class LocalFiles:
             self._disk.sync_file(path)
         finally:
             path.unlink(missing_ok=True)
+
+    def sync_root(self) -> None:
+        """See `Files.sync_root`."""
+        device = self._root.stat().st_dev
+        for folder in (self._root, *self._root.parents):
+            # What was made for the table lies on its own file system, in folders that whoever made it may open.
+            if folder.stat().st_dev != device or not os.access(folder, os.R_OK):
+                return
+            self._disk.sync_folder(folder)
 
     def sync_log(self, versions: Iterable[int]) -> None:
         """See `Files.sync_log`."""
@@ -289,6 +301,9 @@ class ObjectFiles:
         except AlreadyExistsError:
             return False
         return True
+
+    def sync_root(self) -> None:
+        """Nothing: a store has no folders."""
 
     def sync_log(self, versions: Iterable[int]) -> None:
         """Nothing: an object that the store has acknowledged is durable."""

@@ -105,6 +105,7 @@ def _opened_in_line(place: Place, pipeline_id: str) -> DeltaTable:
         _mark(handle, {OTHERS_CLEAN_UP: "false"})
     tip = handle.version()
     place.files.sync_log(range(max(0, tip - SYNC_ENTRIES), tip + 1))
+    place.files.sync_root()
     return handle
 
 
@@ -189,6 +190,7 @@ def _create(place: Place, schema: pa.Schema, configuration: Mapping[str, str]) -
         post_commithook_properties=HOOKS_OFF,
     )
     place.files.sync_log([0])
+    place.files.sync_root()
 
 
 def _pipeline_id(place: Place, run: Run) -> str:
