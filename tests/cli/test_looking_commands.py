@@ -293,7 +293,7 @@ def test_check_tells_of_an_entry_that_a_power_cut_emptied(table: Table) -> None:
     entry.write_bytes(b"")
     said = table.ask("check", table.file, "--json")
     (well,) = [one["words"] for one in json.loads(said.out)["well"] if one["subject"].startswith("route")]
-    assert f"{entry.name} is empty, as a power cut leaves it" in well
+    assert f"{entry.name} is empty or torn, as a power cut leaves it" in well
     assert "TAIL_EMPTY" in well
     assert entry.stat().st_size == 0
 
@@ -395,5 +395,5 @@ def test_status_of_a_damaged_log_says_what_is_damaged(table: Table) -> None:
     said = table.ask("status", table.file)
     assert "no table yet" not in said.out
     assert "not started" not in said.out
-    assert f"  problem: LOG_CORRUPT: the log entry _delta_log/{entry.name} is cut off or garbled" in said.out
+    assert f"  problem: LOG_CORRUPT: the log entry _delta_log/{entry.name} of {table.world.path} is cut off or garbled" in said.out
     assert "next: LOG_CORRUPT: Keep a copy of _delta_log. If no later entry exists" in said.out

@@ -18,7 +18,7 @@ from landfast.sinks.delta import DeltaSettings, inspect, probe_place
 from landfast.sinks.delta.files import log_name
 from landfast.sinks.delta.spans import read_spans
 from landfast.sinks.delta.table import open_handle
-from landfast.sinks.delta.tail import hollow_entries
+from landfast.sinks.delta.tail import lost_entries
 from landfast.sinks.delta.verify import verify_table
 from tests.sinks.delta_world import NUMBERS, DeltaWorld, stream
 
@@ -174,41 +174,60 @@ def test_starters_that_meet_agree_on_one_pipeline(world: DeltaWorld, existing: b
     assert set(ids) == {world.home().pipeline_id}
 
 
-def test_an_empty_last_entry_is_filled_and_its_records_are_read_again(world: DeltaWorld) -> None:
-    """A power cut emptied the last entry: the position is the one before it, the operator is told, and landing goes on."""
+@pytest.mark.parametrize("damage", ["empty", "cut", "zeros", "holed"])
+def test_s8_a_lost_last_entry_is_filled_and_its_records_are_read_again(world: DeltaWorld, damage: str) -> None:
+    """A power cut emptied or tore the last entry: the position is the one before it, the operator is told, and landing goes on."""
     sink = world.sink()
     sink.commit([sink.stage(world.batch(LANE, 0, 10, first=True))])
     version = sink.commit([sink.stage(world.batch(LANE, 10, 20))]).version
     entry = Path(world.path) / log_name(version)
-    entry.write_bytes(b"")
+    left = damaged(entry.read_bytes(), damage)
+    entry.write_bytes(left)
 
     later = world.sink("run-2")
-    assert [event.code for event in world.ears.heard if isinstance(event, Notice)] == ["TAIL_EMPTY"]
-    assert entry.stat().st_size > 0
+    (told,) = [event for event in world.ears.heard if isinstance(event, Notice)]
+    assert told.code == ("TAIL_EMPTY" if damage == "empty" else "TAIL_TORN")
+    assert entry.name in told.message
+    kept = entry.with_name(f".{entry.name}.torn")
+    assert kept.exists() == (damage != "empty")
+    assert damage == "empty" or kept.read_bytes() == left
     assert later.positions([LANE]) == {LANE: 10}
     later.commit([later.stage(world.batch(LANE, 10, 20))])
     assert world.landed() == [("events", 0, offset) for offset in range(20)]
     assert DeltaTable(world.path).version() == version + 1
+    assert verify_table(world.path).proved
 
 
-@pytest.mark.parametrize("damage", ["cut", "zeros", "hollow", "first"])
-def test_a_damaged_log_is_refused_and_left_alone(world: DeltaWorld, damage: str) -> None:
-    """A cut or zeroed last entry, an empty one that was built upon, an empty first one: all stop the run and name the file."""
+@pytest.mark.parametrize("damage", ["garbled", "a line short", "hollow", "first", "a line of the first"])
+def test_s9_a_damaged_log_is_refused_and_left_alone(world: DeltaWorld, damage: str) -> None:
+    """Damage that no power cut does, an empty entry that was built upon, a first entry that is lost: the run stops and names the file."""
     sink = world.sink()
     sink.commit([sink.stage(world.batch(LANE, 0, 10, first=True))])
     version = sink.commit([sink.stage(world.batch(LANE, 10, 20))]).version
-    entry = Path(world.path) / log_name(version - 1 if damage == "hollow" else version)
-    content = entry.read_bytes()
-    if damage == "first":
+    if "first" in damage:
         for number in range(1, version + 1):
             (Path(world.path) / log_name(number)).unlink()
-        entry = Path(world.path) / log_name(0)
-    left = {"cut": content[: len(content) // 2], "zeros": b"\x00" * len(content), "hollow": b"", "first": b""}[damage]
+    entry = Path(world.path) / log_name({"hollow": version - 1, "first": 0, "a line of the first": 0}.get(damage, version))
+    left = damaged(entry.read_bytes(), damage)
     entry.write_bytes(left)
     error = refused(world, "LOG_CORRUPT")
     assert isinstance(error, Broken)
     assert entry.name in error.message
+    assert world.path in error.message
     assert entry.read_bytes() == left
+
+
+def damaged(content: bytes, damage: str) -> bytes:
+    """A log entry with something wrong."""
+    half = len(content) // 2
+    return {
+        "cut": content[:half],
+        "zeros": bytes(len(content)),
+        "holed": bytes(half) + content[half:],
+        "garbled": content[:1] + b"?" + content[2:],
+        "a line short": content.rstrip().rpartition(b"\n")[0],
+        "a line of the first": content.splitlines()[0],
+    }.get(damage, b"")
 
 
 def with_system_columns(*fields: pa.Field[Any]) -> pa.Schema:
@@ -370,6 +389,6 @@ def test_a_table_of_somebody_else_cannot_be_proved(world: DeltaWorld) -> None:
 def test_an_empty_entry_in_an_object_store_is_damage() -> None:
     """A store creates an object whole or not at all: an empty one was put there, and nothing is written over it."""
     with pytest.raises(Broken) as caught:
-        hollow_entries("s3://lake/t", range(3, 4))
+        lost_entries("s3://lake/t", range(3, 4))
     assert caught.value.code == "LOG_CORRUPT"
-    assert hollow_entries("s3://lake/t", range(0)) == ()
+    assert lost_entries("s3://lake/t", range(0)) == ()

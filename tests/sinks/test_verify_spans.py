@@ -9,7 +9,8 @@ import pytest
 from deltalake import DeltaTable
 
 from landfast.errors import Broken
-from landfast.sinks.delta.spans import NO_OPTIONS, read_spans, roll_up, runs, spans_path
+from landfast.sinks.delta.ground import spans_path
+from landfast.sinks.delta.spans import NO_OPTIONS, read_spans, roll_up, runs
 from landfast.sinks.delta.verify import verify_table
 from tests.sinks.delta_proof import LANE, edit_record, land, made, proved_table
 from tests.sinks.delta_world import DeltaWorld

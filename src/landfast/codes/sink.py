@@ -14,6 +14,11 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             NOTHING_LOST,
             "Create it, or correct `sink.path`; for a store of your own, look at the endpoint in `sink.storage_options`.",
         ),
+        "CHECKPOINT_BAD": Code(
+            "A checkpoint of the table's log was damaged or missing, as a power cut leaves it, and was removed.",
+            "Nothing is lost: a checkpoint only repeats what the log's entries say, and all of them are there.",
+            "Nothing. Upkeep writes the next one.",
+        ),
         "COLUMNS_ADDED": Code(
             "Records had fields that the table had no column for, and the settings let the table grow.",
             "A value moved into its column only where the column holds it exactly; everything else is in `_rescued`.",
@@ -156,6 +161,12 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "The table's last commit file is empty, as a power cut leaves it; readers see the version before it.",
             "Its records are read again from the log, since position and rows went together.",
             "Nothing if the log still has the range; the message names the version.",
+        ),
+        "TAIL_TORN": Code(
+            "The table's last commit file was cut off or had holes, as a power cut leaves it. What was left of it is kept beside it, under "
+            "the name that the message gives.",
+            "Its records are read again from the log, since position and rows went together.",
+            "Nothing if the log still has the range; if not, its lane halts and says so. If the power did not fail, check the disk.",
         ),
         "TXN_RETENTION_UNSAFE": Code(
             "The table lets transaction identifiers expire (`delta.setTransactionRetentionDuration`), and with them the positions.",

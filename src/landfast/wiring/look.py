@@ -122,8 +122,8 @@ def look_at_sink(settings: Settings, route: RouteSettings) -> tuple[str, tuple[L
     left_out = "" if inspection.shape is None else columns_left_out(route, inspection.shape.data_schema.names)
     words += f"; {left_out}" if left_out else ""
     if inspection.hollow:
-        named_empty = ", ".join(inspection.hollow)
-        words += f"; TAIL_EMPTY: {named_empty} is empty, as a power cut leaves it: a run fills it and reads those records again"
+        lost = ", ".join(inspection.hollow)
+        words += f"; TAIL_EMPTY: {lost} is empty or torn, as a power cut leaves it: a run fills it and reads those records again"
     problems = tuple(problem.at(named(route)) for problem in inspection.problems)
     return words, problems, inspection.pipeline_id(settings.name, chosen.adopt)
 

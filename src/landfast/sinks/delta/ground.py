@@ -20,6 +20,11 @@ def shown(path: str) -> str:
     return urlunsplit((parts.scheme, host if ":" in user else parts.netloc, parts.path, "", ""))
 
 
+def spans_path(path: str) -> str:
+    """Where the spans of the table at `path` are rolled up to."""
+    return path.rstrip("/") + "__spans"
+
+
 def check_way(path: str) -> None:
     """See that a folder can be at a local path.
 

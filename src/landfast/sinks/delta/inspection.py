@@ -21,7 +21,7 @@ from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.startup import at_start, full_schema
 from landfast.sinks.delta.suitability import creation_problems, problems
 from landfast.sinks.delta.table import PROPERTY, Shape, incarnation_app_id, lineage_halt, open_handle, replaced_halt, shape_of
-from landfast.sinks.delta.tail import empty_tail, has_table, hollow_entries
+from landfast.sinks.delta.tail import has_table, lost_entries, lost_tail
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Inspection:
 
     `version` and `shape` are None where there is no table yet. `pipelines` maps the name of each pipeline that the table is marked
     with to its id. `problems` holds what would keep a run from starting. `hollow` are the entries of its log that a power cut
-    emptied, which a run fills.
+    emptied or tore, which a run fills.
     """
 
     version: int | None = None
@@ -64,7 +64,7 @@ def inspect(settings: DeltaSettings, pipeline: str, data_schema: pa.Schema | Non
             problems_there = () if strange is None else (strange,)
             return Inspection(problems=(*problems_there, *_problems_of_creation(settings, data_schema)))
         try:
-            hollow = hollow_entries(settings.path, empty_tail(files))
+            hollow = lost_entries(settings.path, lost_tail(settings.path, files))
             handle = open_handle(settings)
         except LandfastError as error:
             return Inspection(problems=(error,))

@@ -22,8 +22,9 @@ from landfast.sinks.delta.active import is_own
 from landfast.sinks.delta.compaction import GROUP_FILES_MAX, Limits, compact, due
 from landfast.sinks.delta.errors import is_foreign, translated
 from landfast.sinks.delta.files import LOG, Disk, Files, drafts_among, files_of, local_path
+from landfast.sinks.delta.ground import spans_path
 from landfast.sinks.delta.settings import MIB, DeltaSettings
-from landfast.sinks.delta.spans import roll_up, spans_path
+from landfast.sinks.delta.spans import roll_up
 from landfast.sinks.delta.staged import Sightings, StagedNames
 from landfast.sinks.delta.suitability import reading_problems
 from landfast.sinks.delta.table import open_handle

@@ -28,7 +28,7 @@ from landfast.sinks.delta import metadata, parquet
 from landfast.sinks.delta.active import active_files
 from landfast.sinks.delta.errors import FATES_TO_RETRY, fate_of, looked, translated
 from landfast.sinks.delta.files import Files, files_of, log_name
-from landfast.sinks.delta.ground import check_way, shown
+from landfast.sinks.delta.ground import check_way, shown, spans_path
 from landfast.sinks.delta.rows import Part
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.startup import create_or_open
@@ -109,11 +109,6 @@ class RunSummary:
     skipped: int
     missing: tuple[int, ...]
     repeated: tuple[int, ...]
-
-
-def spans_path(path: str) -> str:
-    """Where the spans of the table at `path` are rolled up to."""
-    return path.rstrip("/") + "__spans"
 
 
 def read_log(files: Files, newest: int, after: int = -1) -> Lineage:

@@ -16,8 +16,10 @@ from landfast.ports import Clock, Observer
 from landfast.sinks.delta.errors import Fate, fate_of, mapped
 from landfast.sinks.delta.evolve import add_columns
 from landfast.sinks.delta.files import Disk
-from landfast.sinks.delta.ground import check_way, strange_contents
+from landfast.sinks.delta.ground import check_way, spans_path, strange_contents
+from landfast.sinks.delta.letters import letters_path
 from landfast.sinks.delta.lineage import former_pipeline_id, newest_break
+from landfast.sinks.delta.mending import SYNC_ENTRIES, mend
 from landfast.sinks.delta.probe import check_atomic
 from landfast.sinks.delta.remains import table_exchanged, table_gone
 from landfast.sinks.delta.rows import RESCUED, SYSTEM_SCHEMA
@@ -33,7 +35,7 @@ from landfast.sinks.delta.table import (
     place_of,
     shape_of,
 )
-from landfast.sinks.delta.tail import empty_tail, fill, has_table
+from landfast.sinks.delta.tail import has_table, lost_entries, lost_tail
 
 CREATE_ATTEMPTS_MAX = 10
 LOG_RETENTION = "delta.logRetentionDuration"
@@ -46,8 +48,6 @@ OTHERS_CLEAN_UP = "delta.enableExpiredLogCleanup"
 needs, and our own upkeep removes them only after the spans are rolled up."""
 _CODES_THAT_STAND = frozenset({"BUCKET_MISSING", "NOT_A_TABLE", "SINK_AUTH"})
 """Codes that say by themselves what to change; what is found out at the start otherwise is PREFLIGHT_FAILED."""
-SYNC_ENTRIES = 200
-"""How many of the newest log entries are made durable at the start: more than come between two checkpoints."""
 
 
 def open_table(
@@ -75,7 +75,9 @@ def open_table(
             place = place_of(settings, disk, opener)
             place.files.probe()
         with mapped("reading the end of the table's log"):
-            fill(settings.path, empty_tail(place.files), place.disk, observer)
+            for path in (settings.path, letters_path(settings.path), spans_path(settings.path)):
+                mend(path, place.disk, observer)
+            lost_entries(settings.path, lost_tail(settings.path, place.files))
         _check_nothing_remains(place)
         schema = None if data_schema is None else full_schema(settings, data_schema)
         marks = {PROPERTY + run.pipeline: str(uuid.uuid4()), OTHERS_CLEAN_UP: "false", LOG_RETENTION: LOG_RETENTION_CREATED}

@@ -1,8 +1,9 @@
 """The end of a table's log as a power cut may leave it: looked at before deltalake does, since it takes an empty entry for an empty commit.
 
-An empty last entry is a commit whose rows and positions both never became durable: the positions stand where they stood before, and the
-records are read again. It is given a content of fixed bytes. That is safe whoever else does it at the same moment, and it changes the
-meaning for no reader: nothing before, nothing now. An entry must never be removed instead: another process may commit under its number.
+A last entry that is empty or torn is a commit that never became durable: nobody was told of it and nothing was built on it, since both
+wait for that. The positions stand where they stood before, and the records are read again. It is given a content of fixed bytes. That is
+safe whoever else does it at the same moment, and it leaves the meaning that an empty entry has to every reader: nothing. An entry must
+never be removed instead: another process may commit under its number. What was left of a torn one is kept beside it.
 """
 
 from __future__ import annotations
@@ -10,13 +11,17 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from landfast.errors import Broken
 from landfast.events import Notice
 from landfast.ports import Observer
+from landfast.sinks.delta.compaction import METADATA_KEY as COMPACTION_KEY
 from landfast.sinks.delta.files import LOG, Disk, Files, local_path, log_name
+from landfast.sinks.delta.ground import shown
+from landfast.sinks.delta.metadata import app_id, from_commit_info
 
 _ENTRY = re.compile(r"(\d{20})\.json")
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint.*parquet")
@@ -33,77 +38,119 @@ def has_table(files: Files) -> bool:
     return any(_ENTRY.fullmatch(name) or _CHECKPOINT.fullmatch(name) for name in files.names(LOG))
 
 
-def empty_tail(files: Files) -> range:
-    """The versions at the end of the log whose entries are empty.
+def lost_tail(path: str, files: Files) -> range:
+    """The versions at the end of the table's log whose entries a power cut has emptied or torn.
 
     Raises:
-        Broken: an entry is damaged, or an empty one has been built upon.
+        Broken: an entry is damaged in another way, or one that is lost has been built upon.
     """
     names = files.sizes(LOG)
     sizes = versions_of(names)
     newest = tail = max(sizes, default=-1)
-    while sizes.get(tail) == 0:
+    while tail in sizes and (sizes[tail] == 0 or (files.local and _is_torn(files.read(log_name(tail)) or b""))):
         tail -= 1
     covered = max((int(match[1]) for name, size in names.items() if size and (match := _CHECKPOINT.fullmatch(name))), default=-1)
     hollow = [version for version, size in sizes.items() if size == 0 and covered < version < tail]
     if hollow:
-        raise _damaged(hollow[0], "is empty, and later commits were built upon it")
+        raise _damaged(path, hollow[0], "is empty, and later commits were built upon it")
     if tail in sizes and tail > covered:
-        _check_entry(files, tail)
+        _check_entry(path, files, tail)
     if tail < newest and tail not in sizes and covered < 0:
-        raise _damaged(newest, "is empty, and nothing was before it")
+        raise _damaged(path, newest, "is empty or torn, and nothing was before it")
     return range(tail + 1, newest + 1)
 
 
-def hollow_entries(path: str, versions: range) -> tuple[Path, ...]:
-    """The files of these empty entries, on a local disk.
+def lost_entries(path: str, versions: range) -> tuple[Path, ...]:
+    """The files of these lost entries, on a local disk.
 
     Raises:
         Broken: the table is in an object store, which never leaves an empty entry by itself.
     """
     root = local_path(path)
     if root is None and versions:
-        raise _damaged(versions[0], "is empty")
+        raise _damaged(path, versions[0], "is empty")
     return () if root is None else tuple(root / log_name(version) for version in versions)
 
 
 def fill(path: str, versions: range, disk: Disk, observer: Observer) -> None:
-    """Give these empty entries a content that means nothing, on a local disk.
+    """Give these lost entries a content that means nothing, on a local disk.
 
     Raises:
         Broken: the table is in an object store, which never leaves an empty entry by itself.
     """
-    for entry in hollow_entries(path, versions):
-        _fill_one(entry, disk)
-        message = f"the log entry {LOG}/{entry.name} was empty, as a power cut leaves it; its records are read again"
-        observer.notice(Notice("", "TAIL_EMPTY", message))
+    for entry in lost_entries(path, versions):
+        kept = _fill_one(entry, disk)
+        how = "empty" if kept is None else "torn"
+        message = f"the log entry {LOG}/{entry.name} of {shown(path)} was {how}, as a power cut leaves it; its records are read again"
+        message += "" if kept is None else f"; what was left of it is in {LOG}/{kept.name}"
+        observer.notice(Notice("", "TAIL_EMPTY" if kept is None else "TAIL_TORN", message))
 
 
-def _fill_one(entry: Path, disk: Disk) -> None:
-    # Neither created nor truncated: whoever fills it writes the same bytes to the same place.
-    descriptor = os.open(entry, os.O_WRONLY)
+def _fill_one(entry: Path, disk: Disk) -> Path | None:
+    """Fill one entry; where the remains of a torn one are kept, or None."""
+    left = entry.read_bytes()
+    kept = None if left in (b"", _FILLING) else entry.with_name(f".{entry.name}.torn")
+    if kept is not None:
+        kept.write_bytes(left)
+        disk.sync_file(kept)
+        disk.sync_folder(kept.parent)
+    # Neither created nor replaced: whoever fills it writes the same bytes to the same place.
+    descriptor = os.open(entry, os.O_RDWR)
     try:
-        if os.fstat(descriptor).st_size == 0:
+        if os.pread(descriptor, len(_FILLING) + 1, 0) != _FILLING:
+            # First to nothing: of a cut of the power in between, too, an empty or a torn entry is left.
+            os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, _FILLING, 0)
     finally:
         os.close(descriptor)
     disk.sync_file(entry)
+    return kept
 
 
-def _check_entry(files: Files, version: int) -> None:
-    content = files.read(log_name(version)) or b""
-    if not content.strip(b"\x00"):
-        raise _damaged(version, "holds nothing but zero bytes")
+def _is_torn(content: bytes) -> bool:
+    """Whether an entry was cut off, or has holes. Bytes that were never written read as zeros, and no entry holds a zero byte."""
+    if b"\x00" in content:
+        return True
+    *before, last = content.splitlines() or [b""]
+    return all(_is_action(line) for line in before) and last.startswith(b"{") and not _is_action(last)
+
+
+def _is_action(line: bytes) -> bool:
     try:
-        for line in content.splitlines():
-            if line.strip():
-                json.loads(line)
-    except ValueError as error:
-        raise _damaged(version, "is cut off or garbled") from error
+        return not line.strip() or isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
 
 
-def _damaged(version: int, how: str) -> Broken:
-    message = f"the log entry {log_name(version)} {how}"
+def _check_entry(path: str, files: Files, version: int) -> None:
+    actions = [line for line in (files.read(log_name(version)) or b"").splitlines() if line.strip()]
+    if not all(map(_is_action, actions)):
+        raise _damaged(path, version, "is cut off or garbled")
+    found = [json.loads(line) for line in actions]
+    if not _is_complete(found) or (version == 0 and not _begins_a_table(found)):
+        raise _damaged(path, version, "holds less than the commit that it tells of")
+
+
+def _begins_a_table(actions: Sequence[Mapping[str, Any]]) -> bool:
+    return {"protocol", "metaData"} <= {name for action in actions for name in action}
+
+
+def _is_complete(actions: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the entry of a commit of ours has the rows and positions that its record names: a cut between two lines reads well."""
+    info: Mapping[str, Any] = next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
+    rows = sum(json.loads(action["add"].get("stats") or "{}").get("numRecords", 0) for action in actions if "add" in action)
+    if COMPACTION_KEY in info:
+        told = json.loads(info[COMPACTION_KEY])
+        return bool(sum("remove" in action for action in actions) == told["files"] and rows >= told["rows"])
+    record = from_commit_info(info)
+    if record is None:
+        return True
+    moved = {action["txn"]["appId"] for action in actions if "txn" in action}
+    return rows >= record.rows and {app_id(record.pipeline_id, span.stream) for span in record.spans} <= moved
+
+
+def _damaged(path: str, version: int, how: str) -> Broken:
+    message = f"the log entry {log_name(version)} of {shown(path)} {how}"
     next_step = (
         "Keep a copy of _delta_log. If no later entry exists and the entry was never readable, move it away by hand while nothing writes; "
         "its records are then read again. Otherwise restore it from a backup."

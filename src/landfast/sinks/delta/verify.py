@@ -30,7 +30,7 @@ from landfast.sinks.delta.scan import Depth, Scan
 from landfast.sinks.delta.spans import NO_OPTIONS, Lineage, read_lineage
 from landfast.sinks.delta.suitability import reading_problems
 from landfast.sinks.delta.table import PROPERTY, shape_of
-from landfast.sinks.delta.tail import empty_tail
+from landfast.sinks.delta.tail import lost_tail
 from landfast.sinks.delta.tally import COORDINATES, Offsets, Place, Tally, ascending, grouped, ranges_of, regions_of, within
 
 MIB = 1024 * 1024
@@ -80,9 +80,10 @@ def _own_table(path: str, storage_options: Mapping[str, str]) -> DeltaTable:
         Misconfigured: it has none, or its files do not tell what its rows are; so nothing can be said of it.
     """
     # deltalake takes an empty entry for an empty commit, and names no entry that is damaged.
-    hollow = empty_tail(files_of(path, storage_options))
+    hollow = lost_tail(path, files_of(path, storage_options))
     if hollow:
-        message = f"the log entry {log_name(hollow[0])} of {shown(path)} is empty, as a power cut leaves it: nobody can say what it held"
+        entry = f"the log entry {log_name(hollow[0])} of {shown(path)}"
+        message = f"{entry} is empty or torn, as a power cut leaves it: nobody can say what it held"
         raise Misconfigured(
             "TAIL_EMPTY", message, next_step="Start the pipeline: it reads those records again. Then ask for the proof again."
         )

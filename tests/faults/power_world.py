@@ -1,0 +1,121 @@
+"""A small pipeline over a log in memory and real tables, run until the power goes, and run again after it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import DeltaTable
+
+from landfast.core.batching import BatchLimits
+from landfast.core.breaker import BreakerLimits
+from landfast.core.report import Outcome, RunReport
+from landfast.core.route import FlowLimits, Route
+from landfast.core.runner import Runner, RunnerLimits, Workplace
+from landfast.core.upkeep import UpkeepLimits
+from landfast.decode.json import JsonDecoder
+from landfast.model import Run, Stream
+from landfast.sinks.delta import DeltaDeadLetters, DeltaSettings, DeltaSink, letters_path, open_table
+from landfast.sinks.delta.files import Disk
+from landfast.sinks.delta.maintenance import Maintenance, MaintenanceSettings
+from landfast.sinks.delta.verify import verify_table
+from landfast.testing.clock import ManualClock
+from landfast.testing.executor import InlineExecutor
+from landfast.testing.memory import MemoryGroup, MemoryLog, MemorySource, MemorySourceSettings, RecordingObserver
+
+COLUMNS = pa.schema([pa.field("number", pa.int64(), nullable=False)])
+TABLE = "table"
+LIMITS = FlowLimits(
+    batch=BatchLimits(records_max=6),
+    breaker=BreakerLimits(share_max=1.0),
+    upkeep=UpkeepLimits(landings_between=1, seconds_max=60.0),
+    flight_batches_max=1,
+)
+IN_ONE_GO = replace(LIMITS, batch=BatchLimits())
+"""For landing the rest after a cut: what is wrong by then shows in one commit as well as in many."""
+UPKEEP = MaintenanceSettings(
+    checkpoint_commits=3,
+    compaction_interval_seconds=0.0,
+    compaction_files_min=3,
+    sweep_interval_seconds=0.0,
+    sweep_grace_seconds=0.0,
+    sweep_seen_seconds=0.0,
+)
+
+
+@dataclass
+class PowerWorld:
+    """A log that outlives every cut, and what was told to its group."""
+
+    records: int = 18
+    partitions: int = 2
+    log: MemoryLog = field(default_factory=MemoryLog)
+    observer: RecordingObserver = field(default_factory=RecordingObserver)
+    group: MemoryGroup = field(init=False)
+    streams: tuple[Stream, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Fill the log: numbered records, of which some are bad and some are tombstones."""
+        self.streams = self.log.create("events", self.partitions)
+        for partition in range(self.partitions):
+            for number in range(self.records):
+                value: bytes | None = json.dumps({"number": number}).encode()
+                value = b"{bad" if number % 6 == 4 else None if number % 7 == 5 else value
+                self.log.append("events", partition, value)
+        self.group = MemoryGroup(self.log, ["events"])
+
+    def told(self) -> Mapping[object, int]:
+        """The position of each stream that was acknowledged: the log may forget everything below it."""
+        return {one.stream: one.position for one in self.group.acknowledged}
+
+    def run(self, folder: Path, disk: Disk | None = None, limits: FlowLimits = LIMITS) -> RunReport:
+        """Land everything that the log holds, in a process of its own."""
+        clock = ManualClock()
+        disk = disk or Disk()
+        settings = DeltaSettings(str(folder / TABLE), checkpoint_commits=UPKEEP.checkpoint_commits)
+        run = Run(uuid.uuid4().hex, "power", "settings", clock.now())
+        home = open_table(settings, run, COLUMNS, clock, self.observer, disk=disk)
+        sink = DeltaSink(home, Maintenance(UPKEEP, settings, clock, self.observer, disk=disk))
+        route = Route("power", lambda _: True, JsonDecoder(COLUMNS), sink, DeltaDeadLetters(home), limits)
+        source = MemorySource(self.group, "one", clock, MemorySourceSettings(chunk_records_max=3))
+        workplace = Workplace(clock, InlineExecutor, InlineExecutor, self.observer, lambda: 0.5)
+        return Runner(source, source, [route], run, RunnerLimits(poll_records=2 * limits.batch.records_max), workplace).run(until_end=True)
+
+    def forget(self, told: Mapping[object, int]) -> None:
+        """Retention takes everything that was acknowledged: what was promised must be in the table."""
+        for stream in self.streams:
+            self.log.expire(stream, told.get(stream, 0))
+
+    def wrong(self, folder: Path, report: RunReport) -> list[str]:
+        """What is lost, doubled or misplaced in the end, in words; nothing is what we want."""
+        path = str(folder / TABLE)
+        rows = Counter(_places(path))
+        letters = (
+            Counter(_places(letters_path(path), ("partition", "offset"))) if DeltaTable.is_deltatable(letters_path(path)) else Counter()
+        )
+        said = [] if report.outcome is Outcome.FINISHED else [f"the run ended {report.outcome}: {report.halts} {report.error}"]
+        for stream, written in self.log.truth().items():
+            for offset, record in written.items():
+                place = (stream.partition, offset)
+                bad = record.value is not None and record.value.startswith(b"{bad")
+                wanted = (0, 0) if record.value is None else (0, 1) if bad else (1, 0)
+                if (rows.pop(place, 0), letters.pop(place, 0)) != wanted:
+                    said.append(f"{place} is not where it belongs, once")
+        said += [f"{place} was never written" for place in (*rows, *letters)]
+        if not said and not verify_table(path).proved:
+            said.append("the table does not prove itself")
+        return said
+
+
+def _places(path: str, names: tuple[str, str] = ("_partition", "_offset")) -> list[tuple[int, int]]:
+    files = DeltaTable(path).file_uris()
+    table = (
+        pa.concat_tables([pq.read_table(file, columns=list(names)) for file in files]) if files else pa.table({name: [] for name in names})
+    )
+    return list(zip(*(table.column(name).to_pylist() for name in names), strict=True))

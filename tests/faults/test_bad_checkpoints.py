@@ -1,0 +1,92 @@
+"""A damaged checkpoint costs nothing where the log's entries say the same, and is never read over where they do not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+
+from landfast.errors import Broken
+from landfast.events import Notice
+from landfast.sinks.delta.files import log_name
+from landfast.sinks.delta.verify import verify_table
+from tests.sinks.delta_world import DeltaWorld, stream, world_at
+
+LANE = stream(0)
+BEFORE, AFTER = 20, 30
+
+
+def cut(checkpoint: Path) -> None:
+    checkpoint.write_bytes(checkpoint.read_bytes()[: checkpoint.stat().st_size // 2])
+
+
+def zeroed(checkpoint: Path) -> None:
+    checkpoint.write_bytes(bytes(checkpoint.stat().st_size))
+
+
+def holed(checkpoint: Path) -> None:
+    content = checkpoint.read_bytes()
+    checkpoint.write_bytes(bytes(len(content) // 2) + content[len(content) // 2 :])
+
+
+def emptied(checkpoint: Path) -> None:
+    checkpoint.write_bytes(b"")
+
+
+def removed(checkpoint: Path) -> None:
+    checkpoint.unlink()
+
+
+def landed_with_checkpoints(world: DeltaWorld) -> Path:
+    """Land three batches with a checkpoint after each of the last two; the newest one's path."""
+    sink = world.sink()
+    for start in range(0, AFTER, 10):
+        sink.commit([sink.stage(world.batch(LANE, start, start + 10, first=not start))])
+        if start:
+            DeltaTable(world.path).create_checkpoint()
+    return max((Path(world.path) / "_delta_log").glob("*.checkpoint.parquet"))
+
+
+@pytest.mark.parametrize("damage", [cut, zeroed, holed, emptied, removed], ids=lambda damage: damage.__name__)
+def test_f9_a_bad_checkpoint_is_dropped_and_the_entries_are_read(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    """Half written, full of holes, or named and not there: the table opens by its entries, the operator is told, landing goes on."""
+    world = world_at(tmp_path)
+    checkpoint = landed_with_checkpoints(world)
+    damage(checkpoint)
+    sink = world.sink("run-2")
+    told = [event for event in world.ears.heard if isinstance(event, Notice)]
+    assert {event.code for event in told} == {"CHECKPOINT_BAD"}
+    assert any(checkpoint.name in event.message or "_last_checkpoint" in event.message for event in told)
+    assert not checkpoint.exists()
+    assert sink.positions([LANE]) == {LANE: AFTER}
+    sink.commit([sink.stage(world.batch(LANE, AFTER, AFTER + 10))])
+    assert world.landed() == [("events", 0, offset) for offset in range(AFTER + 10)]
+    assert verify_table(world.path).proved
+
+
+def test_f9_a_bad_checkpoint_that_nothing_stands_in_for_stops_the_run(tmp_path: Path) -> None:
+    """The entries before it were cleaned up: nothing is dropped, the checkpoint is named, and the run stops."""
+    world = world_at(tmp_path)
+    checkpoint = landed_with_checkpoints(world)
+    for one in checkpoint.parent.glob("*.checkpoint.parquet"):
+        zeroed(one)
+    (Path(world.path) / log_name(0)).unlink()
+    with pytest.raises(Broken) as caught:
+        world.sink("run-2")
+    assert caught.value.code == "LOG_CORRUPT"
+    assert checkpoint.name in caught.value.message
+    assert checkpoint.exists()
+
+
+@pytest.mark.parametrize("hint", [b"", b"not json", json.dumps({"version": "x"}).encode()])
+def test_f9_a_hint_that_says_nothing_is_in_nobodys_way(tmp_path: Path, hint: bytes) -> None:
+    """Readers tolerate it, so it stays, and the next checkpoint writes it anew."""
+    world = world_at(tmp_path)
+    (landed_with_checkpoints(world).parent / "_last_checkpoint").write_bytes(hint)
+    sink = world.sink("run-2")
+    assert [event for event in world.ears.heard if isinstance(event, Notice)] == []
+    assert sink.positions([LANE]) == {LANE: AFTER}
+    assert verify_table(world.path).proved
