@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check system simulate fuzz bench docs coverage
+.PHONY: help install demo test check system simulate fuzz torture bench docs coverage
 
 # Any Python from 3.11 on; `make PYTHON=/path/to/python install` chooses another.
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -39,6 +39,8 @@ $(INSTALLED): pyproject.toml uv.lock
 demo: $(INSTALLED) ## the main job on an embedded broker, killed half-way, then the proof
 	@$(BIN)/landfast demo
 
+TORTURE ?= --kills 1000 --minutes 60
+
 # The tests on real parts mostly wait. Each of the processes has a broker of its own, and tests go to whoever is free, in order.
 WORKERS ?= 2
 SIDE_BY_SIDE = --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
@@ -64,6 +66,9 @@ simulate: $(INSTALLED) ## seeded schedules of the whole engine in a simulated wo
 
 fuzz: $(INSTALLED) ## hostile bytes for settings, decoders, log entries, ids and log lines (FUZZ="--minutes 5")
 	@$(BIN)/python -m tests.fuzz $(FUZZ)
+
+torture: $(INSTALLED) ## real workers killed on a broker for an hour, then the count (TORTURE="--minutes 5 --servers 127.0.0.1:9092")
+	@$(BIN)/landfast torture $(TORTURE)
 
 bench: $(INSTALLED) ## Landfast, the hand-written loop and the floors, side by side (BENCH="--records 200000" for a quick one)
 	@$(BIN)/python -m benchmarks $(BENCH)

@@ -43,7 +43,7 @@ def test_every_setting_has_its_place() -> None:
 
 def test_every_command_has_its_place_and_help() -> None:
     """The commands are a contract: these, each with its help."""
-    names = {"check", "dead-letters list", "dead-letters show", "demo", "explain", "init", "run", "runs", "status", "verify"}
+    names = {"check", "dead-letters list", "dead-letters show", "demo", "explain", "init", "run", "runs", "status", "torture", "verify"}
     page = generate.pages()["commands.md"]
     documented = {line.removeprefix("## landfast ") for line in page.splitlines() if line.startswith("## landfast ")}
     assert documented == names

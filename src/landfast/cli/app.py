@@ -5,21 +5,23 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import sys
+import threading
 import traceback
 from contextlib import suppress
 from typing import Annotated, NoReturn
 
 import typer
 
-from landfast.cli import check, dead_letters, demo, explain, init, run, runs, status, verify
+from landfast.cli import check, dead_letters, demo, explain, init, run, runs, status, torture, verify
 from landfast.cli.exits import BROKEN, FORCED, WELL, of_error
 from landfast.cli.screen import Screen
 from landfast.errors import Broken, LandfastError
+from landfast.system import leave_no_core
 
 _CAUSES_MAX = 5
 _FRAMES_MAX = 12
 
-# A command is a function of its module's name; a module with an `app` of its own is a group of commands.
+# A command is a function of its module's name; a module with an `app` of its own is a group of commands, or without a name just them.
 _COMMANDS = (
     ("init", init.init),
     ("check", check.check),
@@ -30,7 +32,7 @@ _COMMANDS = (
     ("explain", explain.explain),
     ("demo", demo.demo),
 )
-_GROUPS: tuple[tuple[str, typer.Typer], ...] = (("dead-letters", dead_letters.app),)
+_GROUPS: tuple[tuple[str | None, typer.Typer], ...] = (("dead-letters", dead_letters.app), (None, torture.app))
 
 
 def _version(asked: bool) -> None:
@@ -58,14 +60,17 @@ def _landfast(
 
 for _name, _command in _COMMANDS:
     app.command(_name)(_command)
-for _name, _group in _GROUPS:
-    app.add_typer(_group, name=_name)
+for _group_name, _group in _GROUPS:
+    app.add_typer(_group, name=_group_name)
 
 
 def main() -> NoReturn:
     """Run the command line and exit with its code; an error of ours is explained on standard error, without a traceback."""
     # A client of object stores that finds no credentials writes pages of headers to standard error; we say the same in one line.
     os.environ.setdefault("RUST_LOG", "warn,aws_config=off")
+    leave_no_core()
+    threading.excepthook = _show_dead_thread
+    sys.unraisablehook = _show_unraisable
     code = _code()
     with suppress(OSError, ValueError):
         sys.stdout.flush()
@@ -75,18 +80,34 @@ def main() -> NoReturn:
     os._exit(code)
 
 
+def _show_dead_thread(died: threading.ExceptHookArgs) -> None:
+    """An exception that ended a thread, as a defect: Python would print its text."""
+    if died.exc_value is not None:
+        _screen().show_error(_defect(died.exc_value))
+
+
+def _show_unraisable(lost: sys.UnraisableHookArgs) -> None:
+    """The same for one that had nowhere to go, such as out of a finalizer."""
+    if lost.exc_value is not None:
+        _screen().show_error(_defect(lost.exc_value))
+
+
+def _screen() -> Screen:
+    return Screen(as_json="--json" in sys.argv)
+
+
 def _code() -> int:
     try:
         app()
     except LandfastError as error:
-        Screen(as_json="--json" in sys.argv).show_error(error)
+        _screen().show_error(error)
         return of_error(error)
     except KeyboardInterrupt:
         return FORCED
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else WELL
     except Exception as error:  # noqa: BLE001 — the top of the command line: a defect is shown as one, to be reported
-        Screen(as_json="--json" in sys.argv).show_error(_defect(error))
+        _screen().show_error(_defect(error))
         return BROKEN
     return WELL
 

@@ -35,6 +35,12 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "The run stopped before the commit concerned; what had landed before stays as it is.",
             "Run `landfast verify`, keep the table as it is, and report the message.",
         ),
+        "MEMORY_EXHAUSTED": Code(
+            "The process asked for memory and did not get it. The route concerned ended without landing what it held.",
+            NOTHING_LOST,
+            "Lower `engine.memory_bytes` or `batch.bytes`, or give the process more memory, then start again. A record much larger than "
+            "the others can be refused by `decode.record_bytes_max`.",
+        ),
         "SHUTDOWN_CLEAN": Code(
             "The run was asked to stop and landed all it had read.",
             "Nothing will be read twice.",
@@ -54,6 +60,11 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "Logs or metrics could not keep up, so some events were not reported. The records themselves are not concerned.",
             "Landing never waits for telemetry; positions and the table are exact.",
             "Check what reads the logs (a full disk, a stuck pipe). Counters of landed records stay exact.",
+        ),
+        "TORTURE_FAILED": Code(
+            "The torture could not be carried to its end.",
+            "It works in topics, a group and a table of its own.",
+            "Read the last words of what ended in the message, and run it again; with --keep everything is left to look at.",
         ),
         "VERIFY_FAILED": Code(
             "The proof found a hole, an overlap or a change.",

@@ -87,6 +87,13 @@ def kafka_settings(settings: Settings) -> Any:
     )
 
 
+def client_configuration(settings: Settings) -> dict[str, Any]:
+    """What a client of the same brokers is made with that is no consumer, secrets resolved."""
+    from landfast.sources.kafka_settings import admin_configuration
+
+    return admin_configuration(kafka_settings(settings))
+
+
 def _start(source: SourceSettings) -> Literal["earliest", "latest"] | int:
     if source.start != "timestamp":
         return source.start

@@ -1,0 +1,96 @@
+"""Numbers kept on disk by lane and window of offsets, so that any count of records is compared a window at a time.
+
+An entry is an offset and a mark. Entries of one window may come in any order and from several writers, each with files of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute
+
+from landfast.cli.torture.records import Column
+
+pc: Any = pyarrow.compute
+
+WINDOW = 1 << 20
+"""Offsets in a bucket: what is held in memory while it is compared."""
+
+_FLUSH_ENTRIES = 20_000
+_NAME = re.compile(r"(\d+)-(\d+)\.[a-z]+\.offsets")
+_ENTRY_BYTES = 8
+
+Bucket = tuple[int, int]
+"""A lane's index, and the number of a window of its offsets."""
+
+
+class Buckets:
+    """Writes entries. `writer` is a word of its own for each process that writes into the folder."""
+
+    def __init__(self, folder: Path, writer: str) -> None:
+        self._folder = folder
+        self._writer = writer
+        self._held: dict[Bucket, tuple[array[int], array[int]]] = {}
+        self._count = 0
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def add(self, lane: int, offset: int, mark: int) -> None:
+        """Add one entry; it is on disk after `flush`."""
+        bucket = (lane, offset // WINDOW)
+        held = self._held.get(bucket)
+        if held is None:
+            held = self._held[bucket] = (array("q"), array("q"))
+        held[0].append(offset)
+        held[1].append(mark)
+        self._count += 1
+        if self._count >= _FLUSH_ENTRIES:
+            self.flush()
+
+    def extend(self, lane: int, offsets: Column, marks: Column) -> None:
+        """Add entries that are given as int64 columns without nulls."""
+        windows = pc.divide(offsets, WINDOW)
+        for window in pc.unique(windows).to_pylist():
+            chosen = pc.equal(windows, window)
+            self._write((lane, window), _bytes(offsets.filter(chosen)), _bytes(marks.filter(chosen)))
+
+    def flush(self) -> None:
+        """Write what is held."""
+        for bucket, (offsets, marks) in self._held.items():
+            self._write(bucket, offsets.tobytes(), marks.tobytes())
+        self._held.clear()
+        self._count = 0
+
+    def _write(self, bucket: Bucket, offsets: bytes, marks: bytes) -> None:
+        for kind, content in (("offsets", offsets), ("marks", marks)):
+            with _path(self._folder, bucket, self._writer, kind).open("ab") as out:
+                out.write(content)
+
+
+def buckets_in(folder: Path) -> set[Bucket]:
+    """The buckets that something was written to."""
+    found = (_NAME.fullmatch(path.name) for path in folder.iterdir()) if folder.exists() else ()
+    return {(int(match[1]), int(match[2])) for match in found if match is not None}
+
+
+def read(folder: Path, bucket: Bucket) -> tuple[Column, Column]:
+    """The offsets and the marks of a bucket, from all writers."""
+    columns = []
+    for kind in ("offsets", "marks"):
+        paths = sorted(folder.glob(f"{bucket[0]:03d}-{bucket[1]:06d}.*.{kind}"))
+        content = b"".join(path.read_bytes() for path in paths)
+        columns.append(pa.Array.from_buffers(pa.int64(), len(content) // _ENTRY_BYTES, [None, pa.py_buffer(content)]))
+    return columns[0], columns[1]
+
+
+def _path(folder: Path, bucket: Bucket, writer: str, kind: str) -> Path:
+    return folder / f"{bucket[0]:03d}-{bucket[1]:06d}.{writer}.{kind}"
+
+
+def _bytes(column: Column) -> bytes:
+    if not len(column):
+        return b""
+    return bytes(column.buffers()[1].slice(column.offset * _ENTRY_BYTES, len(column) * _ENTRY_BYTES))

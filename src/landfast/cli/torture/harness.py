@@ -1,0 +1,358 @@
+"""The torture itself: workers land a load while they are killed, stopped and held, until there is time to settle."""
+
+from __future__ import annotations
+
+import enum
+import os
+import queue
+import signal
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from landfast.cli.torture.crew import Load, Process, Said, Saying, Worker
+from landfast.cli.torture.ground import Ground
+from landfast.cli.torture.tally import Tally
+from landfast.cli.torture.torment import PATIENCE_SECONDS, Deed, Plan, Torment
+from landfast.errors import Broken
+from landfast.ports import Clock
+
+TICK_SECONDS = 0.05
+SETTLE_SECONDS_MAX = 120.0
+"""How long nothing may land while something has to, once nobody is hurt any more."""
+END_SECONDS_MAX = 90.0
+LEAVE_SECONDS_MAX = 60.0
+DEBRIS_AGE_SECONDS = 30 * 86_400.0
+
+_LEFT_WELL = (0, 3)
+"""Exit codes of a worker that was asked to end: it may have had to leave something to the next one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds a torture. It ends after so many kills or so long, whichever comes first."""
+
+    seconds: float
+    kills: int | None
+    workers: int
+    records_per_second_max: int
+    seed: int
+
+
+class State(enum.Enum):
+    """What is going on with a place in the crew."""
+
+    FREE = "nothing is planned"
+    WAITING = "a plan waits for its moment"
+    STILL = "the worker stands still"
+    GOING_ON = "it was told to go on"
+    LEAVING = "it was asked to end"
+
+
+@dataclass(slots=True)
+class Post:
+    """A place in the crew: the worker that has it now, and what is to be done to it at `due`. `lives` counts the workers it has had."""
+
+    number: int
+    worker: Worker
+    lives: int = 1
+    state: State = State.FREE
+    plan: Plan | None = None
+    due: float = 0.0
+
+
+class Harness:
+    """Runs one torture. Use it once."""
+
+    def __init__(self, ground: Ground, limits: Limits, clock: Clock, show: Callable[[Tally, float], None]) -> None:
+        self.tally = Tally(ground.lanes)
+        self.torment = Torment(limits.seed, ground.session_seconds)
+        self.crashes: list[str] = []
+        self.settled = False
+        self.settle_seconds = 0.0
+        self.load_over = False
+        self.doubtful: frozenset[int] = frozenset()
+        self._ground = ground
+        self._limits = limits
+        self._clock = clock
+        self._show = show
+        self._saying: Saying = queue.SimpleQueue()
+        self._unheard: deque[Said] = deque()
+        self._posts: list[Post] = []
+        self._load: Load | None = None
+        self._told_at = 0.0
+        self._debris_at = 0.0
+        self._logs = ground.folder / "logs"
+
+    def run(self) -> None:
+        """Torture, then let settle. Every process is gone when this returns or raises.
+
+        Raises:
+            Broken: the load could not go on.
+        """
+        self._logs.mkdir()
+        with self._processes():
+            began = self._clock.monotonic()
+            while self._clock.monotonic() - began < self._limits.seconds and not self._enough_kills:
+                self._turn(began)
+                for post in self._posts:
+                    self._step(post)
+            self._spare_all()
+            self._settle(began)
+
+    @contextmanager
+    def _processes(self) -> Iterator[None]:
+        """The load and the crew, who are gone when the block ends."""
+        order = self._ground.load(self._limits.seed, self._limits.records_per_second_max)
+        self._load = Load(order, self._logs / "load.log", self._saying)
+        try:
+            for number in range(self._limits.workers):
+                self._posts.append(Post(number, self._hired(number, 1, None)))
+            yield
+        finally:
+            for process in (self._load, *(post.worker for post in self._posts)):
+                process.kill()
+
+    @property
+    def _enough_kills(self) -> bool:
+        return self._limits.kills is not None and self.tally.kills_in_all >= self._limits.kills
+
+    def _hired(self, number: int, life: int, plan: Plan | None) -> Worker:
+        # Every other place is known to the group by a name of its own, and its partitions wait for it.
+        instance = f"post-{number}" if number % 2 else ""
+        log = self._logs / f"worker-{number}-{life}.log"
+        return Worker(self._ground.file, instance, log, self._saying, None if plan is None else plan.order)
+
+    # What is heard.
+
+    def _turn(self, began: float) -> None:
+        """Hear what was said, for a moment; tell the load how far it may go."""
+        with suppress(queue.Empty):
+            if not self._unheard:
+                self._unheard.append(self._saying.get(timeout=TICK_SECONDS))
+            while True:
+                self._unheard.append(self._saying.get_nowait())
+        while self._unheard:
+            self._hear(self._unheard.popleft())
+        now = self._clock.monotonic()
+        if now - self._told_at > 4 * TICK_SECONDS and self._load is not None:
+            self._told_at = now
+            self._load.landed(self.tally.landed)
+            self._show(self.tally, now - began)
+        if now > self._debris_at:
+            self._debris_at = now + 20.0
+            leave_debris(self._ground.table, self._clock)
+
+    def _hear(self, said: Said) -> None:
+        if said.by is self._load:
+            self._hear_load(said)
+            return
+        now = self._clock.monotonic()
+        post = next((post for post in self._posts if post.worker is said.by), None)
+        if said.facts is not None and "at" not in said.facts and "on" not in said.facts:
+            self.tally.hear(said.by.pid, said.facts, now)
+        elif post is not None and said.facts is None:
+            self._ended(post)
+        elif post is not None and said.facts is not None and "at" in said.facts:
+            self._reached(post, now)
+        elif post is not None and post.state is State.GOING_ON:
+            self._rest(post)
+
+    def _hear_load(self, said: Said) -> None:
+        if said.facts is None:
+            if not self.load_over:
+                raise Broken("TORTURE_FAILED", f"the load ended by itself. Its last words:\n{said.by.last_words}")
+            return
+        self.tally.hear_load(said.facts)
+        if said.facts.get("over"):
+            self.load_over = True
+            self.doubtful = frozenset(said.facts["doubtful_numbers"])
+
+    def _ended(self, post: Post) -> None:
+        """A worker has ended, and not by a kill of ours."""
+        code = post.worker.wait(END_SECONDS_MAX)
+        self.tally.gone(post.worker.pid)
+        if post.state is not State.LEAVING or code not in _LEFT_WELL:
+            self._crashed(post, f"ended by itself with {code}")
+        post.worker.kill()
+        self._replace(post)
+
+    def _crashed(self, post: Post, how: str) -> None:
+        self.crashes.append(f"worker {post.number} {how}. Its last words:\n{post.worker.last_words}")
+
+    # What is done.
+
+    def _step(self, post: Post) -> None:
+        """Do what is due to this worker, or plan something."""
+        now = self._clock.monotonic()
+        if post.state is State.FREE:
+            # Whoever kills faster than anybody lands tests nothing but the start.
+            if self.tally.landed and self.tally.kills_since_landing < self._limits.workers:
+                self._plan(post, self.torment.plan(now))
+        elif post.state is State.GOING_ON:
+            # It may not have stood still yet when it was told; it says when it goes on.
+            post.worker.signal(signal.SIGCONT)
+        elif now >= post.due:
+            self._due(post, now)
+
+    def _plan(self, post: Post, plan: Plan) -> None:
+        post.state, post.plan = State.WAITING, plan
+        post.due = self._clock.monotonic() + (PATIENCE_SECONDS if plan.point else plan.after_seconds)
+        if plan.point:
+            post.worker.obey(plan.order)
+
+    def _due(self, post: Post, now: float) -> None:
+        plan = post.plan
+        if plan is None:
+            return
+        if post.state is State.LEAVING:
+            self.crashes.append(
+                f"worker {post.number} did not end within {LEAVE_SECONDS_MAX:g} s. Its last words:\n{post.worker.last_words}"
+            )
+            self._kill(post, "")
+        elif post.state is State.STILL:
+            self._after_standing_still(post, plan)
+        elif plan.point:
+            self.torment.not_reached(plan, now)
+            self._rest(post)
+        else:
+            self._at_any_moment(post, plan, now)
+
+    def _reached(self, post: Post, now: float) -> None:
+        """The worker stands still at the point where it was to."""
+        plan = post.plan
+        if plan is None or post.state is not State.WAITING:
+            # Too late: it was given up. Whoever is held goes on, who stands still too.
+            post.worker.obey(None)
+            post.state = State.GOING_ON
+        elif plan.deed is Deed.KILL:
+            self._kill(post, plan.point)
+        else:
+            self._stand_still(post, plan, now)
+
+    def _at_any_moment(self, post: Post, plan: Plan, now: float) -> None:
+        match plan.deed:
+            case Deed.KILL:
+                self._kill(post, "")
+            case Deed.KILL_ALL:
+                for one in self._posts:
+                    self._kill(one, "")
+            case Deed.LEAVE:
+                self.tally.deeds[plan.deed.value] += 1
+                post.state, post.due = State.LEAVING, now + LEAVE_SECONDS_MAX
+                post.worker.signal(signal.SIGTERM)
+            case _:
+                post.worker.signal(signal.SIGSTOP)
+                self._stand_still(post, plan, now)
+
+    def _stand_still(self, post: Post, plan: Plan, now: float) -> None:
+        post.state, post.due = State.STILL, now + plan.lasts_seconds
+
+    def _after_standing_still(self, post: Post, plan: Plan) -> None:
+        if plan.deed is Deed.KILL_STOPPED:
+            self._kill(post, plan.point)
+            return
+        self.tally.deeds[plan.deed.value] += 1
+        self._go_on(post, plan)
+
+    def _go_on(self, post: Post, plan: Plan) -> None:
+        """Let it go on; where it stands at a point, it says so."""
+        if plan.point:
+            post.worker.obey(None)
+            post.state = State.GOING_ON
+        post.worker.signal(signal.SIGCONT)
+        if not plan.point:
+            self._rest(post)
+
+    def _rest(self, post: Post) -> None:
+        if post.state is State.LEAVING:
+            return
+        if post.plan is not None and post.plan.point and post.state is State.WAITING:
+            post.worker.obey(None)
+        post.state, post.plan = State.FREE, None
+
+    def _kill(self, post: Post, point: str) -> None:
+        at = self._clock.monotonic()
+        post.worker.kill()
+        self._drain(post.worker)
+        self.tally.killed(post.worker.pid, at, point)
+        self.torment.killed[point] += 1
+        post.worker.log.unlink(missing_ok=True)
+        self._replace(post)
+
+    def _drain(self, dead: Process) -> None:
+        """Hear what it had said before it was killed, so that nothing of it comes as news afterwards."""
+        while not any(said.by is dead and said.facts is None for said in self._unheard):
+            self._unheard.append(self._saying.get())
+        now = self._clock.monotonic()
+        for said in self._unheard:
+            if said.by is dead and said.facts is not None:
+                self.tally.hear(dead.pid, said.facts, now)
+        self._unheard = deque(said for said in self._unheard if said.by is not dead)
+
+    def _replace(self, post: Post) -> None:
+        post.lives += 1
+        plan = None
+        if self.tally.landed and self.tally.kills_since_landing < self._limits.workers and not self._enough_kills:
+            plan = self.torment.plan(self._clock.monotonic())
+        post.worker = self._hired(post.number, post.lives, plan)
+        post.state, post.plan = State.FREE, None
+        if plan is not None:
+            post.state, post.plan = State.WAITING, plan
+            post.due = self._clock.monotonic() + (PATIENCE_SECONDS if plan.point else plan.after_seconds)
+
+    # The end.
+
+    def _spare_all(self) -> None:
+        """From now on nobody is hurt, and whoever stood still goes on."""
+        for post in self._posts:
+            if post.state is not State.LEAVING:
+                post.worker.obey(None)
+                post.worker.signal(signal.SIGCONT)
+                post.state, post.plan = State.FREE, None
+
+    def _settle(self, began: float) -> None:
+        """Wait until all that is acknowledged has landed, then let everybody end."""
+        load = self._load
+        if load is None:
+            return
+        load.stop()
+        begun = reached = self._clock.monotonic()
+        left = self.tally.backlog
+        while not (self.load_over and self.tally.settled):
+            self._turn(began)
+            self._keep_going()
+            now = self._clock.monotonic()
+            if self.tally.backlog != left or not self.load_over:
+                left, reached = self.tally.backlog, now
+            if now - reached > SETTLE_SECONDS_MAX:
+                break
+        self.settled = self.load_over and self.tally.settled
+        self.settle_seconds = self._clock.monotonic() - begun
+        self._end_all()
+
+    def _keep_going(self) -> None:
+        """Whoever has not heard yet that he may go on is told again."""
+        for post in self._posts:
+            post.worker.signal(signal.SIGCONT)
+
+    def _end_all(self) -> None:
+        for post in self._posts:
+            post.worker.signal(signal.SIGTERM)
+        for post in self._posts:
+            code = post.worker.wait(END_SECONDS_MAX)
+            if code != 0:
+                self._crashed(post, f"{'did not end' if code is None else f'ended with {code}'} when it was asked to")
+
+
+def leave_debris(table: Path, clock: Clock) -> None:
+    """Put a file into the table that looks like one of a commit that never came, of long ago, so that there is something to sweep."""
+    if not table.is_dir():
+        return
+    file = table / f"landfast-{uuid.uuid4().hex}.zstd.parquet"
+    file.write_bytes(b"debris")
+    then = clock.now() - DEBRIS_AGE_SECONDS
+    os.utime(file, (then, then))

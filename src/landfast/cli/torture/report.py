@@ -1,0 +1,159 @@
+"""What came of a torture, as data: figures, verdict, and what another needs to repeat it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from landfast.cli.torture.harness import Harness, Limits
+from landfast.cli.torture.judge import Count
+from landfast.cli.torture.points import POINTS
+from landfast.cli.torture.tally import percentile
+from landfast.system import cores
+
+_LIBRARIES = ("confluent-kafka", "deltalake", "pyarrow")
+_PROOF = ("proved", "outcome", "version", "files", "checked_spans", "compared", "unchecked", "findings")
+_CONFIDENCE = 0.95
+_RULE_OF_THREE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A torture that has come to its end. `proof` is what `landfast verify --json` says of the table."""
+
+    limits: Limits
+    broker: str
+    began: str
+    seconds: float
+    session_seconds: float
+    harness: Harness
+    count: Count
+    proof: Mapping[str, Any]
+
+    @property
+    def complaints(self) -> list[str]:
+        """What is wrong, in words; empty where all is well."""
+        harness = self.harness
+        found = [f"{wrong.replace('_', ' ')}: {count:,} records" for wrong, count in self.count.wrong.items() if count]
+        if not self.proof.get("proved"):
+            found.append("landfast verify: not proved")
+        if not harness.settled:
+            found.append(f"not settled: {harness.tally.backlog:,} offsets were acknowledged and had not landed")
+        found += [f"halted: {code} ({times} times)" for code, times in sorted(harness.tally.halts.items())]
+        return found + [crash.partition("\n")[0] for crash in harness.crashes]
+
+    @property
+    def well(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.complaints
+
+    @property
+    def recoveries(self) -> Sequence[float]:
+        """Seconds from each kill until all that the dead worker held landed again."""
+        return self.harness.tally.recoveries
+
+    def as_object(self) -> dict[str, Any]:
+        """The report as JSON."""
+        harness, tally, limits = self.harness, self.harness.tally, self.limits
+        return {
+            "well": self.well,
+            "complaints": self.complaints,
+            "crashes": harness.crashes,
+            "seed": limits.seed,
+            "version": importlib.metadata.version("landfast"),
+            "commit": commit(),
+            "machine": machine(),
+            "broker": self.broker,
+            "settings": {
+                "seconds": limits.seconds,
+                "kills": limits.kills,
+                "workers": limits.workers,
+                "records_per_second_max": limits.records_per_second_max,
+                "session_seconds": self.session_seconds,
+                "lanes": len(tally.lanes),
+            },
+            "began": self.began,
+            "seconds": round(self.seconds, 1),
+            "settle_seconds": round(harness.settle_seconds, 1),
+            "settled": harness.settled,
+            "kills": {
+                "in_all": tally.kills_in_all,
+                "at_any_moment": tally.kills[""],
+                "at_points": {point: tally.kills[point] for point in POINTS},
+                "points_reached": sum(tally.kills[point] > 0 for point in POINTS),
+            },
+            "other_deeds": dict(sorted(tally.deeds.items())),
+            "rebalances": tally.counts["rebalances"],
+            "streams_gained": tally.counts["gained"],
+            "commits": tally.counts["commits"],
+            "conflicts": tally.counts["conflicts"],
+            "outcomes_resolved": {key.removeprefix("resolved "): n for key, n in tally.counts.items() if key.startswith("resolved ")},
+            "upkeep": {act: tally.counts[act] for act in ("checkpoint", "compaction", "sweep", "clean-up")},
+            "recovery_seconds": self._recovery(),
+            "records": self._records(),
+            **self.count.wrong,
+            "places": self.count.places,
+            "verify": {
+                key: self.proof.get(key) for key in ("proved", "outcome", "version", "files", "checked_spans", "compared", "findings")
+            },
+            "bound": self._bound(),
+        }
+
+    def _records(self) -> dict[str, Any]:
+        load, count = self.harness.tally.load, self.count
+        return {
+            "acknowledged": count.acknowledged,
+            "rows": count.rows,
+            "dead_letters": count.letters,
+            "skipped": count.skipped,
+            "in_aborted_transactions": count.aborted,
+            "transactions": load.get("transactions", 0),
+            "doubtful": load.get("doubtful", 0),
+            "read": self.harness.tally.counts["read"],
+            "replayed": self.replayed,
+        }
+
+    @property
+    def replayed(self) -> int:
+        """Records that were read again, because whoever had read them could not land them."""
+        return max(0, self.harness.tally.counts["read"] - self.count.acknowledged)
+
+    def _recovery(self) -> dict[str, Any]:
+        found = {"p50": percentile(self.recoveries, 0.5), "p99": percentile(self.recoveries, 0.99), "max": percentile(self.recoveries, 1)}
+        return {"count": len(self.recoveries), **{name: None if value is None else round(value, 2) for name, value in found.items()}}
+
+    def _bound(self) -> dict[str, Any]:
+        """The rule of three: with no failure in n independent trials the true rate is below 3/n, at 95 %."""
+        kills = self.harness.tally.kills_in_all
+        if not self.well or not kills:
+            return {"failures": None if self.well else "see complaints", "kills": kills, "rate_below": None, "confidence": _CONFIDENCE}
+        return {"failures": 0, "kills": kills, "rate_below": _RULE_OF_THREE / kills, "confidence": _CONFIDENCE}
+
+
+def machine() -> dict[str, Any]:
+    """What it ran on."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    return {
+        "system": platform.platform(),
+        "cores": cores(),
+        "memory_gib": round(memory / 2**30, 1),
+        "python": platform.python_version(),
+        **libraries,
+    }
+
+
+def commit() -> str | None:
+    """The commit that this code is of, where it runs from a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        found = subprocess.run(command, check=False, capture_output=True, text=True, timeout=10)  # noqa: S603 — every word of it stands above
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None if found.returncode == 0 else None

@@ -1,0 +1,151 @@
+"""A torture from beginning to end: make the place, torture, judge, prove, report, and leave nothing behind."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from landfast.cli.demo.picture import Ink
+from landfast.cli.torture.ground import Ground, Wanted, ground
+from landfast.cli.torture.harness import Harness, Limits
+from landfast.cli.torture.judge import judge
+from landfast.cli.torture.picture import Screen, lines
+from landfast.cli.torture.report import Outcome
+from landfast.errors import Misconfigured
+from landfast.system import SystemClock
+
+PROOF_SECONDS_MAX = 4 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the command line asks for."""
+
+    minutes: float = 5.0
+    kills: int | None = None
+    servers: str | None = None
+    path: str | None = None
+    workers: int = 3
+    seed: int | None = None
+    report: Path | None = None
+    keep: bool = False
+    rate: int = 4000
+    options: tuple[str, ...] = ()
+
+    @property
+    def limits(self) -> Limits:
+        """What bounds the torture; a seed is drawn where none is given."""
+        seed = random.SystemRandom().randrange(2**31) if self.seed is None else self.seed
+        return Limits(self.minutes * 60, self.kills, self.workers, self.rate, seed)
+
+
+def tell(wish: Wish) -> bool:
+    """Torture as it is wished, say what comes of it, and whether all is well.
+
+    Raises:
+        Misconfigured: the wish cannot be granted; nothing was made.
+        Unavailable: the brokers do not answer; nothing was made.
+        Broken: the torture could not go on.
+    """
+    name = f"landfast-torture-{uuid.uuid4().hex[:8]}"
+    wanted = Wanted(name, wish.servers, wish.path, options_of(wish.options), wish.keep)
+    if wish.report is not None:
+        check_writable(wish.report)
+    screen = Screen()
+    try:
+        with ending_on_sigterm(), ground(wanted, screen.say) as place:
+            outcome = _tortured(place, wish.limits, screen)
+            screen.close()
+            for line in lines(outcome, Ink.for_encoding(sys.stdout.encoding)):
+                print(line)
+            if wish.report is not None:
+                wish.report.write_text(json.dumps(outcome.as_object(), indent=2) + "\n", encoding="utf-8")
+            if wish.keep:
+                screen.say(f"Everything was left where it is: {place.folder}, topics and group {name}.")
+    finally:
+        screen.close()
+    return outcome.well
+
+
+def _tortured(place: Ground, limits: Limits, screen: Screen) -> Outcome:
+    clock = SystemClock()
+    began = clock.now()
+    broker = "an embedded broker, which has no transactions" if place.embedded else "the cluster"
+    screen.say(
+        f"Torturing {limits.workers} workers on {broker}, for {limits.seconds / 60:g} minutes"
+        + ("" if limits.kills is None else f" or {limits.kills:,} kills")
+        + f", seed {limits.seed}. Everything is called {place.name}."
+    )
+    harness = Harness(place, limits, clock, screen.show)
+    harness.run()
+    seconds = clock.now() - began
+    screen.say("Nobody is hurt any more. Counting every record, and proving the table.")
+    scratch = place.folder / "scratch"
+    count = judge(place.folder / "ledger", place.table, place.lanes, limits.seed, scratch, harness.doubtful)
+    proof = proof_of(place.file)
+    moment = f"{datetime.fromtimestamp(began, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    kind = "embedded" if place.embedded else "cluster"
+    return Outcome(limits, kind, moment, seconds, place.session_seconds, harness, count, proof)
+
+
+def proof_of(file: Path) -> Mapping[str, Any]:
+    """What `landfast verify --source` says, as a process of its own."""
+    command = [sys.executable, "-m", "landfast", "verify", str(file), "--source", "--json"]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PROOF_SECONDS_MAX)  # noqa: S603 — our own command
+    try:
+        found = json.loads(ended.stdout)
+    except ValueError:
+        return {"proved": False, "findings": [{"sentence": ended.stderr.strip()[-2000:]}]}
+    return found if isinstance(found, dict) else {"proved": False}
+
+
+def options_of(texts: Sequence[str]) -> dict[str, str]:
+    """`KEY=VALUE` texts as a mapping.
+
+    Raises:
+        Misconfigured: one has no `=`.
+    """
+    for text in texts:
+        if "=" not in text:
+            raise Misconfigured("CONFIG_INVALID", f"--option {text.split(':')[0]}: write it as KEY=VALUE", next_step="Correct it.")
+    return dict(text.split("=", 1) for text in texts)
+
+
+def check_writable(report: Path) -> None:
+    """See that the report can be written, before hours of work.
+
+    Raises:
+        Misconfigured: it cannot.
+    """
+    try:
+        with report.open("a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise Misconfigured(
+            "CONFIG_INVALID", f"--json: {report} cannot be written ({error.strerror})", next_step="Name another file."
+        ) from error
+
+
+@contextmanager
+def ending_on_sigterm() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does, so that whatever has to be taken away is."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    former = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)

@@ -1,0 +1,149 @@
+"""`landfast torture` as a user runs it: a verdict, a report, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from landfast.testing.kafka import RealKafka
+from landfast.testing.kafka_records import admin
+from landfast.testing.local_ports import HOST, free_ports
+from landfast.testing.wait import wait_until
+
+pytestmark = pytest.mark.system
+
+SECONDS_MAX = 600.0
+
+
+@contextmanager
+def _torture(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """The command, its temporary files below `folder`, its output in two files there."""
+    with (folder / "out.txt").open("w") as out, (folder / "err.txt").open("w") as err:
+        (folder / "temporary").mkdir()
+        environment = {**os.environ, "TMPDIR": str(folder / "temporary")}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "landfast", "torture", *words], stdout=out, stderr=err, text=True, cwd=folder, env=environment
+        )
+        try:
+            yield process
+        finally:
+            # It takes its workers with it.
+            process.terminate()
+            process.wait(SECONDS_MAX)
+
+
+def _ended(folder: Path, *words: str) -> tuple[int, str, str]:
+    with _torture(folder, *words) as process:
+        process.wait(SECONDS_MAX)
+    return process.returncode, (folder / "out.txt").read_text(), (folder / "err.txt").read_text()
+
+
+def _left_behind(folder: Path, said: str) -> list[str]:
+    """Files below the temporary folder, and processes that know the torture's name."""
+    (name,) = set(re.findall(r"landfast-torture-[0-9a-f]{8}", said))
+    lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if _readable(path)]
+    processes = [text.decode(errors="replace") for text in lines if name.encode() in text]
+    return [*(path.name for path in (folder / "temporary").iterdir()), *processes]
+
+
+def _readable(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(1) != b""
+    except OSError:
+        return False
+
+
+@pytest.mark.long
+def test_a_torture_on_the_embedded_broker_finds_nothing(tmp_path: Path) -> None:
+    """Without a cluster it takes a broker of its own and says so; workers die at fault points; every record is in its place."""
+    code, out, err = _ended(tmp_path, "--minutes", "2", "--kills", "10", "--seed", "7", "--json", "report.json")
+    assert code == 0, out + err
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["well"] is True, report["complaints"]
+    assert report["seed"] == 7
+    assert report["kills"]["in_all"] >= 10
+    assert sum(report["kills"]["at_points"].values()) >= 1
+    assert report["kills"]["in_all"] == report["kills"]["at_any_moment"] + sum(report["kills"]["at_points"].values())
+    records = report["records"]
+    assert records["acknowledged"] == records["rows"] + records["dead_letters"] + records["skipped"] > 0
+    assert records["dead_letters"] > 0
+    assert [report[wrong] for wrong in ("lost", "doubled", "changed", "misplaced", "aborted", "phantom", "out_of_order")] == [0] * 7
+    assert report["bound"]["rate_below"] == 3 / report["kills"]["in_all"]
+    assert report["rebalances"] >= 1
+    assert "an embedded broker, which has no transactions" in err
+    assert "landfast verify: proved" in out
+    assert _left_behind(tmp_path, err) == []
+
+
+@pytest.mark.long
+def test_a_torture_on_a_cluster_leaves_nothing_there(kafka: RealKafka, tmp_path: Path) -> None:
+    """On a real broker transactions are part of the load, none that was aborted lands, and topics and group are gone at the end."""
+    words = ("--servers", kafka.servers, "--option", "session.timeout.ms=2000", "--path", "place")
+    code, out, err = _ended(tmp_path, *words, "--minutes", "2", "--kills", "6", "--json", "report.json")
+    assert code == 0, out + err
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["records"]["in_aborted_transactions"] > 0
+    assert report["verify"]["compared"]["records"] == report["records"]["acknowledged"]
+    assert report["settings"]["session_seconds"] == 2.0
+    assert list((tmp_path / "place").iterdir()) == []
+    _assert_clean(kafka, tmp_path, err)
+
+
+def test_ctrl_c_leaves_nothing_behind(kafka: RealKafka, tmp_path: Path) -> None:
+    """Interrupted in the middle of it, with workers at work and standing still, it takes everything away and exits with 130."""
+    words = ("--servers", kafka.servers, "--option", "session.timeout.ms=2000", "--minutes", "60")
+    with _torture(tmp_path, *words) as process:
+        logs = (tmp_path / "temporary").glob
+        wait_until(lambda: process.poll() is not None or any(logs("*/table/*.parquet")), SECONDS_MAX)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(SECONDS_MAX) == 130, (tmp_path / "err.txt").read_text()
+    _assert_clean(kafka, tmp_path, (tmp_path / "err.txt").read_text())
+
+
+def _assert_clean(kafka: RealKafka, folder: Path, said: str) -> None:
+    (name,) = set(re.findall(r"landfast-torture-[0-9a-f]{8}", said))
+    client = admin(kafka.servers)
+    # A deleted topic may still be named for a moment.
+    wait_until(lambda: not [topic for topic in client.list_topics(timeout=30).topics if topic.startswith(name)], SECONDS_MAX)
+    assert name not in {group.group_id for group in client.list_consumer_groups().result(30).valid}
+    assert _left_behind(folder, said) == []
+
+
+def test_servers_that_do_not_answer_are_named(tmp_path: Path) -> None:
+    """A cluster that is not there ends it before anything is made, with the address and the next step."""
+    (port,) = free_ports(1)
+    code, out, err = _ended(tmp_path, "--servers", f"{HOST}:{port}")
+    assert code == 3
+    assert out == ""
+    assert "SOURCE_DOWN" in err
+    assert f"{HOST}:{port}" in err
+    assert "--servers" in err
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--option", "nonsense"], "--option nonsense: write it as KEY=VALUE"),
+        (["--option", "session.timeout=1"], "session.timeout.ms"),
+        (["--json", "no/such/folder.json"], "--json"),
+        (["--path", "/proc/here"], "--path"),
+        (["--path", "s3://bucket/table"], "--path"),
+    ],
+)
+def test_what_cannot_be_granted_is_refused_at_once(tmp_path: Path, words: list[str], said: str) -> None:
+    """A wish that cannot be granted is named, and nothing is made."""
+    code, _, err = _ended(tmp_path, *words)
+    assert code == 2, err
+    assert said in err
+    assert list((tmp_path / "temporary").iterdir()) == []
