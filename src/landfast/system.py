@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import signal
 import threading
 import time
@@ -44,6 +45,15 @@ def jitter() -> Callable[[], float]:
 def committers() -> Callable[[], Threads]:
     """Makes executors of one thread each: commits of one sink are in order, sinks do not wait for each other."""
     return partial(Threads, "landfast-commit")
+
+
+def leave_no_core() -> None:
+    """Let a crash of this process write no memory to disk: secrets and records are in it.
+
+    Who looks for the cause of a crash may raise the limit of a running process again, as `prlimit` does.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
 FORCED_EXIT = 130
