@@ -41,6 +41,7 @@ def init(
     name = name or re.sub(r"[^A-Za-z0-9._-]+", "-", topic).lstrip("._-") or "pipeline"
     path = path or _asked("path", "Delta table (path or URI)", f"lake/{topic}")
     options = _options(option or [])
+    _check_path(path)
     body = {"name": name, "source": {"servers": servers, "topics": [topic], "options": options}, "sink": {"path": path}}
     settings = config.from_mapping(body, folder=output.resolve().parent, label="the answers")
     site = wiring.Site(SystemClock(), wiring.Silence())
@@ -75,7 +76,7 @@ def _asked(flag: str, question: str, proposal: str | None) -> str:
 
 
 def _options(given: Sequence[str]) -> dict[str, str]:
-    from landfast.config import MASK, Options
+    from landfast.config import Options
 
     options: dict[str, str] = {}
     for text in given:
@@ -84,11 +85,21 @@ def _options(given: Sequence[str]) -> dict[str, str]:
             raise Misconfigured("CONFIG_INVALID", "--option: must be KEY=VALUE", next_step="Write it as KEY=VALUE.")
         options[key.strip()] = value.strip()
     # What is hidden when it is shown has no place in a file that anybody may read and many will check in.
-    hidden = [key for key, shown in Options(options).masked().items() if shown == MASK]
+    hidden = [key for key, shown in Options(options).masked().items() if shown != options[key]]
     if hidden:
         message = f"--option: {', '.join(hidden)} would stand in the file in plain words"
         raise Misconfigured("CONFIG_INVALID", message, next_step="Give it as KEY=env:NAME or KEY=file:PATH.")
     return options
+
+
+def _check_path(path: str) -> None:
+    from landfast.config.options import mask_uri
+
+    if mask_uri(path) != path:
+        message = "--path: a user with a password, or a query, would stand in the file in plain words"
+        raise Misconfigured(
+            "CONFIG_INVALID", message, next_step="Give credentials in the environment, or in sink.storage_options by env:NAME."
+        )
 
 
 def document(body: Mapping[str, Any], found: Proposal, sampled: int) -> str:
@@ -100,7 +111,7 @@ def document(body: Mapping[str, Any], found: Proposal, sampled: int) -> str:
     columns = to_columns(found.schema)
     is_raw = sampled > 0 and not columns
     parts = [
-        f"# {source['topics'][0]} → {body['sink']['path']}, exactly once. All settings: docs/reference/settings.md\n",
+        f"# {source['topics'][0]} → {printable(body['sink']['path'])}, exactly once. All settings: docs/reference/settings.md\n",
         f"name = {quoted(body['name'])}  # the consumer group is called after it: two tables need two names, or each gets only a part\n",
         "\n[source]\n",
         f"servers = {quoted(source['servers'])}\n",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -13,10 +14,12 @@ from landfast.errors import Misconfigured
 
 MASK = "***"
 _SECRET_NAME = re.compile(
-    r"pass(word|wd|phrase)?$|password|secret|token|credential|jaas|oauthbearer\.config|connection.?string|(access|account|shared|private|api|encryption|master|sse)"
+    r"pass(word|wd|phrase)?$|password|secret|token|credential|jaas|oauthbearer\.(config|extensions)|authoriz|connection.?string|(access|account|shared|private|api|encryption|master|sse)"
     r".*key|key$|\.pem$|key\.id$|key_id$|sas(?!l)|signature|service.?account|\.rules$",
     re.IGNORECASE,
 )
+_SECRET_WORDS = ("credential", "credentials", "passphrase", "password", "secret", "token")
+_LOOKS_ALIKE = 0.8
 _REFERENCE = re.compile(r"^(env|file):(.+)$", re.DOTALL)
 _SECRET_BYTES_MAX = 1 << 20
 
@@ -57,10 +60,9 @@ class Options(Mapping[str, str]):
         return {name: _masked(name, value) for name, value in sorted(self._values.items())}
 
     def secrets(self, resolved: Mapping[str, str]) -> tuple[str, ...]:
-        """The texts among the resolved values that must never be shown: those behind references and those under secret names."""
-        return tuple(
-            text for name, text in resolved.items() if text and (_REFERENCE.match(self._values[name]) or _SECRET_NAME.search(name))
-        )
+        """The texts among the resolved values that must never be shown: behind references, under secret names, and in addresses."""
+        hidden = [text for name, text in resolved.items() if text and (_REFERENCE.match(self._values[name]) or _names_secret(name))]
+        return (*hidden, *(part for text in resolved.values() for part in secrets_of_uri(text)))
 
     def resolve(self, place: str) -> dict[str, str]:
         """The options with every reference replaced by what it points to. Reads the environment and files; call it late.
@@ -84,6 +86,16 @@ def mask_uri(uri: str) -> str:
     if "@" in host and ":" in host.rsplit("@", 1)[0]:
         host = f"{MASK}@{host.rsplit('@', 1)[1]}"
     return urlunsplit((parts.scheme, host, parts.path, MASK if parts.query else "", ""))
+
+
+def secrets_of_uri(uri: str) -> tuple[str, ...]:
+    """What `mask_uri` hides of a path or URI, piece by piece."""
+    if mask_uri(uri) == uri or not is_uri(uri):
+        return ()
+    parts = urlsplit(uri)
+    user, sign, password = parts.netloc.rpartition("@")[0].partition(":")
+    values = (pair.partition("=")[2] for pair in parts.query.split("&"))
+    return tuple(part for part in (*((user, password) if sign else ()), parts.query, *values) if part)
 
 
 def is_uri(text: str) -> bool:
@@ -148,7 +160,16 @@ def _absolute(value: str, folder: Path | None) -> str:
 def _masked(name: str, value: str) -> str:
     if _REFERENCE.match(value):
         return value
-    return MASK if _SECRET_NAME.search(name) else mask_uri(value)
+    return MASK if _names_secret(name) else mask_uri(value)
+
+
+def _names_secret(name: str) -> bool:
+    """Whether an option of this name usually holds a secret; a misspelt one holds what the right one would."""
+    if _SECRET_NAME.search(name):
+        return True
+    return any(
+        difflib.get_close_matches(word, _SECRET_WORDS, n=1, cutoff=_LOOKS_ALIKE) for word in re.split(r"[\W_]+", name.lower()) if word
+    )
 
 
 def _resolved(place: str, value: str) -> str:

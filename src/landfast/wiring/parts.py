@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from landfast.config import BatchSettings, DeadLetterSettings, DecodeSettings, EngineSettings, RouteSettings, Settings, SourceSettings
+from landfast.config.options import secrets_of_uri
 from landfast.core.batching import BatchLimits
 from landfast.core.breaker import BreakerLimits
 from landfast.core.pieces import PieceLimits
@@ -43,6 +44,7 @@ def secrets(settings: Settings) -> tuple[str, ...]:
     for route in settings.routes:
         options = route.sink.storage_options
         found.update(options.secrets(options.resolve("sink.storage_options")))
+        found.update(secrets_of_uri(route.sink.path))
     return tuple(sorted(found))
 
 
