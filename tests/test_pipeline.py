@@ -108,7 +108,7 @@ def test_a_stop_before_the_run_ends_it_at_once() -> None:
     assert not world.table.rows
 
 
-def test_an_exception_in_a_decoder_of_yours_loses_nothing() -> None:
+def test_d19_an_exception_in_a_decoder_of_yours_loses_nothing() -> None:
     """75 events and an exception in processing: the run ends and says why, nothing is passed, and a mended decoder lands all 75."""
 
     class Broken:
@@ -119,6 +119,7 @@ def test_an_exception_in_a_decoder_of_yours_loses_nothing() -> None:
     report = world.pipeline(decoder=Broken()).run(until_end=True)
     assert report.outcome is Outcome.BROKEN
     assert report.error is not None
+    assert report.error.code == "UNEXPECTED"
     assert not world.table.rows
     assert world.pipeline().run(until_end=True).totals.written == 75
 

@@ -111,7 +111,7 @@ def test_variables_of_others_are_left_alone(file: Path) -> None:
         ("LANDFAST_PORT", "LANDFAST_METRICS__PORT"),
     ],
 )
-def test_what_is_nearly_a_setting_is_refused_with_the_right_name(file: Path, variable: str, meant: str) -> None:
+def test_u6_what_is_nearly_a_setting_is_refused_with_the_right_name(file: Path, variable: str, meant: str) -> None:
     """One underscore for two, a key without its section, a slip of the pen: ignoring it would run with a value that nobody wanted."""
     with pytest.raises(Misconfigured) as caught:
         load(file, {variable: "5"})

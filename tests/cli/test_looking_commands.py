@@ -66,7 +66,7 @@ def test_verify_of_a_table_without_a_commit_claims_no_proof(tmp_path: Path) -> N
     assert (data["outcome"], data["proved"], data["checked_spans"], data["compared"]) == ("nothing_to_prove", True, 0, None)
 
 
-def test_verify_names_the_exact_offsets_of_a_lost_file(table: Table) -> None:
+def test_s11_verify_names_the_exact_offsets_of_a_lost_file(table: Table) -> None:
     """A data file that is gone is a finding: exit 1, the stream and the exact offsets, in words and as JSON."""
     (lost,) = files_with(table.world, 10)
     (Path(table.world.path) / lost).unlink()

@@ -90,7 +90,7 @@ def test_a_folder_that_is_no_table(kafka: RealKafka, tmp_path: Path, topic: str)
 
 
 @pytest.mark.parametrize(("path", "code"), [("/proc/landfast/table", "PREFLIGHT_FAILED"), ("pipeline.toml/table", "NOT_A_TABLE")])
-def test_a_path_that_cannot_be_written(kafka: RealKafka, tmp_path: Path, topic: str, path: str, code: str) -> None:
+def test_u14_a_path_that_cannot_be_written(kafka: RealKafka, tmp_path: Path, topic: str, path: str, code: str) -> None:
     """A place that refuses files, also those of an administrator, is found out before the first read."""
     refused(landfast("run", pipeline_file(tmp_path, kafka.servers, topic, sink={"path": path}), "--until-end"), 2, code)
 
@@ -104,7 +104,7 @@ def test_a_read_only_folder(kafka: RealKafka, tmp_path: Path, topic: str) -> Non
     refused(landfast("run", pipeline_file(tmp_path, kafka.servers, topic, sink={"path": "closed/t"}), "--until-end"), 2, "SINK_AUTH")
 
 
-def test_the_table_of_another_pipeline(kafka: RealKafka, tmp_path: Path, topic: str) -> None:
+def test_u4_the_table_of_another_pipeline(kafka: RealKafka, tmp_path: Path, topic: str) -> None:
     """Two pipelines do not share a table by accident."""
     assert landfast("run", pipeline_file(tmp_path, kafka.servers, topic), "--until-end").code == 0
     other = f"{topic}-other"
@@ -139,7 +139,7 @@ def test_a_column_type_that_does_not_exist(kafka: RealKafka, tmp_path: Path, top
         ({"sasl.password": "env:NOT_SET_ANYWHERE"}, "CONFIG_SECRET"),
     ],
 )
-def test_options_that_break_the_promise(tmp_path: Path, options: dict[str, str], code: str) -> None:
+def test_u7_options_that_break_the_promise(tmp_path: Path, options: dict[str, str], code: str) -> None:
     """Driver options that would break the promise, are unknown, or refer to nothing are refused before anything is connected."""
     with pytest.raises(Misconfigured) as caught:
         Pipeline.from_file(pipeline_file(tmp_path, "127.0.0.1:1", "t", source={"options": options})).run()
@@ -147,7 +147,7 @@ def test_options_that_break_the_promise(tmp_path: Path, options: dict[str, str],
     assert [path.name for path in tmp_path.iterdir()] == ["pipeline.toml"]
 
 
-def test_garbage_and_huge_records_land_as_letters(kafka: RealKafka, tmp_path: Path) -> None:
+def test_d1_garbage_and_huge_records_land_as_letters(kafka: RealKafka, tmp_path: Path) -> None:
     """Binary garbage, deep nesting and records beyond the limit are dead letters, byte for byte; the good ones land."""
     name = f"refused-{next(_numbers)}"
     bad = [b"\x00\xff\xfe", b"[" * 5000, b'{"id": 1, "name": "' + b"x" * 900_000 + b'"}', b"", b'{"id": NaN}']

@@ -93,19 +93,19 @@ def test_a_decoder_that_loses_or_doubles_a_record_is_stopped(decoded: Decoded) -
         check_decoded(decoded)
 
 
-def test_what_a_sink_stages_and_says_is_checked() -> None:
+def test_d20_what_a_sink_stages_and_says_is_checked() -> None:
     """Other spans or another number of rows than were given are refused."""
     staged = Staged(1, (SPAN,), 7, 0, None)
     receipt = Receipt((SPAN,), 7, 1, 1, 1, 1, already=False, seconds=0.0)
     check_staged(staged, [SPAN])
     check_receipt(receipt, [staged])
     for wrong in (replace(staged, rows=6), replace(staged, spans=())):
-        with pytest.raises(Broken):
+        with pytest.raises(Broken, match="INVARIANT_BROKEN"):
             check_staged(wrong, [SPAN])
     for answer in (replace(receipt, rows=6), replace(receipt, spans=())):
-        with pytest.raises(Broken):
+        with pytest.raises(Broken, match="INVARIANT_BROKEN"):
             check_receipt(answer, [staged])
-    with pytest.raises(Broken):
+    with pytest.raises(Broken, match="INVARIANT_BROKEN"):
         check_spans([replace(SPAN, read=11)])
 
 

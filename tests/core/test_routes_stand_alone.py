@@ -64,7 +64,7 @@ def test_a_store_that_hangs_while_staging_keeps_no_thread_from_another_route() -
 
 
 @pytest.mark.parametrize("error", [Broken("LOG_CORRUPT", "m"), Unavailable("SINK_DOWN", "m", kind="down")])
-def test_a_sink_that_fails_at_the_first_question_takes_no_other_route_along(error: LandfastError) -> None:
+def test_s26_a_sink_that_fails_at_the_first_question_takes_no_other_route_along(error: LandfastError) -> None:
     """A bounded run asks each sink whether there is anything to do; one that cannot say concerns its own route."""
     rig = filled("bad", "well", limits=FlowLimits(retry=RetryPolicy(attempts_max=2)))
     table = MemoryTable()

@@ -142,7 +142,7 @@ def test_rows_refused_at_the_commit_become_letters() -> None:
     assert report.totals.dead == 1
 
 
-def test_letters_are_durable_before_the_position_passes_them() -> None:
+def test_d17_letters_are_durable_before_the_position_passes_them() -> None:
     """While the dead letters cannot be written nothing passes the bad record, and nothing is skipped."""
     rig = Rig(partitions=1, limits=FlowLimits(retry=RetryPolicy(attempts_max=2)))
     rig.produce(10, bad_every=5)

@@ -117,9 +117,9 @@ def test_all_columns_that_are_wrong_are_named_at_once() -> None:
     [[], [""], ["  "], ["_offset"], ["_Topic"], ["_rescued"], ["a", "A"], [f"c{number}" for number in range(COLUMNS_MAX + 1)]],
     ids=["none", "empty", "blank", "system", "system by case", "rescued", "twins", "too many"],
 )
-def test_names_that_no_table_can_hold_are_refused(names: list[str]) -> None:
+def test_d16_names_that_no_table_can_hold_are_refused(names: list[str]) -> None:
     """Empty, reserved and ambiguous names are found before the first read."""
-    with pytest.raises(Misconfigured):
+    with pytest.raises(Misconfigured, match="SCHEMA_INVALID"):
         parse_columns(dict.fromkeys(names, "string"))
 
 

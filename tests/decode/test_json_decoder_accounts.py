@@ -93,7 +93,7 @@ def test_every_reason_is_documented_and_no_message_shows_a_value() -> None:
 
 
 @pytest.mark.parametrize(("length", "expected"), [(99, "row"), (100, "row"), (101, "too_large")])
-def test_the_size_limit_is_exact(length: int, expected: str) -> None:
+def test_d13_the_size_limit_is_exact(length: int, expected: str) -> None:
     """A record one byte under, at and over the limit: the edge is where the setting says, alone and among others."""
     record = b'{"s":"' + b"x" * (length - 8) + b'"}'
     assert len(record) == length
@@ -162,7 +162,7 @@ def test_refusing_unknown_fields_leaves_no_rescue_column() -> None:
     ],
     ids=["arrays", "objects", "digits", "unknown digits", "keys", "escapes", "escapes behind brackets", "many objects"],
 )
-def test_a_bomb_harms_only_itself(bomb: bytes) -> None:
+def test_d12_a_bomb_harms_only_itself(bomb: bytes) -> None:
     """Deep, wide and long records neither crash the decoder nor touch their neighbours."""
     decoded = decode_all(COLUMNS, [good(1), bomb, good(3)])
     assert [row["n"] for row in decoded.rows.to_pylist() if row["t"] is not None] == [1, 3]

@@ -93,7 +93,7 @@ def test_entries_of_others_are_made_durable_before_anything_is_built_on_them(wor
 
 
 @pytest.mark.parametrize(("failing", "position"), [(".parquet", None), (".landfast.tmp", None), ("_delta_log", 10)])
-def test_a_failed_fsync_stops_the_run(world: DeltaWorld, diary: DiskDiary, failing: str, position: int | None) -> None:
+def test_s6_a_failed_fsync_stops_the_run(world: DeltaWorld, diary: DiskDiary, failing: str, position: int | None) -> None:
     """A second fsync would succeed and mean nothing; the next run finds in the table what is true."""
     sink = world.sink()
     diary.failing = failing
@@ -103,3 +103,6 @@ def test_a_failed_fsync_stops_the_run(world: DeltaWorld, diary: DiskDiary, faili
     diary.failing = None
     later = world.sink("later")
     assert later.positions([LANE]) == {LANE: position}
+    if position is None:
+        later.commit([later.stage(world.batch(LANE, 0, 10, first=True))])
+    assert world.landed() == [("events", 0, offset) for offset in range(10)]

@@ -59,7 +59,7 @@ def types(world: DeltaWorld) -> dict[str, str]:
     return {field.name: str(field.type) for field in schema}
 
 
-def test_rescued_fields_become_columns(growing: DeltaWorld) -> None:
+def test_d5_rescued_fields_become_columns(growing: DeltaWorld) -> None:
     """Booleans, whole numbers, fractions and strings get columns of their own; objects and lists stay rescued."""
     sink = growing.sink()
     land(sink, ['{"flag":true,"count":7,"ratio":0.5,"name":"Grüße","deep":{"a":1},"many":[1,2]}', None, '{"count":-1}'])
@@ -130,7 +130,7 @@ def test_a_name_with_a_control_character_is_no_column(growing: DeltaWorld) -> No
     assert types(growing) == before
 
 
-def test_workers_that_meet_a_new_field_at_once_lose_nothing(growing: DeltaWorld) -> None:
+def test_d7_workers_that_meet_a_new_field_at_once_lose_nothing(growing: DeltaWorld) -> None:
     """Four workers, the same field with different types, many commits: the table's column decides, and every value is there."""
     workers = 4
     sinks = [growing.sink(f"run-{number}") for number in range(workers)]
@@ -160,6 +160,7 @@ def test_workers_that_meet_a_new_field_at_once_lose_nothing(growing: DeltaWorld)
         for turn in range(5)
     ]
     assert records(growing) == expected
+    assert {event.code for event in growing.ears.heard if isinstance(event, Notice)} == {"COLUMNS_ADDED"}
 
 
 def test_files_staged_before_a_column_came_land_after_it(growing: DeltaWorld) -> None:

@@ -41,7 +41,7 @@ LOST = [
 
 
 @pytest.mark.parametrize("error", LOST, ids=lambda error: str(error)[:40])
-def test_a_commit_whose_answer_was_lost_lands_once(world: DeltaWorld, trouble: Trouble, error: BaseException) -> None:
+def test_s2_a_commit_whose_answer_was_lost_lands_once(world: DeltaWorld, trouble: Trouble, error: BaseException) -> None:
     """The commit is in, the call fails: the receipt says so, and the next commit goes on."""
     sink = world.sink()
     trouble.after.append(raising(error))
@@ -105,7 +105,7 @@ def test_a_late_commit_in_another_grouping_is_a_conflict_and_its_number_is_used_
     assert sorted(record.sequence for record in records if record is not None) == [0, 1]
 
 
-def test_a_foreign_change_between_compare_and_set_is_stepped_over(world: DeltaWorld, trouble: Trouble) -> None:
+def test_s1_a_foreign_change_between_compare_and_set_is_stepped_over(world: DeltaWorld, trouble: Trouble) -> None:
     """Other people's appends, column additions and deletes make the handle stale; the commit is made again on a fresh one."""
     sink = world.sink()
     sink.commit([sink.stage(world.batch(LANE, 0, 10, first=True))])
@@ -121,9 +121,12 @@ def test_a_foreign_change_between_compare_and_set_is_stepped_over(world: DeltaWo
         receipt = sink.commit([sink.stage(world.batch(LANE, 10 + number, 11 + number))])
         assert not receipt.already
     assert sink.positions([LANE]) == {LANE: 13}
+    # The other tool has deleted one row, and appended a copy of one that it found.
+    assert {offset for _, _, offset in world.landed()} == set(range(13)) - {3}
+    assert len(world.landed()) == 13
 
 
-def test_a_constraint_added_while_running_stops_the_run(world: DeltaWorld) -> None:
+def test_s17_a_constraint_added_while_running_stops_the_run(world: DeltaWorld) -> None:
     """Nobody would check it on files of our own: nothing lands any more, and the message names the feature."""
     sink = world.sink()
     sink.commit([sink.stage(world.batch(LANE, 0, 10, first=True))])
@@ -134,7 +137,7 @@ def test_a_constraint_added_while_running_stops_the_run(world: DeltaWorld) -> No
     assert len(world.landed()) == 10
 
 
-def test_endless_interference_ends_as_unavailable(world: DeltaWorld, trouble: Trouble) -> None:
+def test_s1_endless_interference_ends_as_unavailable(world: DeltaWorld, trouble: Trouble) -> None:
     """Attempts are bounded; what is left is Unavailable and nothing landed."""
     sink = world.sink(commit_attempts_max=3)
     trouble.before.extend([lambda: append_one(world)] * 3)
@@ -143,6 +146,7 @@ def test_endless_interference_ends_as_unavailable(world: DeltaWorld, trouble: Tr
         sink.commit([staged])
     assert caught.value.code == "COMMIT_CONFLICT"
     assert not sink.commit([staged]).already
+    assert world.landed() == [("events", 0, offset) for offset in range(10)]
 
 
 @pytest.mark.parametrize("zombie_first", [True, False])
@@ -175,7 +179,7 @@ def test_another_owner_that_commits_between_compare_and_set_wins(world: DeltaWor
     assert len(world.landed()) == 10
 
 
-def test_a_table_that_was_replaced_stops_the_run(world: DeltaWorld) -> None:
+def test_s15_a_table_that_was_replaced_stops_the_run(world: DeltaWorld) -> None:
     """Another table at the same path has no positions of ours: going on would land everything into it again."""
     sink = world.sink()
     sink.commit([sink.stage(world.batch(LANE, 0, 10, first=True))])
@@ -187,7 +191,7 @@ def test_a_table_that_was_replaced_stops_the_run(world: DeltaWorld) -> None:
 
 
 @pytest.mark.parametrize("break_it", ["restore", "overwrite", "delete"])
-def test_rows_replaced_under_the_positions_halt_the_lanes(world: DeltaWorld, break_it: str) -> None:
+def test_s14_rows_replaced_under_the_positions_halt_the_lanes(world: DeltaWorld, break_it: str) -> None:
     """A restore, an overwrite or a delete of everything leaves the positions: every lane halts instead of skipping what was taken."""
     sink = world.sink()
     sink.commit([sink.stage(world.batch(LANE, 0, 10, first=True))])

@@ -113,7 +113,7 @@ def test_statistics_hide_no_row(world: DeltaWorld) -> None:
 AWKWARD = ["plain", "a/b", "..", "line\nbreak", "x" * 200, "per%20cent", "Grüße 世界", "null", "=", None]
 
 
-def test_partitions_hold_any_value(world: DeltaWorld) -> None:
+def test_d15_partitions_hold_any_value(world: DeltaWorld) -> None:
     """Values that no path could hold, null, and two columns at once come back from every reader, in order."""
     world.schema = pa.schema([*NUMBERS, pa.field("day", pa.date32()), pa.field("on", pa.bool_())])
     world.settings = replace(world.settings, partition_by=("text", "day", "on"))

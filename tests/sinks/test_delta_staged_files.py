@@ -69,7 +69,7 @@ def test_a_file_is_swept_only_after_this_process_has_seen_it_for_long(world: Del
     assert not later.exists()
 
 
-def test_staged_files_are_never_swept_by_their_own_process(world: DeltaWorld) -> None:
+def test_s12_staged_files_are_never_swept_by_their_own_process(world: DeltaWorld) -> None:
     """A file that waits for its commit stays, whatever the clocks say and however long it waits; then the commit lands whole."""
     proved_table(world)
     keeper = upkeep(world, replace(ONLY_SWEEPS, sweep_seen_seconds=0, sweep_interval_seconds=0))

@@ -148,7 +148,7 @@ def test_a_folder_with_other_files_is_not_a_table(world: DeltaWorld) -> None:
     assert [path.name for path in Path(world.path).iterdir()] == ["notes.txt"]
 
 
-def test_a_table_of_another_pipeline_is_refused_unless_adopted(world: DeltaWorld) -> None:
+def test_u3_a_table_of_another_pipeline_is_refused_unless_adopted(world: DeltaWorld) -> None:
     """A second pipeline would land everything again under its own positions; after a rename the positions are taken over."""
     sink = world.sink()
     sink.commit([sink.stage(world.batch(LANE, 0, 10, first=True))])
@@ -237,7 +237,7 @@ def with_system_columns(*fields: pa.Field[Any]) -> pa.Schema:
     return pa.schema([*fields, *system])
 
 
-def test_expiring_positions_are_refused(world: DeltaWorld) -> None:
+def test_s16_expiring_positions_are_refused(world: DeltaWorld) -> None:
     """A table that forgets transaction versions forgets positions."""
     DeltaTable.create(world.path, with_system_columns(*NUMBERS), configuration={"delta.setTransactionRetentionDuration": "interval 7 days"})
     refused(world, "TXN_RETENTION_UNSAFE")
@@ -251,7 +251,7 @@ def test_features_that_an_append_would_break_are_refused(world: DeltaWorld) -> N
 
 
 @pytest.mark.parametrize(("number", "text"), [(pa.int32(), pa.string()), (pa.int64(), None)], ids=["another type", "a missing column"])
-def test_a_table_of_another_schema_is_refused(world: DeltaWorld, number: pa.DataType, text: pa.DataType | None) -> None:
+def test_d6_a_table_of_another_schema_is_refused(world: DeltaWorld, number: pa.DataType, text: pa.DataType | None) -> None:
     """The message names the column."""
     fields: list[pa.Field[Any]] = [pa.field("number", number)] + ([] if text is None else [pa.field("text", text)])
     DeltaTable.create(world.path, with_system_columns(*fields))
@@ -283,7 +283,7 @@ def test_partition_columns_that_cannot_be_are_refused(world: DeltaWorld, partiti
     assert not Path(world.path).exists()
 
 
-def test_a_restore_before_the_start_is_refused_until_accepted(world: DeltaWorld) -> None:
+def test_s13_u11_a_restore_before_the_start_is_refused_until_accepted(world: DeltaWorld) -> None:
     """Rows went back while the positions stayed; the operator may accept the version, knowingly."""
     sink = world.sink()
     sink.commit([sink.stage(world.batch(LANE, 0, 10, first=True))])

@@ -60,7 +60,7 @@ def test_a_missing_file_is_named_with_the_offsets_that_it_held(world: DeltaWorld
     assert kinds(verdict) == {Kind.FILE_MISSING, Kind.LOST_ROW}
 
 
-def test_a_deleted_row_is_named_by_its_offset(world: DeltaWorld) -> None:
+def test_u13_a_deleted_row_is_named_by_its_offset(world: DeltaWorld) -> None:
     """A row that somebody deleted with another tool is named exactly, since nothing else of its span is unaccounted for."""
     proved_table(world)
     DeltaTable(world.path).delete("_partition = 1 AND _offset = 200")
@@ -187,7 +187,7 @@ def test_two_incarnations_of_a_topic_may_share_coordinates(world: DeltaWorld) ->
     assert "2 incarnations" in doubled.sentence
 
 
-def test_any_flipped_bit_in_the_values_is_found(world: DeltaWorld) -> None:
+def test_s10_any_flipped_bit_in_the_values_is_found(world: DeltaWorld) -> None:
     """A flipped bit inside a page is found by its checksum, with the column and the offsets that the row group holds."""
     proved_table(world)
     (path,) = files_with(world, 15)

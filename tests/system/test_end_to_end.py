@@ -148,7 +148,7 @@ def test_r11_two_pipelines_over_one_table(kafka: RealKafka, tmp_path: Path) -> N
     accountant.settle(load.truth, line.table)
 
 
-def test_r11_a_second_copy_of_a_pipeline_in_another_group(kafka: RealKafka, tmp_path: Path) -> None:
+def test_r11_u2_u5_a_second_copy_of_a_pipeline_in_another_group(kafka: RealKafka, tmp_path: Path) -> None:
     """The same pipeline started twice with different groups reads everything twice and lands it once."""
     load, line = loaded(kafka, tmp_path, "copied", 2)
     copy = pipeline(tmp_path, kafka.servers, "copied", BATCH, source='group = "another"', file_name="copy")

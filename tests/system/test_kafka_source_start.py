@@ -59,7 +59,7 @@ def test_an_engine_that_fails_is_heard_and_nothing_is_read(protocol: str, kafka:
     broken.source.close()
 
 
-def test_what_the_group_remembers_is_only_a_hint(protocol: str, kafka: RealKafka) -> None:
+def test_u1_what_the_group_remembers_is_only_a_hint(protocol: str, kafka: RealKafka) -> None:
     """Offsets that were acknowledged to the group do not decide where the next member starts."""
     topic, streams = filled(kafka.servers, 1, 100)
     chosen = settings(kafka.servers, topic, protocol=protocol)

@@ -181,12 +181,13 @@ def test_workers_that_share_a_table_land_each_record_once(store: VersityGateway)
     assert_landed_once(world, store, rows=60, commits=11)
 
 
-def test_a_wrong_secret_is_a_refusal_with_its_code(store: VersityGateway) -> None:
+def test_u14_a_wrong_secret_is_a_refusal_with_its_code(store: VersityGateway) -> None:
     """Wrong credentials are told as such, without showing them."""
     begun(world := table_at(store.port))
     wrong = table_at(store.port, world.path, aws_secret_access_key="hunter2-wrong")
     with pytest.raises(Misconfigured, match="refused access") as refused:
         wrong.sink()
+    assert refused.value.code == "SINK_AUTH"
     assert "hunter2" not in str(refused.value)
 
 
@@ -195,7 +196,7 @@ def test_a_wrong_secret_is_a_refusal_with_its_code(store: VersityGateway) -> Non
     [([], True), ([Rule(Action.STRIP_HEADER, times=100_000, header="if-none-match")], False)],
     ids=["safe", "unsafe"],
 )
-def test_a_store_that_overwrites_is_refused_at_the_start(store_cache: Path, rules: Sequence[Rule], opens: bool) -> None:
+def test_s4_a_store_that_overwrites_is_refused_at_the_start(store_cache: Path, rules: Sequence[Rule], opens: bool) -> None:
     """A store that ignores the condition of a write would let two writers destroy each other: UNSAFE_STORE before the first read."""
     with FakeS3(store_cache) as fake, FaultProxy(fake.port) as before_it:
         before_it.add(*fresh(rules))
@@ -206,3 +207,4 @@ def test_a_store_that_overwrites_is_refused_at_the_start(store_cache: Path, rule
         with pytest.raises(Misconfigured) as refused:
             world.sink()
         assert refused.value.code == "UNSAFE_STORE"
+        assert "_landfast_probe" not in " ".join(files_of(world.path, fake.storage_options).names(""))

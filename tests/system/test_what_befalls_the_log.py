@@ -140,7 +140,7 @@ def test_b7_records_that_retention_took_halt_their_lane_with_the_range(kafka: Re
     accountant.settle(load.truth, made.table)
 
 
-def test_an_accepted_loss_lands_as_a_gap_and_the_rest_lands_whole(kafka: RealKafka, tmp_path: Path) -> None:
+def test_u10_an_accepted_loss_lands_as_a_gap_and_the_rest_lands_whole(kafka: RealKafka, tmp_path: Path) -> None:
     """With the very line that the halt names the lane goes on: all that the log has left lands once, and the proof knows the gap."""
     incarnation = create_topic(kafka.servers, "accepted", 2)
     load = Load(kafka.servers, "accepted", 2, tmp_path / "truth.jsonl")
@@ -297,7 +297,7 @@ def fill(ballast: Path) -> None:
                 block //= 2
 
 
-def test_a_poisoned_topic_halts_before_it_is_drained_into_the_letters(kafka: RealKafka, tmp_path: Path) -> None:
+def test_d2_a_poisoned_topic_halts_before_it_is_drained_into_the_letters(kafka: RealKafka, tmp_path: Path) -> None:
     """When everything is bad the breaker halts the lane, names the reasons, and buries nothing of the batch."""
     create_topic(kafka.servers, "poisoned", 1)
     made: Pipeline = pipeline(tmp_path, kafka.servers, "poisoned", BATCH)
