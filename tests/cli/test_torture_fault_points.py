@@ -25,7 +25,7 @@ from landfast.cli.torture.records import Lane, lanes
 from landfast.cli.torture.report import Outcome
 from landfast.cli.torture.tally import Tally, percentile
 from landfast.cli.torture.torment import REST_SECONDS, Deed, Torment
-from landfast.cli.torture.worker import order_in
+from landfast.cli.torture.worker import order_of
 from landfast.sinks.delta.active import is_own
 from landfast.system import SystemClock
 from landfast.testing.wait import wait_until
@@ -92,8 +92,8 @@ def test_an_act_is_known_to_its_own_thread_only() -> None:
 def test_an_order_travels_as_a_line() -> None:
     """What the torturer says is what the worker hears."""
     order = Order("commit.unanswered", 3, "stop")
-    assert order_in(json.dumps(order.as_object())) == order
-    assert order_in("{}") is None
+    assert order_of(json.loads(json.dumps(order.as_object()))) == order
+    assert order_of({}) is None
 
 
 def test_every_point_has_its_turn() -> None:

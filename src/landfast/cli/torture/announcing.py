@@ -11,7 +11,8 @@ from deltalake import DeltaTable
 
 from landfast.cli.torture.points import Herald
 from landfast.model import Assignment, Batch, Bounds, Guarantee, Halt, Letter, Poll, Position, Receipt, Staged, Stream
-from landfast.ports import DeadLetters, Extent, Membership, Sink, Source
+from landfast.pipeline import ReadableSource
+from landfast.ports import DeadLetters, Membership, Sink
 from landfast.sinks.delta.files import Disk
 from landfast.sinks.delta.settings import DeltaSettings
 
@@ -31,9 +32,8 @@ _DURABLE = {"commit": "commit.durable", "put": "letters.durable"}
 class AnnouncingSource:
     """A `ports.Source` and `ports.Extent` before another."""
 
-    def __init__(self, source: Any, herald: Herald) -> None:
-        self._source: Source = source
-        self._extent: Extent = source
+    def __init__(self, source: ReadableSource, herald: Herald) -> None:
+        self._source = source
         self._herald = herald
 
     def open(self, membership: Membership) -> None:
@@ -64,7 +64,7 @@ class AnnouncingSource:
 
     def bounds(self, streams: Collection[Stream] | None = None) -> Mapping[Stream, Bounds]:
         """See `ports.Extent`."""
-        return self._extent.bounds(streams)
+        return self._source.bounds(streams)
 
 
 class _AnnouncingMembership:

@@ -106,11 +106,14 @@ class Process:
 
 
 class Worker(Process):
-    """A worker: `landfast.cli.torture.worker`."""
+    """A worker: `landfast.cli.torture.worker`. It stands by, with everything loaded, until it is told to begin."""
 
-    def __init__(self, file: Path, instance: str, log: Path, saying: Saying, order: Order | None) -> None:
-        super().__init__("landfast.cli.torture.worker", [str(file), instance], log, saying)
-        self.obey(order)
+    def __init__(self, file: Path, log: Path, saying: Saying) -> None:
+        super().__init__("landfast.cli.torture.worker", [str(file)], log, saying)
+
+    def begin(self, instance: str, order: Order | None) -> None:
+        """Join the group, under a name of its own if one is given."""
+        self.tell({"instance": instance, "order": None if order is None else order.as_object()})
 
     def obey(self, order: Order | None) -> None:
         """From now on wait as this says; None: nowhere, and whoever is held goes on."""

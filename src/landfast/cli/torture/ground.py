@@ -36,7 +36,7 @@ servers = {servers}
 topics = {topics}
 group = "{name}"
 topic_ids = "{topic_ids}"
-session_seconds = 6.0
+session_seconds = {session_seconds}
 poll_interval_seconds_max = 15.0
 [source.options]
 {options}
@@ -155,6 +155,8 @@ def _laid_out(name: str, folder: Path, servers: str, options: Mapping[str, str],
         servers=json.dumps(servers),
         topics=json.dumps(topics),
         topic_ids="ignored" if embedded else "checked",
+        # Brokers allow no less than 6 s unless they are told to.
+        session_seconds=2.0 if embedded else 6.0,
         options="\n".join(f"{json.dumps(key)} = {json.dumps(value)}" for key, value in options.items()),
         columns="\n".join(f'{column} = "{kind}"' for column, kind in COLUMNS.items()),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import itertools
 import os
 import queue
 import signal
@@ -23,6 +24,8 @@ from landfast.ports import Clock
 TICK_SECONDS = 0.05
 SETTLE_SECONDS_MAX = 120.0
 """How long nothing may land while something has to, once nobody is hurt any more."""
+JOIN_SECONDS_MAX = 60.0
+"""A worker that has no partitions for so long is hurt all the same."""
 END_SECONDS_MAX = 90.0
 LEAVE_SECONDS_MAX = 60.0
 DEBRIS_AGE_SECONDS = 30 * 86_400.0
@@ -42,6 +45,16 @@ class Limits:
     seed: int
 
 
+def _instance(number: int) -> str:
+    """Every other place is known to the group by a name of its own, and its partitions wait for it."""
+    return f"post-{number}" if number % 2 else ""
+
+
+def _waits(plan: Plan) -> float:
+    """How long a plan waits for its moment, at most."""
+    return PATIENCE_SECONDS if plan.point else plan.after_seconds
+
+
 class State(enum.Enum):
     """What is going on with a place in the crew."""
 
@@ -54,11 +67,11 @@ class State(enum.Enum):
 
 @dataclass(slots=True)
 class Post:
-    """A place in the crew: the worker that has it now, and what is to be done to it at `due`. `lives` counts the workers it has had."""
+    """A place in the crew: the worker that has it now, and what is to be done to it at `due`. `joined`: it has partitions."""
 
     number: int
     worker: Worker
-    lives: int = 1
+    joined: bool = False
     state: State = State.FREE
     plan: Plan | None = None
     due: float = 0.0
@@ -82,7 +95,10 @@ class Harness:
         self._saying: Saying = queue.SimpleQueue()
         self._unheard: deque[Said] = deque()
         self._posts: list[Post] = []
+        self._numbers = itertools.count(1)
+        self._standing_by: Worker | None = None
         self._load: Load | None = None
+        self._sparing = False
         self._told_at = 0.0
         self._debris_at = 0.0
         self._logs = ground.folder / "logs"
@@ -110,21 +126,26 @@ class Harness:
         self._load = Load(order, self._logs / "load.log", self._saying)
         try:
             for number in range(self._limits.workers):
-                self._posts.append(Post(number, self._hired(number, 1, None)))
+                self._posts.append(Post(number, self._hired()))
+                self._posts[-1].worker.begin(_instance(number), None)
+            self._standing_by = self._hired()
             yield
         finally:
-            for process in (self._load, *(post.worker for post in self._posts)):
+            crew = [post.worker for post in self._posts] + ([] if self._standing_by is None else [self._standing_by])
+            for process in (self._load, *crew):
                 process.kill()
+
+    @property
+    def _may_hurt(self) -> bool:
+        """Whoever kills faster than anybody lands tests nothing but the start."""
+        return bool(self.tally.landed) and self.tally.kills_since_landing < self._limits.workers and not self._sparing
 
     @property
     def _enough_kills(self) -> bool:
         return self._limits.kills is not None and self.tally.kills_in_all >= self._limits.kills
 
-    def _hired(self, number: int, life: int, plan: Plan | None) -> Worker:
-        # Every other place is known to the group by a name of its own, and its partitions wait for it.
-        instance = f"post-{number}" if number % 2 else ""
-        log = self._logs / f"worker-{number}-{life}.log"
-        return Worker(self._ground.file, instance, log, self._saying, None if plan is None else plan.order)
+    def _hired(self) -> Worker:
+        return Worker(self._ground.file, self._logs / f"worker-{next(self._numbers)}.log", self._saying)
 
     # What is heard.
 
@@ -154,12 +175,23 @@ class Harness:
         post = next((post for post in self._posts if post.worker is said.by), None)
         if said.facts is not None and "at" not in said.facts and "on" not in said.facts:
             self.tally.hear(said.by.pid, said.facts, now)
+            if post is not None and "rebalanced" in said.facts:
+                self._joined(post, now)
+        elif post is None and said.by is self._standing_by:
+            self._crashed(self._standing_by, "ended while it stood by")
+            self._standing_by = self._hired()
         elif post is not None and said.facts is None:
             self._ended(post)
         elif post is not None and said.facts is not None and "at" in said.facts:
             self._reached(post, now)
         elif post is not None and post.state is State.GOING_ON:
             self._rest(post)
+
+    def _joined(self, post: Post, now: float) -> None:
+        """A worker has been given partitions: what is planned for it begins to count, if it did not from its start."""
+        if not post.joined and post.state is State.WAITING and post.plan is not None and not post.plan.early:
+            post.due = now + _waits(post.plan)
+        post.joined = True
 
     def _hear_load(self, said: Said) -> None:
         if said.facts is None:
@@ -176,12 +208,12 @@ class Harness:
         code = post.worker.wait(END_SECONDS_MAX)
         self.tally.gone(post.worker.pid)
         if post.state is not State.LEAVING or code not in _LEFT_WELL:
-            self._crashed(post, f"ended by itself with {code}")
+            self._crashed(post.worker, f"ended by itself with {code}")
         post.worker.kill()
         self._replace(post)
 
-    def _crashed(self, post: Post, how: str) -> None:
-        self.crashes.append(f"worker {post.number} {how}. Its last words:\n{post.worker.last_words}")
+    def _crashed(self, worker: Worker, how: str) -> None:
+        self.crashes.append(f"a worker {how}. Its last words:\n{worker.last_words}")
 
     # What is done.
 
@@ -189,8 +221,7 @@ class Harness:
         """Do what is due to this worker, or plan something."""
         now = self._clock.monotonic()
         if post.state is State.FREE:
-            # Whoever kills faster than anybody lands tests nothing but the start.
-            if self.tally.landed and self.tally.kills_since_landing < self._limits.workers:
+            if self._may_hurt:
                 self._plan(post, self.torment.plan(now))
         elif post.state is State.GOING_ON:
             # It may not have stood still yet when it was told; it says when it goes on.
@@ -200,7 +231,7 @@ class Harness:
 
     def _plan(self, post: Post, plan: Plan) -> None:
         post.state, post.plan = State.WAITING, plan
-        post.due = self._clock.monotonic() + (PATIENCE_SECONDS if plan.point else plan.after_seconds)
+        post.due = self._clock.monotonic() + (_waits(plan) if post.joined or plan.early else JOIN_SECONDS_MAX)
         if plan.point:
             post.worker.obey(plan.order)
 
@@ -294,20 +325,18 @@ class Harness:
         self._unheard = deque(said for said in self._unheard if said.by is not dead)
 
     def _replace(self, post: Post) -> None:
-        post.lives += 1
-        plan = None
-        if self.tally.landed and self.tally.kills_since_landing < self._limits.workers and not self._enough_kills:
-            plan = self.torment.plan(self._clock.monotonic())
-        post.worker = self._hired(post.number, post.lives, plan)
-        post.state, post.plan = State.FREE, None
-        if plan is not None:
-            post.state, post.plan = State.WAITING, plan
-            post.due = self._clock.monotonic() + (PATIENCE_SECONDS if plan.point else plan.after_seconds)
+        """Let the one that stands by take the place, and the next one stand by. Starting Python would be most of a short life."""
+        post.worker, self._standing_by = self._standing_by or self._hired(), self._hired()
+        post.worker.begin(_instance(post.number), None)
+        post.state, post.plan, post.joined = State.FREE, None, False
+        if self._may_hurt:
+            self._plan(post, self.torment.plan(self._clock.monotonic()))
 
     # The end.
 
     def _spare_all(self) -> None:
         """From now on nobody is hurt, and whoever stood still goes on."""
+        self._sparing = True
         for post in self._posts:
             if post.state is not State.LEAVING:
                 post.worker.obey(None)
@@ -344,8 +373,8 @@ class Harness:
             post.worker.signal(signal.SIGTERM)
         for post in self._posts:
             code = post.worker.wait(END_SECONDS_MAX)
-            if code != 0:
-                self._crashed(post, f"{'did not end' if code is None else f'ended with {code}'} when it was asked to")
+            if code not in _LEFT_WELL:
+                self._crashed(post.worker, f"{'did not end' if code is None else f'ended with {code}'} when it was asked to")
 
 
 def leave_debris(table: Path, clock: Clock) -> None:

@@ -16,6 +16,7 @@ PATIENCE_SECONDS = 12.0
 REST_SECONDS = 60.0
 """A point that was not reached in that time is left alone for so long."""
 
+EARLY_SHARE = 0.2
 TIMES_MAX = 3
 AIMED_SHARE = 0.65
 """More than half are meant for a fault point, since some of them wait for theirs in vain."""
@@ -34,9 +35,9 @@ class Deed(enum.Enum):
 
 # Kills at fault points and kills at any moment come about equally often.
 _SHARES: dict[Deed, float] = {
-    Deed.KILL: 78,
+    Deed.KILL: 78.5,
     Deed.KILL_STOPPED: 4,
-    Deed.KILL_ALL: 1.5,
+    Deed.KILL_ALL: 1,
     Deed.FREEZE: 7,
     Deed.HOLD: 5,
     Deed.LEAVE: 4.5,
@@ -45,9 +46,9 @@ _SHARES: dict[Deed, float] = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done to a worker: at a point, or, where there is none, so many seconds after the plan was made.
+    """What is to be done to a worker: at a point, or, where there is none, so many seconds after it has joined.
 
-    `lasts_seconds`: how long it stands still.
+    `lasts_seconds`: how long it stands still. `early`: the time counts from its start, so that it may not have joined yet.
     """
 
     deed: Deed
@@ -55,6 +56,7 @@ class Plan:
     times: int = 1
     after_seconds: float = 0.0
     lasts_seconds: float = 0.0
+    early: bool = False
 
     @property
     def order(self) -> Order | None:
@@ -84,8 +86,9 @@ class Torment:
             deed,
             point,
             self._chance.randint(1, TIMES_MAX) if self.killed[point] > 1 else 1,
-            self._chance.uniform(0.1, 6.0),
+            self._chance.uniform(0.05, 4.0),
             self._lasts(deed),
+            early=not aimed and self._chance.random() < EARLY_SHARE,
         )
 
     def not_reached(self, plan: Plan, now: float) -> None:

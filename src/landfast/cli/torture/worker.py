@@ -1,6 +1,7 @@
 """A worker of a torture: the engine that ships, as a process of its own, whose parts announce what they reach.
 
-Standard input says where to wait, one JSON object a line; standard output is where it is announced; standard error is the log.
+It loads everything and then stands by: the first line of standard input lets it begin, the others say where to wait, one JSON object a
+line. Standard output is where it announces, standard error is the log.
 """
 
 from __future__ import annotations
@@ -26,13 +27,18 @@ from landfast.core.runner import Runner
 from landfast.errors import LandfastError
 from landfast.model import Stream
 from landfast.observe.observation import Observation, ObserveSettings
+from landfast.sinks.delta.dead_letters import DeltaDeadLetters
+from landfast.sinks.delta.maintenance import Maintenance
+from landfast.sinks.delta.sink import DeltaSink
+from landfast.sinks.delta.startup import open_table
+from landfast.sources.kafka import KafkaSource
 from landfast.system import SystemClock, stop_on_signals
 
 _LEFT_ALONE = 5
 """The exit code of a worker whose torturer is gone."""
 
-SWEEP_SECONDS = 5.0
-"""Between two sweeps: a worker does not live for a day."""
+SWEEP_SECONDS, SEEN_SECONDS = 5.0, 2.0
+"""Between two sweeps, and between seeing a file that nobody names and removing it: a worker does not live for a day."""
 
 
 class Ears:
@@ -69,36 +75,31 @@ _FACTS: Mapping[type[events.Event], Callable[[Any], Mapping[str, Any]]] = {
 
 def _listen(herald: Herald, lines: TextIO) -> None:
     for line in lines:
-        herald.obey(order_in(line))
+        herald.obey(order_of(json.loads(line)))
     # Nobody is left to answer to. At once, without a farewell: what has not landed is not lost.
     os._exit(_LEFT_ALONE)
 
 
-def order_in(line: str) -> Order | None:
-    """The order that a line carries, if any."""
-    said = json.loads(line)
+def order_of(said: Mapping[str, Any] | None) -> Order | None:
+    """The order that was told, if any."""
     return Order(**said) if said else None
 
 
 def assembled(settings: Settings, site: wiring.Site, herald: Herald) -> Runner:
     """The runner that `wiring.build` makes of such settings, but that every part announces itself."""
     run = wiring.new_run(settings.name, settings.digest(), site.clock)
-    source = AnnouncingSource(wiring.kafka_source(settings, site), herald)
+    kafka: KafkaSource = wiring.kafka_source(settings, site)
+    source = AnnouncingSource(kafka, herald)
     return wiring.assembled(source, source, [_route(settings, settings.routes[0], run, site, herald)], run, settings.engine, site)
 
 
 def _route(settings: Settings, route: RouteSettings, run: Any, site: wiring.Site, herald: Herald) -> Route:
-    from landfast.sinks.delta.dead_letters import DeltaDeadLetters
-    from landfast.sinks.delta.maintenance import Maintenance
-    from landfast.sinks.delta.sink import DeltaSink
-    from landfast.sinks.delta.startup import open_table
-
     disk, opener = AnnouncingDisk(herald), partial(AnnouncingTable, herald=herald)
     table = wiring.delta_settings(route)
     opening = partial(open_table, table, run, wiring.configured_columns(route.decode), site.clock, site.observer, disk=disk, opener=opener)
     with herald.during("open"):
         home = wiring.patiently(wiring.named(route), opening, settings.engine, site)
-    often = replace(wiring.maintenance_settings(route), sweep_interval_seconds=SWEEP_SECONDS, sweep_seen_seconds=0.0)
+    often = replace(wiring.maintenance_settings(route), sweep_interval_seconds=SWEEP_SECONDS, sweep_seen_seconds=SEEN_SECONDS)
     keeper = Maintenance(often, table, site.clock, site.observer, flow=route.name, disk=disk, opener=opener)
     sink = DeltaSink(home, keeper)
     limits = wiring.flow_limits(settings.engine, route.batch, route.dead_letters)
@@ -110,12 +111,15 @@ def _route(settings: Settings, route: RouteSettings, run: Any, site: wiring.Site
 def main(arguments: list[str], lines: TextIO, announcements: TextIO, log: TextIO) -> int:
     """Run the pipeline of a settings file until stopped; the exit code of `landfast run`."""
     herald = Herald(announcements.fileno())
-    herald.obey(order_in(lines.readline()))
+    first = lines.readline()
+    if not first:
+        return _LEFT_ALONE
+    begin = json.loads(first)
+    herald.obey(order_of(begin["order"]))
     threading.Thread(target=_listen, args=(herald, lines), name="landfast-torture-orders", daemon=True).start()
-    file, instance = Path(arguments[0]), arguments[1]
-    settings = config.load(file, {})
-    if instance:
-        settings = settings.model_copy(update={"source": settings.source.model_copy(update={"instance_id": instance})})
+    settings = config.load(Path(arguments[0]), {})
+    if begin["instance"]:
+        settings = settings.model_copy(update={"source": settings.source.model_copy(update={"instance_id": begin["instance"]})})
     clock = SystemClock()
     observation = Observation(ObserveSettings(as_json=True, secrets=wiring.secrets(settings)), clock, log)
     runners: list[Runner] = []
