@@ -328,9 +328,8 @@ class Runner:
             if not landing[flow]:
                 closers += [flow.route.sink.close, flow.route.dead_letters.close]
         for close in closers:
-            try:
-                close()
-            except LandfastError as error:
+            error = _failure_of(close)
+            if error is not None:
                 self._notice(events.Notice("", error.code, f"while closing: {error.message}"))
                 met = met or (error if isinstance(error, Broken) else None)
         self._abandoned += sum(flow.release(tuple(flow.lanes)) for flow in self.flows)
@@ -355,8 +354,24 @@ class Runner:
         self._workplace.observer.notice(event)
 
 
+def _failure_of(close: Callable[[], object]) -> LandfastError | None:
+    """What closing something raised, as an error of ours: what comes after it is closed all the same, and the run has its report."""
+    try:
+        close()
+    except LandfastError as error:
+        return error
+    except Exception as error:  # noqa: BLE001 - the top of the runner: nothing may leave it unreported
+        return unexpected(error)
+    return None
+
+
 def unexpected(error: Exception) -> Broken:
-    """An exception that no adapter mapped: a defect of ours, named by its class, its text kept out of the message."""
+    """An exception that no adapter mapped: a defect of ours, named by its class, its text kept out of the message; or no memory is left."""
+    if isinstance(error, MemoryError):
+        next_step = "Lower `engine.memory_bytes` or `batch.bytes`, or give the process more memory, then start again."
+        exhausted = Broken("MEMORY_EXHAUSTED", "the process could not get the memory that it asked for", next_step=next_step)
+        exhausted.__cause__ = error
+        return exhausted
     next_step = "Report it with its traceback: it is in the log, and for a program it is the `__cause__` of this error."
     broken = Broken("UNEXPECTED", f"an unexpected {type(error).__name__} reached the engine", next_step=next_step)
     broken.__cause__ = error
