@@ -11,6 +11,7 @@ import pytest
 from landfast.testing import kafka_jars, stores
 from landfast.testing.cache import cache_folder
 from landfast.testing.kafka import RealKafka
+from landfast.testing.tcp_proxy import TcpProxy
 
 KAFKA_USERS = {"reader": "correct-horse"}
 
@@ -63,10 +64,26 @@ def found(part: str, missing_tools: Callable[[Path], str]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def kafka(kafka_cache: Path) -> Iterator[RealKafka]:
+def front_line() -> Iterator[TcpProxy]:
+    """The way to the session's broker that `line` lets tests damage."""
+    with TcpProxy() as line:
+        yield line
+
+
+@pytest.fixture(scope="session")
+def kafka(kafka_cache: Path, front_line: TcpProxy) -> Iterator[RealKafka]:
     """A real broker for the whole session: use topics and groups of your own, and never kill it (take the fragile one for that)."""
-    with RealKafka(cache=kafka_cache, users=KAFKA_USERS) as broker:
+    with RealKafka(cache=kafka_cache, users=KAFKA_USERS, front_port=front_line.port) as broker:
+        front_line.target_port = broker.line_port
         yield broker
+
+
+@pytest.fixture
+def line(kafka: RealKafka, front_line: TcpProxy) -> Iterator[TcpProxy]:
+    """The line between `kafka.line_servers` and the broker, whole at first; the next test finds it so."""
+    yield front_line
+    front_line.heal()
+    front_line.reset()
 
 
 @pytest.fixture(scope="session")
@@ -81,3 +98,10 @@ def fragile_kafka(mended_kafka: RealKafka) -> Iterator[RealKafka]:
     """A real broker to kill, pause and start again. The next test finds it running, however this one ends."""
     yield mended_kafka
     mended_kafka.restore()
+
+
+@pytest.fixture(scope="session")
+def store(store_cache: Path) -> Iterator[stores.VersityGateway]:
+    """One real store for the whole session; every test uses a table of its own."""
+    with stores.VersityGateway(store_cache) as running:
+        yield running

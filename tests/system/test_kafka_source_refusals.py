@@ -8,7 +8,8 @@ import pytest
 
 from landfast.errors import Misconfigured, Unavailable
 from landfast.sources.kafka import KafkaSource
-from landfast.testing.kafka import BEARER_SCOPE, RealKafka
+from landfast.testing.kafka import RealKafka
+from landfast.testing.kafka_properties import BEARER_SCOPE
 from landfast.testing.kafka_records import Record, add_scram_user, create_topic, produce
 from landfast.testing.kafka_tls import make_certificate
 from landfast.testing.wait import wait_until

@@ -22,17 +22,12 @@ from typing import Any, Self
 from landfast.errors import Unavailable, check
 from landfast.testing.cache import cache_folder
 from landfast.testing.kafka_jars import jars
+from landfast.testing.kafka_properties import BROKER, logins
 from landfast.testing.kafka_tls import Certificate, make_certificate
 from landfast.testing.local_ports import HOST, answers, free_ports, listens
 
-_PORT_COUNT = 4
+_PORT_COUNT = 5
 _START_ATTEMPTS = 3
-_PLAIN_LOGIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
-_SCRAM_LOGIN = "org.apache.kafka.common.security.scram.ScramLoginModule"
-_BEARER_LOGIN = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule"
-
-BEARER_SCOPE = "landfast-test"
-"""What a token must carry that the test broker accepts."""
 
 _LOGGING = """\
 status = error
@@ -61,7 +56,8 @@ class RealKafka:
     """One Apache Kafka broker (KRaft) on 127.0.0.1, its data in a folder of its own that goes when it closes.
 
     `users` (name to password) adds two listeners: `sasl_servers`, whose users may do only what ACLs allow, and `tls_servers`, which
-    shows `certificate`. Clients of `servers` and `tls_servers` may do everything. `properties` are added to the broker's own. Nothing
+    shows `certificate`. `front_port` adds one for clients that come through a line (`tcp_proxy`) which is open at that port and leads to
+    `line_port`. Clients of all but `sasl_servers` may do everything. `properties` are added to the broker's own. Nothing
     is left behind, also where the owning process is killed.
 
     Raises:
@@ -73,12 +69,14 @@ class RealKafka:
         *,
         properties: Mapping[str, str] | None = None,
         users: Mapping[str, str] | None = None,
+        front_port: int = 0,
         cache: Path | None = None,
         heap_megabytes: int = 768,
         start_seconds_max: float = 90.0,
     ) -> None:
         self._properties = dict(properties or {})
         self._users = dict(users or {})
+        self._front_port = front_port
         self._cache = cache or cache_folder("kafka")
         self._heap_megabytes = heap_megabytes
         self._start_seconds_max = start_seconds_max
@@ -105,6 +103,16 @@ class RealKafka:
     def tls_servers(self) -> str:
         """The bootstrap address with TLS."""
         return f"{HOST}:{self._ports[3]}"
+
+    @property
+    def line_servers(self) -> str:
+        """The bootstrap address for whoever comes through the line."""
+        return f"{HOST}:{self._front_port}"
+
+    @property
+    def line_port(self) -> int:
+        """Where the line leads to."""
+        return self._ports[4]
 
     @property
     def certificate(self) -> Certificate:
@@ -278,55 +286,22 @@ class RealKafka:
             raise Unavailable("SOURCE_DOWN", f"the storage tool failed: {(done.stdout + done.stderr).strip()[-1000:]}")
 
     def _write_properties(self, folder: Path) -> None:
-        port, controller_port, sasl_port, tls_port = self._ports
+        port, controller_port, sasl_port, tls_port, line_port = self._ports
         listeners = {"PLAINTEXT": port, "CONTROLLER": controller_port}
         settings = {
-            "process.roles": "broker,controller",
-            "node.id": "1",
+            **BROKER,
             "controller.quorum.voters": f"1@{HOST}:{controller_port}",
-            "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL",
             "log.dirs": f"{folder}/data",
-            "offsets.topic.replication.factor": "1",
-            "transaction.state.log.replication.factor": "1",
-            "transaction.state.log.min.isr": "1",
-            "share.coordinator.state.topic.replication.factor": "1",
-            "share.coordinator.state.topic.min.isr": "1",
-            "group.initial.rebalance.delay.ms": "0",
-            "offsets.topic.num.partitions": "4",
-            "transaction.state.log.num.partitions": "4",
-            "auto.create.topics.enable": "false",
-            # Compaction looks for work every 15 s by default.
-            "log.cleaner.backoff.ms": "200",
-            # Records with times of long ago must not vanish while a test runs.
-            "log.retention.ms": "-1",
-            # The controller refuses a killed broker's successor until the old session has ended: 9 s by default.
-            "broker.session.timeout.ms": "3000",
-            "broker.heartbeat.interval.ms": "500",
-            # Quick groups: short sessions are allowed, and the newer protocol's server-side intervals are short.
-            "group.min.session.timeout.ms": "1000",
-            "group.consumer.min.session.timeout.ms": "1000",
-            "group.consumer.session.timeout.ms": "6000",
-            "group.consumer.min.heartbeat.interval.ms": "100",
-            "group.consumer.heartbeat.interval.ms": "300",
         }
         if self._users:
             listeners |= {"SASL_PLAINTEXT": sasl_port, "SSL": tls_port}
-            known = " ".join(f'user_{name}="{password}"' for name, password in self._users.items())
-            settings |= {
-                "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,OAUTHBEARER",
-                "listener.name.sasl_plaintext.plain.sasl.jaas.config": f"{_PLAIN_LOGIN} required {known};",
-                "listener.name.sasl_plaintext.scram-sha-256.sasl.jaas.config": f"{_SCRAM_LOGIN} required;",
-                "listener.name.sasl_plaintext.oauthbearer.sasl.jaas.config": (
-                    f'{_BEARER_LOGIN} required unsecuredLoginStringClaim_sub="broker" unsecuredValidatorRequiredScope="{BEARER_SCOPE}";'
-                ),
-                **self.certificate.properties("ssl"),
-                "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-                "super.users": "User:ANONYMOUS",
-            }
+            settings |= {**logins(self._users), **self.certificate.properties("ssl")}
+        advertised = dict(listeners)
+        if self._front_port:
+            listeners["LINE"], advertised["LINE"] = line_port, self._front_port
         settings["listeners"] = ",".join(f"{name}://{HOST}:{number}" for name, number in listeners.items())
         settings["advertised.listeners"] = ",".join(
-            f"{name}://{HOST}:{number}" for name, number in listeners.items() if name != "CONTROLLER"
+            f"{name}://{HOST}:{number}" for name, number in advertised.items() if name != "CONTROLLER"
         )
         settings |= self._properties
         (folder / "server.properties").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))

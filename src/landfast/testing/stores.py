@@ -96,6 +96,13 @@ class Store:
         """What deltalake needs to reach the store."""
         return storage_options(self.port)
 
+    @property
+    def folder(self) -> Path:
+        """Where it keeps its objects, if it keeps them in files."""
+        if self._folder is None:
+            raise Unavailable("SINK_DOWN", "the test store was not opened")
+        return self._folder
+
     def __enter__(self) -> Self:
         program = built(self._cache, self.module)
         self._folder = Path(tempfile.mkdtemp(prefix="landfast-store-"))
