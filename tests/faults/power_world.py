@@ -22,8 +22,10 @@ from landfast.core.upkeep import UpkeepLimits
 from landfast.decode.json import JsonDecoder
 from landfast.model import Run, Stream
 from landfast.sinks.delta import DeltaDeadLetters, DeltaSettings, DeltaSink, letters_path, open_table
-from landfast.sinks.delta.files import Disk
+from landfast.sinks.delta.active import active_files
+from landfast.sinks.delta.files import Disk, files_of
 from landfast.sinks.delta.maintenance import Maintenance, MaintenanceSettings
+from landfast.sinks.delta.tail import has_table
 from landfast.sinks.delta.verify import verify_table
 from landfast.testing.clock import ManualClock
 from landfast.testing.executor import InlineExecutor
@@ -55,6 +57,7 @@ class PowerWorld:
 
     records: int = 18
     partitions: int = 2
+    options: Mapping[str, str] = field(default_factory=dict)
     log: MemoryLog = field(default_factory=MemoryLog)
     observer: RecordingObserver = field(default_factory=RecordingObserver)
     group: MemoryGroup = field(init=False)
@@ -74,11 +77,11 @@ class PowerWorld:
         """The position of each stream that was acknowledged: the log may forget everything below it."""
         return {one.stream: one.position for one in self.group.acknowledged}
 
-    def run(self, folder: Path, disk: Disk | None = None, limits: FlowLimits = LIMITS) -> RunReport:
-        """Land everything that the log holds, in a process of its own."""
-        clock = ManualClock()
+    def run(self, folder: Path | str, disk: Disk | None = None, limits: FlowLimits = LIMITS, clock: ManualClock | None = None) -> RunReport:
+        """Land everything that the log holds, in a process of its own. The folder may be one of a store that `options` reach."""
+        clock = clock or ManualClock()
         disk = disk or Disk()
-        settings = DeltaSettings(str(folder / TABLE), checkpoint_commits=UPKEEP.checkpoint_commits)
+        settings = DeltaSettings(f"{folder}/{TABLE}", self.options, checkpoint_commits=UPKEEP.checkpoint_commits, probe_rounds=1)
         run = Run(uuid.uuid4().hex, "power", "settings", clock.now())
         home = open_table(settings, run, COLUMNS, clock, self.observer, disk=disk)
         sink = DeltaSink(home, Maintenance(UPKEEP, settings, clock, self.observer, disk=disk))
@@ -92,13 +95,12 @@ class PowerWorld:
         for stream in self.streams:
             self.log.expire(stream, told.get(stream, 0))
 
-    def wrong(self, folder: Path, report: RunReport) -> list[str]:
-        """What is lost, doubled or misplaced in the end, in words; nothing is what we want."""
-        path = str(folder / TABLE)
-        rows = Counter(_places(path))
-        letters = (
-            Counter(_places(letters_path(path), ("partition", "offset"))) if DeltaTable.is_deltatable(letters_path(path)) else Counter()
-        )
+    def wrong(self, folder: Path | str, report: RunReport, options: Mapping[str, str] | None = None) -> list[str]:
+        """What is lost, doubled or misplaced in the end, in words; nothing is what we want. `options` where they differ from the run's."""
+        options = self.options if options is None else options
+        path = f"{folder}/{TABLE}"
+        rows = Counter(_places(path, options))
+        letters = Counter(_places(letters_path(path), options, ("partition", "offset")))
         said = [] if report.outcome is Outcome.FINISHED else [f"the run ended {report.outcome}: {report.halts} {report.error}"]
         for stream, written in self.log.truth().items():
             for offset, record in written.items():
@@ -108,14 +110,18 @@ class PowerWorld:
                 if (rows.pop(place, 0), letters.pop(place, 0)) != wanted:
                     said.append(f"{place} is not where it belongs, once")
         said += [f"{place} was never written" for place in (*rows, *letters)]
-        if not said and not verify_table(path).proved:
+        if not said and not verify_table(path, options).proved:
             said.append("the table does not prove itself")
         return said
 
 
-def _places(path: str, names: tuple[str, str] = ("_partition", "_offset")) -> list[tuple[int, int]]:
-    files = DeltaTable(path).file_uris()
-    table = (
-        pa.concat_tables([pq.read_table(file, columns=list(names)) for file in files]) if files else pa.table({name: [] for name in names})
-    )
-    return list(zip(*(table.column(name).to_pylist() for name in names), strict=True))
+def _places(path: str, options: Mapping[str, str], names: tuple[str, str] = ("_partition", "_offset")) -> list[tuple[int, int]]:
+    files = files_of(path, options)
+    if not has_table(files):
+        return []
+    found = []
+    for file in active_files(DeltaTable(path, storage_options=dict(options) or None)):
+        with files.open(file.path) as stored:
+            table = pq.read_table(stored, columns=list(names))
+        found += zip(*(table.column(name).to_pylist() for name in names), strict=True)
+    return found

@@ -20,7 +20,7 @@ from tests.faults.power_disk import Moment, PowerDisk
 from tests.faults.power_images import Cut, cuts
 from tests.faults.power_world import IN_ONE_GO, PowerWorld
 
-IMAGES_MAX = int(os.environ.get("LANDFAST_POWER_IMAGES", "80"))
+IMAGES_MAX = int(os.environ.get("LANDFAST_POWER_IMAGES", "64"))
 """How many images each test tries; they are drawn evenly from all of them."""
 SEED = int(os.environ.get("LANDFAST_POWER_SEED", "1"))
 DRAWN_MAX = max(6, IMAGES_MAX // 100)

@@ -35,6 +35,8 @@ class Action(enum.StrEnum):
     ANSWER_AFTER = "done by the store, and answered with another status"
     DELAY_REPLY = "done by the store, and the reply comes late"
     HOLD_REPLY = "done by the store; the reply waits for `release` and is then dropped"
+    DROP_REQUEST = "never passed on, and never answered"
+    DELAY_REQUEST = "passed on late, whoever still waits for the reply"
     STRIP_HEADER = "passed on without one header"
 
 
@@ -53,7 +55,7 @@ class Rule:
 
     after     only once a request of this kind was seen since the rule was added
     status    what ANSWER_BEFORE and ANSWER_AFTER answer
-    seconds   how long DELAY_REPLY waits
+    seconds   how long DELAY_REPLY, DROP_REQUEST and DELAY_REQUEST wait
     header    what STRIP_HEADER removes; it takes any kind of request that has it
     """
 
@@ -196,6 +198,9 @@ class _Server:
             return None
         if action is Action.ANSWER_BEFORE:
             return _status(rule.status)
+        if action in {Action.DROP_REQUEST, Action.DELAY_REQUEST}:
+            await asyncio.sleep(rule.seconds)
+            return None if action is Action.DROP_REQUEST else await self._pass_on(message, method)
         if action is Action.STRIP_HEADER:
             return await self._pass_on(_without(message, rule.header), method)
         reply = await self._pass_on(message, method)
