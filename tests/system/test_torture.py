@@ -66,7 +66,7 @@ def _readable(path: Path) -> bool:
 @pytest.mark.long
 def test_a_torture_on_the_embedded_broker_finds_nothing(tmp_path: Path) -> None:
     """Without a cluster it takes a broker of its own and says so; workers die at fault points; every record is in its place."""
-    code, out, err = _ended(tmp_path, "--minutes", "2", "--kills", "10", "--seed", "7", "--json", "report.json")
+    code, out, err = _ended(tmp_path, "--minutes", "5", "--kills", "10", "--seed", "7", "--rate", "1000", "--json", "report.json")
     assert code == 0, out + err
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["well"] is True, report["complaints"]
@@ -89,7 +89,7 @@ def test_a_torture_on_the_embedded_broker_finds_nothing(tmp_path: Path) -> None:
 def test_a_torture_on_a_cluster_leaves_nothing_there(kafka: RealKafka, tmp_path: Path) -> None:
     """On a real broker transactions are part of the load, none that was aborted lands, and topics and group are gone at the end."""
     words = ("--servers", kafka.servers, "--option", "session.timeout.ms=2000", "--path", "place")
-    code, out, err = _ended(tmp_path, *words, "--minutes", "2", "--kills", "6", "--json", "report.json")
+    code, out, err = _ended(tmp_path, *words, "--minutes", "5", "--kills", "3", "--rate", "1000", "--json", "report.json")
     assert code == 0, out + err
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["records"]["in_aborted_transactions"] > 0

@@ -17,7 +17,7 @@ from landfast.config import Settings
 from landfast.errors import Misconfigured, Unavailable
 from landfast.system import SystemClock
 
-ANSWER_SECONDS_MAX = 15.0
+ANSWER_SECONDS_MAX = 10.0
 REMOVE_SECONDS_MAX = 30.0
 PARTITIONS = 4
 TOPICS = ("busy", "mixed", "quiet")
@@ -46,7 +46,6 @@ poll_interval_seconds_max = 15.0
 path = "table"
 [sink.maintenance]
 checkpoint_commits = 20
-cleanup_seconds = 60.0
 compaction_seconds = 2.0
 [batch]
 rows = 20000

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from landfast.cli.torture.crew import Load, Process, Said, Saying, Worker
 from landfast.cli.torture.ground import Ground
+from landfast.cli.torture.points import JOINING, POINTS
 from landfast.cli.torture.tally import Tally
-from landfast.cli.torture.torment import PATIENCE_SECONDS, Deed, Plan, Torment
+from landfast.cli.torture.torment import Deed, Plan, Torment
 from landfast.errors import Broken
 from landfast.ports import Clock
 
@@ -29,6 +30,9 @@ JOIN_SECONDS_MAX = 60.0
 END_SECONDS_MAX = 90.0
 LEAVE_SECONDS_MAX = 60.0
 DEBRIS_AGE_SECONDS = 30 * 86_400.0
+
+_AT_WORK = [point for point in POINTS if point not in JOINING]
+"""Points that are still ahead of a worker that has joined."""
 
 _LEFT_WELL = (0, 3)
 """Exit codes of a worker that was asked to end: it may have had to leave something to the next one."""
@@ -48,11 +52,6 @@ class Limits:
 def _instance(number: int) -> str:
     """Every other place is known to the group by a name of its own, and its partitions wait for it."""
     return f"post-{number}" if number % 2 else ""
-
-
-def _waits(plan: Plan) -> float:
-    """How long a plan waits for its moment, at most."""
-    return PATIENCE_SECONDS if plan.point else plan.after_seconds
 
 
 class State(enum.Enum):
@@ -190,7 +189,7 @@ class Harness:
     def _joined(self, post: Post, now: float) -> None:
         """A worker has been given partitions: what is planned for it begins to count, if it did not from its start."""
         if not post.joined and post.state is State.WAITING and post.plan is not None and not post.plan.early:
-            post.due = now + _waits(post.plan)
+            post.due = now + post.plan.after_seconds
         post.joined = True
 
     def _hear_load(self, said: Said) -> None:
@@ -222,7 +221,7 @@ class Harness:
         now = self._clock.monotonic()
         if post.state is State.FREE:
             if self._may_hurt:
-                self._plan(post, self.torment.plan(now))
+                self._plan(post, self.torment.plan(now, _AT_WORK if post.joined else POINTS))
         elif post.state is State.GOING_ON:
             # It may not have stood still yet when it was told; it says when it goes on.
             post.worker.signal(signal.SIGCONT)
@@ -231,7 +230,7 @@ class Harness:
 
     def _plan(self, post: Post, plan: Plan) -> None:
         post.state, post.plan = State.WAITING, plan
-        post.due = self._clock.monotonic() + (_waits(plan) if post.joined or plan.early else JOIN_SECONDS_MAX)
+        post.due = self._clock.monotonic() + (plan.after_seconds if post.joined or plan.early else JOIN_SECONDS_MAX)
         if plan.point:
             post.worker.obey(plan.order)
 

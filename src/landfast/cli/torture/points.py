@@ -67,6 +67,14 @@ POINTS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+JOINING = frozenset(point for point in POINTS if point.startswith("owner.")) | {
+    "stream.gained",
+    "stream.started",
+    "letters.unclaimed",
+    "letters.claimed",
+}
+"""Points that a worker passes when it is given partitions, and hardly ever again."""
+
 How = Literal["stop", "hold"]
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import enum
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from landfast.cli.torture.points import POINTS, How, Order
 
-PATIENCE_SECONDS = 12.0
-"""How long a worker may live without reaching the point it is to be hurt at."""
+PATIENCE_SECONDS, PATIENCE_SECONDS_MAX = 10.0, 60.0
+"""How long a worker may live without reaching the point it is to be hurt at: longer each time the point was waited for in vain."""
 
 REST_SECONDS = 60.0
 """A point that was not reached in that time is left alone for so long."""
@@ -46,7 +46,7 @@ _SHARES: dict[Deed, float] = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done to a worker: at a point, or, where there is none, so many seconds after it has joined.
+    """What is to be done to a worker: at a point, unless it has not come by for so many seconds after it has joined; or just then.
 
     `lasts_seconds`: how long it stands still. `early`: the time counts from its start, so that it may not have joined yet.
     """
@@ -77,16 +77,16 @@ class Torment:
         self.killed: Counter[str] = Counter()
         self.missed: Counter[str] = Counter()
 
-    def plan(self, now: float) -> Plan:
-        """What is done next."""
+    def plan(self, now: float, among: Collection[str] = POINTS) -> Plan:
+        """What is done next, if at a point, at one of these."""
         deed = self._chance.choices(list(_SHARES), list(_SHARES.values()))[0]
         aimed = deed is Deed.HOLD or (deed not in (Deed.LEAVE, Deed.KILL_ALL) and self._chance.random() < AIMED_SHARE)
-        point = self._point(now) if aimed else ""
+        point = self._point(now, among) if aimed else ""
         return Plan(
             deed,
             point,
             self._chance.randint(1, TIMES_MAX) if self.killed[point] > 1 else 1,
-            self._chance.uniform(0.05, 4.0),
+            self._patience(point) if point else self._chance.uniform(0.05, 4.0),
             self._lasts(deed),
             early=not aimed and self._chance.random() < EARLY_SHARE,
         )
@@ -96,11 +96,14 @@ class Torment:
         self.missed[plan.point] += 1
         self._resting[plan.point] = now + REST_SECONDS
 
-    def _point(self, now: float) -> str:
+    def _point(self, now: float, among: Collection[str]) -> str:
         """One of the points at which the fewest were killed."""
-        awake: Sequence[str] = [point for point in POINTS if self._resting.get(point, 0.0) <= now] or list(POINTS)
+        awake = [point for point in among if self._resting.get(point, 0.0) <= now] or list(among)
         fewest = min(self.killed[point] for point in awake)
         return self._chance.choice([point for point in awake if self.killed[point] <= fewest + 1])
+
+    def _patience(self, point: str) -> float:
+        return min(PATIENCE_SECONDS_MAX, PATIENCE_SECONDS * (1 + self.missed[point]))
 
     def _lasts(self, deed: Deed) -> float:
         """Half of the pauses are shorter than the group's patience, half of them longer. A held thread never outlasts a poll interval."""

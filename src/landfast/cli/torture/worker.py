@@ -37,8 +37,8 @@ from landfast.system import SystemClock, stop_on_signals
 _LEFT_ALONE = 5
 """The exit code of a worker whose torturer is gone."""
 
-SWEEP_SECONDS, SEEN_SECONDS = 5.0, 2.0
-"""Between two sweeps, and between seeing a file that nobody names and removing it: a worker does not live for a day."""
+CLEAN_UP_SECONDS, SWEEP_SECONDS, SEEN_SECONDS = 10.0, 5.0, 2.0
+"""Between two clean-ups of the log, two sweeps, and seeing a file that nobody names and removing it: no worker lives for a day."""
 
 
 class Ears:
@@ -99,7 +99,12 @@ def _route(settings: Settings, route: RouteSettings, run: Any, site: wiring.Site
     opening = partial(open_table, table, run, wiring.configured_columns(route.decode), site.clock, site.observer, disk=disk, opener=opener)
     with herald.during("open"):
         home = wiring.patiently(wiring.named(route), opening, settings.engine, site)
-    often = replace(wiring.maintenance_settings(route), sweep_interval_seconds=SWEEP_SECONDS, sweep_seen_seconds=SEEN_SECONDS)
+    often = replace(
+        wiring.maintenance_settings(route),
+        cleanup_interval_seconds=CLEAN_UP_SECONDS,
+        sweep_interval_seconds=SWEEP_SECONDS,
+        sweep_seen_seconds=SEEN_SECONDS,
+    )
     keeper = Maintenance(often, table, site.clock, site.observer, flow=route.name, disk=disk, opener=opener)
     sink = DeltaSink(home, keeper)
     limits = wiring.flow_limits(settings.engine, route.batch, route.dead_letters)
