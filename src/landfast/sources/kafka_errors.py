@@ -115,6 +115,17 @@ def verdict(error: KafkaError) -> Verdict:
     return known
 
 
+def verdict_in_place_of_a_record(error: KafkaError) -> Verdict:
+    """What follows from an error that came where a record should be.
+
+    Behind a batch that fails its checksum the client reads on in the middle of it: the version that it then does not know, at an offset
+    that is none, are bytes of damaged records, and concern their partition alone.
+    """
+    if error.code() == KafkaError._NOT_IMPLEMENTED and not error.fatal():  # noqa: SLF001 — the driver's own name for it
+        return _CORRUPT
+    return verdict(error)
+
+
 def kafka_error(error: BaseException) -> KafkaError | None:
     """The Kafka error inside an exception of the driver, or None."""
     if isinstance(error, KafkaException) and error.args and isinstance(error.args[0], KafkaError):

@@ -11,7 +11,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from landfast.events import StaleDropped
+from landfast.events import Notice, StaleDropped
 from landfast.model import Assignment, Chunk, Poll, Position, Stream
 from landfast.ports import Clock, Membership, Observer
 from landfast.sources import kafka_errors
@@ -75,6 +75,7 @@ class Session:
         self._cluster = cluster
         self._clock, self._observer, self._notices = around.clock, around.observer, around.notices
         self._failure: BaseException | None = None
+        self._uncommitted = False
         self._record_bytes = _RECORD_BYTES_GUESS
         self._confirm_at = 0.0
         self._identity = IdentityCheck(cluster, self._notices, settings.gone_seconds)
@@ -198,10 +199,15 @@ class Session:
     def _on_commit(self, error: KafkaError | None, _: list[TopicPartition]) -> None:
         if error is not None:
             self._say_uncommitted(error, error.str())
+        elif self._uncommitted:
+            self._uncommitted = False
+            # Not held back as a repetition: what is not told to be over stays an alarm.
+            self._observer.notice(Notice("", "GROUP_COMMIT_FAILED", "the group's offsets are written again", "cleared"))
 
     def _say_uncommitted(self, error: KafkaError | None, why: str) -> None:
         # Every rebalance refuses a commit or two; the next one tells the same positions again. Only what stays is worth a warning.
         severity = "info" if error is not None and verdict(error).act is Act.RETRY else "warning"
+        self._uncommitted = self._uncommitted or severity == "warning"
         words = f"the group's offsets, which are a hint only, could not be written: {why}"
         self._notices.say("GROUP_COMMIT_FAILED", words, about=severity, severity=severity)
 
@@ -262,7 +268,7 @@ class Session:
         error = message.error()
         if error is None:
             return
-        judged = verdict(error)
+        judged = kafka_errors.verdict_in_place_of_a_record(error)
         if judged.act is Act.STOP:
             raise kafka_errors.fatal(error)
         concerned = self._concerned(message)
@@ -274,8 +280,9 @@ class Session:
         elif concerned:
             for reader in concerned:
                 self._roster.halt(reader, kafka_errors.refused(reader.stream, reader.position, error))
-        else:
+        elif message.partition() is None or (message.partition() or 0) < 0:
             raise kafka_errors.raised_at_start(KafkaException(error), "reading")
+        # Otherwise it speaks of a partition that stands still already, or is ours no more.
 
     def _concerned(self, message: Message) -> list[Reader]:
         """The readers that an error speaks of: one, those of a topic, or all."""

@@ -82,6 +82,10 @@ class ScriptedKafka:
         """Answer the next requests of this kind with these error codes, one each."""
         self._library.rd_kafka_mock_push_request_errors_array(self._cluster, request, len(codes), (ctypes.c_int * len(codes))(*codes))
 
+    def answer_well(self, request: int) -> None:
+        """Forget the error codes that were meant for requests of this kind."""
+        self._library.rd_kafka_mock_clear_request_errors(self._cluster, request)
+
     def _done(self, error: int) -> None:
         if error:
             raise Unavailable("SOURCE_DOWN", f"the scripted brokers refused it: error {error}")
@@ -111,6 +115,7 @@ def _library() -> Any:
         ("mock_broker_set_down", number, (pointer, ctypes.c_int32)),
         ("mock_broker_set_up", number, (pointer, ctypes.c_int32)),
         ("mock_broker_set_rtt", number, (pointer, ctypes.c_int32, number)),
+        ("mock_clear_request_errors", None, (pointer, ctypes.c_int16)),
         ("mock_push_request_errors_array", None, (pointer, ctypes.c_int16, ctypes.c_size_t, pointer)),
     ):
         function = getattr(library, f"rd_kafka_{name}")
