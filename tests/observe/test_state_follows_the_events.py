@@ -110,6 +110,25 @@ def test_records_that_arrive_close_the_problems_of_the_source() -> None:
     assert dict(state.problems) == {}
 
 
+def test_an_answer_closes_what_was_said_of_brokers_that_do_not_answer() -> None:
+    """A quiet topic brings no record that could end the alarm: that a broker says where its log ends is enough; a refused right stays."""
+    codes = ("BROKER_UNREACHABLE", "KAFKA_CLIENT", "SOURCE_DOWN", "SOURCE_AUTH")
+    told = after(*(events.Notice("", code, "words") for code in codes))
+    unknown = reduce(told, events.LaneProgress("sensors", STREAMS[0], 5, None, held=False), AT)
+    assert set(unknown.problems) == {("", code) for code in codes}
+    known = reduce(told, events.LaneProgress("sensors", STREAMS[0], 5, 5, held=False), AT)
+    assert set(known.problems) == {("", "SOURCE_AUTH")}
+
+
+def test_what_upkeep_met_is_over_with_the_next_landing_or_upkeep() -> None:
+    """A store that took a commit answers again, and upkeep that did something works again; those of another route stay."""
+    told = [events.Notice(flow, code, "words") for flow in ("sensors", "other") for code in ("SINK_DOWN", "MAINTENANCE_FAILED")]
+    landed = reduce(after(*told), events.BatchLanded("sensors", Receipt((), 8, 1, 100, 3, 1, already=False, seconds=0.01), 1), AT)
+    assert set(landed.problems) == {("sensors", "MAINTENANCE_FAILED"), ("other", "SINK_DOWN"), ("other", "MAINTENANCE_FAILED")}
+    tidied = reduce(landed, events.Maintained("sensors", "checkpoint", 1, 10, 0.1), AT)
+    assert set(tidied.problems) == {("other", "SINK_DOWN"), ("other", "MAINTENANCE_FAILED")}
+
+
 def test_a_notice_says_that_a_problem_is_over() -> None:
     """The severity `cleared` closes the problem of its code; an info opens none."""
     opened = after(events.Notice("sensors", "DISK_FULL", "no space"), events.Notice("sensors", "TAIL_EMPTY", "version 7", "info"))

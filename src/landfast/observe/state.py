@@ -136,8 +136,14 @@ class State:
         return totals
 
 
-SOURCE_CODES = frozenset({"BROKER_UNREACHABLE", "SOURCE_AUTH", "SOURCE_DOWN"})
-"""Problems of the source as a whole: over as soon as it delivers, like a failed attempt to open it."""
+UNANSWERED = frozenset({"BROKER_UNREACHABLE", "KAFKA_CLIENT", "SOURCE_DOWN"})
+"""Problems of brokers that do not answer: over as soon as one says where a log ends, which the quietest topic brings."""
+
+SOURCE_CODES = UNANSWERED | {"SOURCE_AUTH", "TOPIC_GONE"}
+"""Problems of the source as a whole: over as soon as it delivers, like a failed attempt to open it. A topic that is gone for good halts."""
+
+LANDED_CODES = frozenset({"COMMIT_CONFLICT", "DISK_FULL", "FD_LIMIT", "OUTCOME_UNKNOWN", "SINK_AUTH", "SINK_DOWN", "SINK_THROTTLED"})
+"""Problems of a store that somebody told of beside a landing, such as upkeep: over as soon as something lands there."""
 
 CLEARED = "cleared"
 """The severity of a Notice that says that the problem of its code is over."""
@@ -162,9 +168,15 @@ def _after_for_run(state: State, event: events.Event, at: float) -> State:
         case events.RetryScheduled():
             return _opened(state, Problem(event.flow, event.code, "retry", event.message, at))
         case events.BatchLanded():
-            return _closed(state, lambda problem: problem.severity == "retry" and problem.flow == event.flow)
+            return _closed(
+                state, lambda problem: problem.flow == event.flow and (problem.severity == "retry" or problem.code in LANDED_CODES)
+            )
+        case events.Maintained():
+            return _closed(state, lambda problem: problem.flow == event.flow and problem.code == "MAINTENANCE_FAILED")
         case events.RecordsRead() | events.StreamGained():
             return _closed(state, lambda problem: problem.code in SOURCE_CODES or (problem.severity == "retry" and not problem.flow))
+        case events.LaneProgress(end=int()):
+            return _closed(state, lambda problem: problem.code in UNANSWERED)
         case _:
             return state
 
