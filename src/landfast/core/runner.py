@@ -169,7 +169,10 @@ class Runner:
                 self._guarded(flow, flow.turn, clock.monotonic(), drain=True)
             clock.sleep(_DRAIN_TICK_SECONDS)
         for flow in self.flows:
-            self._abandoned += flow.release(streams)
+            abandoned = flow.release(streams)
+            # What went to another owner in the middle of the run is read again by now, and nothing that its end leaves behind.
+            if self._stopping or self._closing:
+                self._abandoned += abandoned
         for stream in streams:
             self._acknowledged.pop(stream, None)
 
