@@ -14,6 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from landfast.cli.torture.ground import Ground, Wanted, ground
+from landfast.cli.torture.harness import Harness, Limits
+from landfast.errors import Broken
+from landfast.system import SystemClock
 from landfast.testing.kafka import RealKafka
 from landfast.testing.kafka_records import admin
 from landfast.testing.local_ports import HOST, free_ports
@@ -129,6 +133,31 @@ def test_servers_that_do_not_answer_are_named(tmp_path: Path) -> None:
     assert f"{HOST}:{port}" in err
     assert "--servers" in err
     assert list((tmp_path / "temporary").iterdir()) == []
+
+
+@contextmanager
+def _harness(folder: Path) -> Iterator[tuple[Ground, Harness]]:
+    """A place on an embedded broker, and a harness for it."""
+    with ground(Wanted("landfast-torture-inside", path=str(folder)), print) as place:
+        yield place, Harness(place, Limits(120.0, None, 2, 500, 1), SystemClock(), lambda *_: None)
+
+
+def test_workers_that_end_by_themselves_end_the_torture(tmp_path: Path) -> None:
+    """Where no worker can work, it is not tried for ever: the torture ends with what the last of them said."""
+    with _harness(tmp_path) as (place, harness):
+        place.file.write_text("name = 1\n", encoding="utf-8")
+        with pytest.raises(Broken, match="CONFIG_"):
+            harness.run()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_load_that_ends_by_itself_ends_the_torture(tmp_path: Path) -> None:
+    """Without a load nothing is tested: the torture ends with what it said."""
+    with _harness(tmp_path) as (place, harness):
+        (place.folder / "ledger").write_text("in the way", encoding="utf-8")
+        with pytest.raises(Broken, match="the load ended by itself"):
+            harness.run()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

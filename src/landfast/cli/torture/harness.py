@@ -28,6 +28,8 @@ SETTLE_SECONDS_MAX = 120.0
 JOIN_SECONDS_MAX = 60.0
 """A worker that has no partitions for so long is hurt all the same."""
 END_SECONDS_MAX = 90.0
+CRASHES_MAX = 5
+"""When so many workers have ended by themselves, nothing more is to be learned."""
 LEAVE_SECONDS_MAX = 60.0
 DEBRIS_AGE_SECONDS = 30 * 86_400.0
 
@@ -106,7 +108,7 @@ class Harness:
         """Torture, then let settle. Every process is gone when this returns or raises.
 
         Raises:
-            Broken: the load could not go on.
+            Broken: the load could not go on, or worker after worker ended by itself.
         """
         self._logs.mkdir()
         with self._processes():
@@ -213,6 +215,8 @@ class Harness:
 
     def _crashed(self, worker: Worker, how: str) -> None:
         self.crashes.append(f"a worker {how}. Its last words:\n{worker.last_words}")
+        if len(self.crashes) >= CRASHES_MAX:
+            raise Broken("TORTURE_FAILED", f"{len(self.crashes)} workers ended by themselves, the last so: {self.crashes[-1]}")
 
     # What is done.
 
