@@ -78,7 +78,7 @@ def fresh(rules: Sequence[Rule]) -> list[Rule]:
 
 
 @pytest.mark.parametrize("rules", [*AFTER_THE_EFFECT, *BEFORE_THE_EFFECT])
-def test_a_commit_lands_once_whatever_becomes_of_its_reply(store: VersityGateway, proxy: FaultProxy, rules: Sequence[Rule]) -> None:
+def test_n3_n4_a_commit_lands_once_whatever_becomes_of_its_reply(store: VersityGateway, proxy: FaultProxy, rules: Sequence[Rule]) -> None:
     """The sink says landed, it is landed, and it is landed once; the next commit goes on from there."""
     world = table_at(proxy.port)
     sink = begun(world)
@@ -136,7 +136,7 @@ def test_a_compaction_between_a_commit_and_its_lost_reply_doubles_nothing(store:
 
 
 @pytest.mark.parametrize("action", [Action.DROP_REPLY, Action.RESET_BEFORE])
-def test_a_data_file_whose_upload_fails_is_uploaded_again(store: VersityGateway, proxy: FaultProxy, action: Action) -> None:
+def test_n6_a_data_file_whose_upload_fails_is_uploaded_again(store: VersityGateway, proxy: FaultProxy, action: Action) -> None:
     """A fault while a data file is written costs a retry, not a row."""
     world = table_at(proxy.port)
     sink = begun(world)

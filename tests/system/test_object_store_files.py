@@ -120,7 +120,7 @@ def test_a_slow_store_stops_no_other_thread_while_a_table_is_opened(proxy: Fault
 
 
 @pytest.mark.parametrize("action", [Action.DROP_REPLY, Action.RESET_BEFORE, Action.ANSWER_BEFORE])
-def test_a_large_file_is_whole_whatever_becomes_of_a_piece(proxy: FaultProxy, action: Action) -> None:
+def test_n6_a_large_file_is_whole_whatever_becomes_of_a_piece(proxy: FaultProxy, action: Action) -> None:
     """A file that goes up in pieces is there as it was written, although an answer was lost on the way."""
     content = b"".join(number.to_bytes(8, "big") for number in range(3 * 2**20))
     files = files_at(proxy.port, max_retries="5", retry_timeout="30s")
