@@ -17,7 +17,9 @@ _SERVER = re.compile(
 SCHEMES = ("abfs", "abfss", "adl", "az", "azure", "file", "gs", "s3", "s3a")
 """What a table's URI may begin with: the stores that both clients of the sink know."""
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/]*)")
-_TOPIC = re.compile(r"^[A-Za-z0-9._-]{1,249}$")
+_READ_OTHERWISE = re.compile(r"%[0-9A-Fa-f]{2}|\\|(?<![^/])_delta_log(?![^/])")
+"""What deltalake makes something else of in a local path: an escape, a separator, a log. It would write here and read there."""
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
 def relation_faults(settings: Settings) -> list[Fault]:
@@ -35,7 +37,7 @@ def _missing(place: Place, words: str) -> Fault:
 
 def _topics(place: Place, topics: tuple[str, ...], pattern: str | None) -> Iterator[Fault]:
     for topic in topics:
-        if not _TOPIC.match(topic):
+        if not _TOPIC.fullmatch(topic):
             yield _invalid((*place, "topics"), f"{topic!r} is not a topic name (letters, digits, `.`, `_`, `-`)")
     for topic in sorted({topic for topic in topics if topics.count(topic) > 1}):
         yield _invalid((*place, "topics"), f"{topic} is there twice")
@@ -147,6 +149,9 @@ def _location(place: Place, path: str) -> Iterator[Fault]:
         schemes = (part.partition(":")[0].lower() for part in path.split("/") if ":" in part)
         for scheme in (scheme for scheme in schemes if scheme in SCHEMES):
             yield _invalid(place, f"is no URI: write {scheme}:// with two slashes")
+        odd = _READ_OTHERWISE.search(path)
+        if odd is not None:
+            yield _invalid(place, f"holds {odd[0]!r}, which the table's library takes for something else than a folder's name")
         return
     scheme, bucket = uri[1].lower(), uri[2]
     if not is_uri(path):
