@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from landfast.errors import check
+from landfast.errors import Unavailable, check
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -24,6 +24,9 @@ class Threads:
     """A `ports.Executor` of daemon threads: a call that never returns keeps neither `close` nor the end of the process waiting.
 
     Calls start in the order in which they were submitted; with one thread they also end in that order.
+
+    Raises:
+        Unavailable: the system lets no further thread start.
     """
 
     def __init__(self, name: str, *, threads: int = 1) -> None:
@@ -32,8 +35,15 @@ class Threads:
         self._lock = threading.Lock()
         self._closed = False
         self._threads = [threading.Thread(target=self._work, name=f"{name}-{index}", daemon=True) for index in range(threads)]
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                thread.start()
+        except RuntimeError as error:
+            # Those that have started must not wait for work that never comes.
+            self.close()
+            message = f"the thread {name} cannot be started ({error})"
+            next_step = "Raise the limit of processes and threads (`ulimit -u`, or of the container), or give the process more memory."
+            raise Unavailable("THREAD_LIMIT", message, next_step=next_step) from error
 
     def submit(self, call: Callable[[], T]) -> Future[T]:
         """Start `call` when a thread is free; after `close` the future comes back cancelled."""

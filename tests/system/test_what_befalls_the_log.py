@@ -263,7 +263,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(place)], check=True)
 
 
-def test_a_full_disk_loses_nothing_and_goes_on_when_there_is_room(kafka: RealKafka, tmp_path: Path, small_disk: Path) -> None:
+def test_f1_a_full_disk_loses_nothing_and_goes_on_when_there_is_room(kafka: RealKafka, tmp_path: Path, small_disk: Path) -> None:
     """While the disk is full the run waits and says so; when there is room again it goes on by itself."""
     create_topic(kafka.servers, "filled", 2)
     load, made = Load(kafka.servers, "filled", 2, tmp_path / "truth.jsonl"), pipeline(tmp_path, kafka.servers, "filled", BATCH)

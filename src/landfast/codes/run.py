@@ -61,6 +61,11 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "Landing never waits for telemetry; positions and the table are exact.",
             "Check what reads the logs (a full disk, a stuck pipe). Counters of landed records stay exact.",
         ),
+        "THREAD_LIMIT": Code(
+            "The system lets this process start no further thread.",
+            NOTHING_LOST,
+            "Raise the limit of processes and threads (`ulimit -u`, or of the container), or give the process more memory.",
+        ),
         "TORTURE_FAILED": Code(
             "The torture could not be carried to its end.",
             "It works in topics, a group and a table of its own.",
