@@ -52,6 +52,8 @@ def logins(users: Mapping[str, str]) -> dict[str, str]:
         f"{_SASL}.plain.sasl.jaas.config": f"{_PLAIN_LOGIN} required {known};",
         f"{_SASL}.scram-sha-256.sasl.jaas.config": f"{_SCRAM_LOGIN} required;",
         f"{_SASL}.oauthbearer.sasl.jaas.config": bearer,
+        # A connection whose token has ended is closed at the next request, unless its client has shown a new one.
+        f"{_SASL}.oauthbearer.connections.max.reauth.ms": "4000",
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "super.users": "User:ANONYMOUS",
     }
