@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check system simulate fuzz torture bench docs coverage
+.PHONY: help install demo test check system simulate fuzz audit torture bench docs coverage
 
 # Any Python from 3.11 on; `make PYTHON=/path/to/python install` chooses another.
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -69,6 +69,14 @@ fuzz: $(INSTALLED) ## hostile bytes for settings, decoders, log entries, ids and
 
 torture: $(INSTALLED) ## real workers killed on a broker for an hour, then the count (TORTURE="--minutes 5 --servers 127.0.0.1:9092")
 	@$(BIN)/landfast torture $(TORTURE)
+
+# Neither is part of `check`: ruff's S rules, which are, are bandit's own and quicker, and advisories are asked for over the network.
+# B310 is left out: the one address that is opened is http, of a host and a port of the settings.
+audit: $(INSTALLED) ## bandit, and the known vulnerabilities of what the lock names (asks PyPI)
+	@$(BIN)/uv tool run --quiet --from 'bandit>=1.8,<2' bandit --quiet --recursive src --severity-level medium --skip B310
+	@$(BIN)/uv export --locked --no-dev --no-emit-project --quiet --output-file .cache/requirements.txt
+	@$(BIN)/uv tool run --quiet --from 'pip-audit>=2.9,<3' pip-audit --strict --progress-spinner off --disable-pip --require-hashes --requirement .cache/requirements.txt || { \
+		echo "Not audited: a dependency is vulnerable, or its advisories could not be asked for; the lines above say which"; exit 1; }
 
 bench: $(INSTALLED) ## Landfast, the hand-written loop and the floors, side by side (BENCH="--records 200000" for a quick one)
 	@$(BIN)/python -m benchmarks $(BENCH)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -210,10 +211,21 @@ def _worker(metrics: MetricsSettings) -> Mapping[str, Any] | None:
     request = urllib.request.Request(f"http://{metrics.host}:{metrics.port}/health")
     try:
         with urllib.request.urlopen(request, timeout=_WORKER_SECONDS_MAX) as answer:  # noqa: S310 — an http address of the settings
-            body: Mapping[str, Any] = json.loads(answer.read(1_000_000))
-            return body
-    except (urllib.error.URLError, OSError, ValueError):
+            body = json.loads(answer.read(1_000_000))
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError, RecursionError):
         return None
+    return body if _is_health(body) else None
+
+
+def _is_health(body: object) -> bool:
+    """Whether it is what a worker of ours answers: anybody may serve on that port."""
+    if not (isinstance(body, dict) and _is_word(body.get("status")) and isinstance(body.get("concerns"), list)):
+        return False
+    return all(isinstance(one, dict) and _is_word(one.get("code")) for one in body["concerns"])
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and value.isidentifier()
 
 
 def as_lines(
