@@ -62,16 +62,23 @@ class PowerWorld:
     observer: RecordingObserver = field(default_factory=RecordingObserver)
     group: MemoryGroup = field(init=False)
     streams: tuple[Stream, ...] = field(init=False)
+    before: int = field(init=False)
 
     def __post_init__(self) -> None:
         """Fill the log: numbered records, of which some are bad and some are tombstones."""
         self.streams = self.log.create("events", self.partitions)
+        self.before = 0
+        self.produce(self.records)
+        self.group = MemoryGroup(self.log, ["events"])
+
+    def produce(self, records: int) -> None:
+        """Go on until each partition has had so many records."""
+        self.before = len(self.log.truth()[self.streams[0]])
         for partition in range(self.partitions):
-            for number in range(self.records):
+            for number in range(self.before, records):
                 value: bytes | None = json.dumps({"number": number}).encode()
                 value = b"{bad" if number % 6 == 4 else None if number % 7 == 5 else value
                 self.log.append("events", partition, value)
-        self.group = MemoryGroup(self.log, ["events"])
 
     def told(self) -> Mapping[object, int]:
         """The position of each stream that was acknowledged: the log may forget everything below it."""

@@ -178,5 +178,10 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "Only the probe was written, and it was removed.",
             "Use a store with conditional writes, or the storage option that turns them on.",
         ),
+        "VERSION_TOO_OLD": Code(
+            "A later version of Landfast has written to the table, in a form that this version does not know.",
+            NOTHING_DONE,
+            "Run the version that wrote to it, or a later one.",
+        ),
     }
 )

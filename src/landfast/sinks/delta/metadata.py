@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from landfast.errors import Broken
 from landfast.model import Span, Stream
 
 FORMAT = 1
@@ -75,6 +76,7 @@ def from_commit_info(info: Mapping[str, Any]) -> CommitRecord | None:
 
     Raises:
         DamagedRecord: it is not as Landfast writes it. Others can write to the log, so nothing about it is taken on trust.
+        Broken: a later version of Landfast has written it, in a form that this one does not know.
     """
     text = info.get(KEY)
     if text is None:
@@ -86,6 +88,10 @@ def from_commit_info(info: Mapping[str, Any]) -> CommitRecord | None:
 
 
 def _record(body: Mapping[str, Any]) -> CommitRecord:
+    written_as = _number(body["format"])
+    if written_as > FORMAT:
+        message = f"the table has commits in format {written_as}, and this version of Landfast knows no later one than {FORMAT}"
+        raise Broken("VERSION_TOO_OLD", message, next_step="Run the version that wrote them, or a later one.")
     return CommitRecord(
         pipeline_id=_text(body["pipeline_id"]),
         pipeline=_text(body["pipeline"]),
