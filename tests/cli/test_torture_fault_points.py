@@ -17,10 +17,11 @@ import pytest
 
 from landfast.cli.demo.picture import Ink
 from landfast.cli.torture.ground import Wanted, ground
-from landfast.cli.torture.harness import Harness, Limits, leave_debris
+from landfast.cli.torture.harness import Harness
 from landfast.cli.torture.judge import Count
 from landfast.cli.torture.picture import line, lines
 from landfast.cli.torture.points import POINTS, Herald, Order
+from landfast.cli.torture.posts import Limits, leave_debris
 from landfast.cli.torture.records import Lane, lanes
 from landfast.cli.torture.report import Outcome
 from landfast.cli.torture.tally import Tally, percentile
@@ -129,11 +130,20 @@ def test_a_recovery_ends_when_all_that_the_dead_held_has_landed_again() -> None:
         tally.hear(77, {"gained": ["t", partition, 10]}, 0.0)
     tally.killed(77, 1.0, "commit.begun")
     tally.hear(78, {"landed": [["t", 0, 20]]}, 2.0)
-    assert not tally.recoveries
+    assert not tally.recoveries_in_storm
     tally.hear(78, {"landed": [["t", 0, 30], ["t", 1, 5]]}, 4.5)
-    assert tally.recoveries == [3.5]
+    assert tally.recoveries_in_storm == [3.5]
     assert tally.landed == {0: 30, 1: 10, 2: 10}
     assert (tally.kills_in_all, tally.kills_since_landing) == (1, 0)
+
+
+def test_a_recovery_in_calm_is_told_apart() -> None:
+    """Only a kill before and after which nobody else is hurt says how long a recovery takes."""
+    tally = Tally((Lane("t", 0, 4.0),), measured=True)
+    tally.hear(77, {"gained": ["t", 0, 10]}, 0.0)
+    tally.killed(77, 1.0, "")
+    tally.hear(78, {"landed": [["t", 0, 20]]}, 2.5)
+    assert (tally.recoveries, tally.recoveries_in_storm) == ([1.5], [])
 
 
 def test_settled_means_that_what_must_land_has_landed() -> None:
@@ -184,6 +194,7 @@ def test_the_picture_fits_a_small_terminal(tmp_path: Path) -> None:
         harness.tally.deeds.update({deed.value: 10_000 for deed in (Deed.FREEZE, Deed.HOLD, Deed.LEAVE)})
         harness.tally.counts.update(rebalances=100_000, conflicts=10_000, read=2_000_000_000)
         harness.tally.recoveries += [12.3] * 10_000
+        harness.tally.recoveries_in_storm += [12.3] * 10_000
         count = Count(999_999_999, 989_999_999, 999_999, 999_999, 99_999_999)
         outcome = Outcome(limits, "cluster", "", 3600.0, 6.0, harness, count, {"proved": True})
         shown = lines(outcome, Ink())

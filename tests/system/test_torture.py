@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from landfast.cli.torture.ground import Ground, Wanted, ground
-from landfast.cli.torture.harness import Harness, Limits
+from landfast.cli.torture.harness import Harness
+from landfast.cli.torture.posts import Limits
 from landfast.errors import Broken
 from landfast.system import SystemClock
 from landfast.testing.kafka import RealKafka
@@ -109,6 +110,8 @@ def test_ctrl_c_leaves_nothing_behind(kafka: RealKafka, tmp_path: Path) -> None:
     with _torture(tmp_path, *words) as process:
         logs = (tmp_path / "temporary").glob
         wait_until(lambda: process.poll() is not None or any(logs("*/table/*.parquet")), SECONDS_MAX)
+        # Whoever is impatient presses twice.
+        process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGINT)
         assert process.wait(SECONDS_MAX) == 130, (tmp_path / "err.txt").read_text()
     _assert_clean(kafka, tmp_path, (tmp_path / "err.txt").read_text())

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import enum
 import itertools
-import os
 import queue
+import random
 import signal
-import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
 
 from landfast.cli.torture.crew import Load, Process, Said, Saying, Worker
 from landfast.cli.torture.ground import Ground
 from landfast.cli.torture.points import JOINING, POINTS
+from landfast.cli.torture.posts import Limits, Post, State, instance, leave_debris
 from landfast.cli.torture.tally import Tally
 from landfast.cli.torture.torment import Deed, Plan, Torment
 from landfast.errors import Broken
@@ -28,10 +26,11 @@ SETTLE_SECONDS_MAX = 120.0
 JOIN_SECONDS_MAX = 60.0
 """A worker that has no partitions for so long is hurt all the same."""
 END_SECONDS_MAX = 90.0
+KILLS_PER_MEASUREMENT, CALM_SECONDS_MAX = 20, 60.0
+"""After so many kills the time of a recovery is measured, in calm, which may take so long."""
 CRASHES_MAX = 5
 """When so many workers have ended by themselves, nothing more is to be learned."""
 LEAVE_SECONDS_MAX = 60.0
-DEBRIS_AGE_SECONDS = 30 * 86_400.0
 
 _AT_WORK = [point for point in POINTS if point not in JOINING]
 """Points that are still ahead of a worker that has joined."""
@@ -40,42 +39,14 @@ _LEFT_WELL = (0, 3)
 """Exit codes of a worker that was asked to end: it may have had to leave something to the next one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What bounds a torture. It ends after so many kills or so long, whichever comes first."""
+class Calm(enum.Enum):
+    """Whether nobody but one is hurt for a while, so that the time of a recovery can be measured."""
 
-    seconds: float
-    kills: int | None
-    workers: int
-    records_per_second_max: int
-    seed: int
-
-
-def _instance(number: int) -> str:
-    """Every other place is known to the group by a name of its own, and its partitions wait for it."""
-    return f"post-{number}" if number % 2 else ""
-
-
-class State(enum.Enum):
-    """What is going on with a place in the crew."""
-
-    FREE = "nothing is planned"
-    WAITING = "a plan waits for its moment"
-    STILL = "the worker stands still"
-    GOING_ON = "it was told to go on"
-    LEAVING = "it was asked to end"
-
-
-@dataclass(slots=True)
-class Post:
-    """A place in the crew: the worker that has it now, and what is to be done to it at `due`. `joined`: it has partitions."""
-
-    number: int
-    worker: Worker
-    joined: bool = False
-    state: State = State.FREE
-    plan: Plan | None = None
-    due: float = 0.0
+    NONE = "everybody is fair game"
+    COMING = "nobody is hurt until all that was lost is recovered"
+    BEFORE = "one will be killed"
+    AFTER = "one was killed, and has to be made up for"
+    FOR_GOOD = "the torture is over"
 
 
 class Harness:
@@ -99,7 +70,10 @@ class Harness:
         self._numbers = itertools.count(1)
         self._standing_by: Worker | None = None
         self._load: Load | None = None
-        self._sparing = False
+        self._calm = Calm.NONE
+        self._calm_until = 0.0
+        self._kills_measured = 0
+        self._chance = random.Random(limits.seed)  # noqa: S311 — repeatable, and no secret
         self._told_at = 0.0
         self._debris_at = 0.0
         self._logs = ground.folder / "logs"
@@ -115,6 +89,7 @@ class Harness:
             began = self._clock.monotonic()
             while self._clock.monotonic() - began < self._limits.seconds and not self._enough_kills:
                 self._turn(began)
+                self._measure()
                 for post in self._posts:
                     self._step(post)
             self._spare_all()
@@ -128,7 +103,7 @@ class Harness:
         try:
             for number in range(self._limits.workers):
                 self._posts.append(Post(number, self._hired()))
-                self._posts[-1].worker.begin(_instance(number), None)
+                self._posts[-1].worker.begin(instance(number), None)
             self._standing_by = self._hired()
             yield
         finally:
@@ -139,7 +114,7 @@ class Harness:
     @property
     def _may_hurt(self) -> bool:
         """Whoever kills faster than anybody lands tests nothing but the start."""
-        return bool(self.tally.landed) and self.tally.kills_since_landing < self._limits.workers and not self._sparing
+        return bool(self.tally.landed) and self.tally.kills_since_landing < self._limits.workers and self._calm is Calm.NONE
 
     @property
     def _enough_kills(self) -> bool:
@@ -184,7 +159,7 @@ class Harness:
         elif post is not None and said.facts is None:
             self._ended(post)
         elif post is not None and said.facts is not None and "at" in said.facts:
-            self._reached(post, now)
+            self._reached(post, str(said.facts["at"]), now)
         elif post is not None and post.state is State.GOING_ON:
             self._rest(post)
 
@@ -218,6 +193,33 @@ class Harness:
         if len(self.crashes) >= CRASHES_MAX:
             raise Broken("TORTURE_FAILED", f"{len(self.crashes)} workers ended by themselves, the last so: {self.crashes[-1]}")
 
+    # The time of a recovery.
+
+    def _measure(self) -> None:
+        """Now and then let everything calm down, kill one worker, and wait until nothing of it is missing."""
+        now, calm = self._clock.monotonic(), self._calm
+        kills = self.tally.kills_in_all
+        if calm is Calm.NONE:
+            if kills - self._kills_measured >= KILLS_PER_MEASUREMENT:
+                self._calm, self._calm_until = Calm.COMING, now + CALM_SECONDS_MAX
+                self._let_be()
+        elif now > self._calm_until or (calm is Calm.AFTER and not self.tally.outages):
+            self._calm, self._kills_measured, self.tally.measured = Calm.NONE, kills, False
+        elif calm is Calm.COMING and not self.tally.outages and all(post.joined and post.state is State.FREE for post in self._posts):
+            self._calm, self.tally.measured = Calm.BEFORE, True
+            self._plan(self._chance.choice(self._posts), Plan(Deed.KILL, after_seconds=self._chance.uniform(0.1, 1.0)))
+            self._kills_measured = kills
+        elif calm is Calm.BEFORE and kills > self._kills_measured:
+            self._calm = Calm.AFTER
+
+    def _let_be(self) -> None:
+        """Take all plans back."""
+        for post in self._posts:
+            if post.state is State.WAITING:
+                self._rest(post)
+            elif post.state is State.STILL and post.plan is not None:
+                self._go_on(post, post.plan)
+
     # What is done.
 
     def _step(self, post: Post) -> None:
@@ -243,9 +245,7 @@ class Harness:
         if plan is None:
             return
         if post.state is State.LEAVING:
-            self.crashes.append(
-                f"worker {post.number} did not end within {LEAVE_SECONDS_MAX:g} s. Its last words:\n{post.worker.last_words}"
-            )
+            self._crashed(post.worker, f"did not end within {LEAVE_SECONDS_MAX:g} s")
             self._kill(post, "")
         elif post.state is State.STILL:
             self._after_standing_still(post, plan)
@@ -255,10 +255,10 @@ class Harness:
         else:
             self._at_any_moment(post, plan, now)
 
-    def _reached(self, post: Post, now: float) -> None:
+    def _reached(self, post: Post, point: str, now: float) -> None:
         """The worker stands still at the point where it was to."""
         plan = post.plan
-        if plan is None or post.state is not State.WAITING:
+        if plan is None or post.state is not State.WAITING or plan.point != point:
             # Too late: it was given up. Whoever is held goes on, who stands still too.
             post.worker.obey(None)
             post.state = State.GOING_ON
@@ -330,7 +330,7 @@ class Harness:
     def _replace(self, post: Post) -> None:
         """Let the one that stands by take the place, and the next one stand by. Starting Python would be most of a short life."""
         post.worker, self._standing_by = self._standing_by or self._hired(), self._hired()
-        post.worker.begin(_instance(post.number), None)
+        post.worker.begin(instance(post.number), None)
         post.state, post.plan, post.joined = State.FREE, None, False
         if self._may_hurt:
             self._plan(post, self.torment.plan(self._clock.monotonic()))
@@ -339,7 +339,7 @@ class Harness:
 
     def _spare_all(self) -> None:
         """From now on nobody is hurt, and whoever stood still goes on."""
-        self._sparing = True
+        self._calm = Calm.FOR_GOOD
         for post in self._posts:
             if post.state is not State.LEAVING:
                 post.worker.obey(None)
@@ -378,13 +378,3 @@ class Harness:
             code = post.worker.wait(END_SECONDS_MAX)
             if code not in _LEFT_WELL:
                 self._crashed(post.worker, f"{'did not end' if code is None else f'ended with {code}'} when it was asked to")
-
-
-def leave_debris(table: Path, clock: Clock) -> None:
-    """Put a file into the table that looks like one of a commit that never came, of long ago, so that there is something to sweep."""
-    if not table.is_dir():
-        return
-    file = table / f"landfast-{uuid.uuid4().hex}.zstd.parquet"
-    file.write_bytes(b"debris")
-    then = clock.now() - DEBRIS_AGE_SECONDS
-    os.utime(file, (then, then))

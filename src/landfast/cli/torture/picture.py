@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.live import Live
@@ -53,12 +52,7 @@ class Screen:
 
 def line(tally: Tally, seconds: float) -> str:
     """Where it stands, in a line."""
-    p50 = percentile(tally.recoveries, 0.5)
-    recovery = "" if p50 is None else f", recovery {p50:.1f} s"
-    return (
-        f"{seconds:5.0f} s: {tally.kills_in_all:,} kills, {tally.load.get('acknowledged', 0):,} records, "
-        f"{tally.backlog:,} to land{recovery}"
-    )
+    return f"{seconds:5.0f} s: {tally.kills_in_all:,} kills, {tally.load.get('acknowledged', 0):,} records, {tally.backlog:,} to land"
 
 
 def standing(tally: Tally, seconds: float) -> Table:
@@ -66,14 +60,14 @@ def standing(tally: Tally, seconds: float) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     aimed = tally.kills_in_all - tally.kills[""]
     reached = sum(tally.kills[point] > 0 for point in POINTS)
-    p50, p99 = percentile(tally.recoveries, 0.5), percentile(tally.recoveries, 0.99)
     rows = [
         ("time", f"{seconds:,.0f} s"),
         ("kills", f"{tally.kills_in_all:,}, of which {aimed:,} at {reached} of {len(POINTS)} fault points"),
         ("rebalances", f"{tally.counts['rebalances']:,}"),
         ("conflicts", f"{tally.counts['conflicts']:,} commits of former owners refused"),
         ("records", f"{tally.load.get('acknowledged', 0):,} acknowledged, {tally.backlog:,} offsets to land"),
-        ("recovery", "not known yet" if p50 is None or p99 is None else f"p50 {p50:.1f} s, p99 {p99:.1f} s"),
+        ("recovery", _spread(tally.recoveries)),
+        ("in storm", _spread(tally.recoveries_in_storm)),
     ]
     for name, words in rows:
         table.add_row(Text(name), Text(words))
@@ -99,8 +93,6 @@ def _bars(outcome: Outcome, ink: Ink) -> list[str]:
 
 def _figures(outcome: Outcome) -> list[str]:
     tally, count = outcome.harness.tally, outcome.count
-    p50, p99 = percentile(outcome.recoveries, 0.5), percentile(outcome.recoveries, 0.99)
-    recovery = "none measured" if p50 is None or p99 is None else f"p50 {p50:.1f} s, p99 {p99:.1f} s, of {len(outcome.recoveries):,}"
     deeds = ", ".join(f"{number:,} {deed}" for deed, number in sorted(tally.deeds.items()))
     reached = sum(tally.kills[point] > 0 for point in POINTS)
     rows = [
@@ -108,12 +100,18 @@ def _figures(outcome: Outcome) -> list[str]:
         ("besides", deeds or "nothing"),
         ("rebalances", f"{tally.counts['rebalances']:,}; {tally.counts['conflicts']:,} commits of former owners refused"),
         ("replays", f"{outcome.replayed:,} records read again"),
-        ("recovery", f"{recovery} (session {outcome.session_seconds:g} s)"),
+        ("recovery", f"{_spread(tally.recoveries)} (session {outcome.session_seconds:g} s)"),
+        ("in storm", f"{_spread(tally.recoveries_in_storm)}: others were killed meanwhile"),
         ("settled", f"in {outcome.harness.settle_seconds:.1f} s" if outcome.harness.settled else "NO"),
         ("records", f"{count.acknowledged:,} = {count.rows:,} rows + {count.letters:,} dead + {count.skipped:,} skipped"),
         ("aborted", f"{count.aborted:,} in aborted transactions"),
     ]
     return [f"  {name:<12}{words}" for name, words in rows]
+
+
+def _spread(seconds: Sequence[float]) -> str:
+    p50, p99 = percentile(seconds, 0.5), percentile(seconds, 0.99)
+    return "none measured" if p50 is None or p99 is None else f"p50 {p50:.1f} s, p99 {p99:.1f} s, of {len(seconds):,}"
 
 
 def _verdict(outcome: Outcome) -> list[str]:
@@ -126,6 +124,3 @@ def _verdict(outcome: Outcome) -> list[str]:
     kills = outcome.harness.tally.kills_in_all
     bound = f": a rate below {3 / kills:.2g} per kill, at 95 %" if kills else ""
     return [*end, f"0 failures in {kills:,} kills{bound} (seed {outcome.limits.seed})"]
-
-
-Show = Callable[[Tally, float], Any]

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landfast.cli.torture.harness import Harness, Limits
+from landfast.cli.torture.harness import Harness
 from landfast.cli.torture.judge import Count
 from landfast.cli.torture.points import POINTS
+from landfast.cli.torture.posts import Limits
 from landfast.cli.torture.tally import percentile
 from landfast.system import cores
 
@@ -53,11 +54,6 @@ class Outcome:
         """Whether nothing is wrong."""
         return not self.complaints
 
-    @property
-    def recoveries(self) -> Sequence[float]:
-        """Seconds from each kill until all that the dead worker held landed again."""
-        return self.harness.tally.recoveries
-
     def as_object(self) -> dict[str, Any]:
         """The report as JSON."""
         harness, tally, limits = self.harness, self.harness.tally, self.limits
@@ -95,7 +91,8 @@ class Outcome:
             "conflicts": tally.counts["conflicts"],
             "outcomes_resolved": {key.removeprefix("resolved "): n for key, n in tally.counts.items() if key.startswith("resolved ")},
             "upkeep": {act: tally.counts[act] for act in ("checkpoint", "compaction", "sweep", "clean-up")},
-            "recovery_seconds": self._recovery(),
+            "recovery_seconds": _distribution(tally.recoveries),
+            "recovery_seconds_in_storm": _distribution(tally.recoveries_in_storm),
             "records": self._records(),
             **self.count.wrong,
             "places": self.count.places,
@@ -124,16 +121,17 @@ class Outcome:
         """Records that were read again, because whoever had read them could not land them."""
         return max(0, self.harness.tally.counts["read"] - self.count.acknowledged)
 
-    def _recovery(self) -> dict[str, Any]:
-        found = {"p50": percentile(self.recoveries, 0.5), "p99": percentile(self.recoveries, 0.99), "max": percentile(self.recoveries, 1)}
-        return {"count": len(self.recoveries), **{name: None if value is None else round(value, 2) for name, value in found.items()}}
-
     def _bound(self) -> dict[str, Any]:
         """The rule of three: with no failure in n independent trials the true rate is below 3/n, at 95 %."""
         kills = self.harness.tally.kills_in_all
         if not self.well or not kills:
             return {"failures": None if self.well else "see complaints", "kills": kills, "rate_below": None, "confidence": _CONFIDENCE}
         return {"failures": 0, "kills": kills, "rate_below": _RULE_OF_THREE / kills, "confidence": _CONFIDENCE}
+
+
+def _distribution(seconds: Sequence[float]) -> dict[str, Any]:
+    found = {"p50": percentile(seconds, 0.5), "p99": percentile(seconds, 0.99), "max": percentile(seconds, 1)}
+    return {"count": len(seconds), **{name: None if value is None else round(value, 2) for name, value in found.items()}}
 
 
 def machine() -> dict[str, Any]:

@@ -18,9 +18,10 @@ from typing import Any
 
 from landfast.cli.demo.picture import Ink
 from landfast.cli.torture.ground import Ground, Wanted, ground
-from landfast.cli.torture.harness import Harness, Limits
+from landfast.cli.torture.harness import Harness
 from landfast.cli.torture.judge import judge
 from landfast.cli.torture.picture import Screen, lines
+from landfast.cli.torture.posts import Limits
 from landfast.cli.torture.report import Outcome
 from landfast.errors import Misconfigured
 from landfast.system import SystemClock
@@ -64,7 +65,7 @@ def tell(wish: Wish) -> bool:
         check_writable(wish.report)
     screen = Screen()
     try:
-        with ending_on_sigterm(), ground(wanted, screen.say) as place:
+        with ending_on_signals(), ground(wanted, screen.say) as place:
             outcome = _tortured(place, wish.limits, screen)
             screen.close()
             for line in lines(outcome, Ink.for_encoding(sys.stdout.encoding)):
@@ -138,14 +139,18 @@ def check_writable(report: Path) -> None:
 
 
 @contextmanager
-def ending_on_sigterm() -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl-C does, so that whatever has to be taken away is."""
+def ending_on_signals() -> Iterator[None]:
+    """The first SIGINT or SIGTERM ends the block, so that whatever has to be taken away is; further ones change nothing about that."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
 
     def end(_number: int, _frame: FrameType | None) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    former = signal.signal(signal.SIGTERM, end)
+    former = {number: signal.signal(number, end) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, former)
+        for number, handler in former.items():
+            signal.signal(number, handler)

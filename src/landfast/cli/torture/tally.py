@@ -16,11 +16,17 @@ class Outage:
 
     at: float
     lanes: set[int]
+    calm: bool
 
 
 @dataclass(slots=True)
 class Tally:
-    """Figures, and where each lane stands. `landed` and `ends` are positions by a lane's index, `needed` those that must be landed."""
+    """Figures, and where each lane stands. `landed` and `ends` are positions by a lane's index, `needed` those that must be landed.
+
+    recoveries           seconds from kills before and after which nobody else was hurt
+    recoveries_in_storm  seconds from the other kills
+    measured             whether a kill now is of the first kind
+    """
 
     lanes: tuple[Lane, ...]
     kills: Counter[str] = field(default_factory=Counter)
@@ -32,6 +38,8 @@ class Tally:
     needed: dict[int, int] = field(default_factory=dict)
     load: Mapping[str, Any] = field(default_factory=dict)
     recoveries: list[float] = field(default_factory=list)
+    recoveries_in_storm: list[float] = field(default_factory=list)
+    measured: bool = False
     outages: list[Outage] = field(default_factory=list)
     held: dict[int, set[int]] = field(default_factory=dict)
     landed_at: float = 0.0
@@ -43,7 +51,7 @@ class Tally:
         self.kills_since_landing += 1
         hot = {lane for lane in self.held.pop(pid, set()) if self.lanes[lane].hot}
         if hot:
-            self.outages.append(Outage(at, hot))
+            self.outages.append(Outage(at, hot, self.measured))
 
     def gone(self, pid: int) -> None:
         """A worker has ended by itself or was asked to."""
@@ -82,7 +90,9 @@ class Tally:
             self.landed[lane] = max(self.landed.get(lane, 0), end)
         for outage in self.outages:
             outage.lanes -= lanes.keys()
-        self.recoveries += [at - outage.at for outage in self.outages if not outage.lanes]
+        for outage in self.outages:
+            if not outage.lanes:
+                (self.recoveries if outage.calm else self.recoveries_in_storm).append(at - outage.at)
         self.outages = [outage for outage in self.outages if outage.lanes]
 
     def hear_load(self, facts: Mapping[str, Any]) -> None:
