@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from landfast.events import LaneHalted, LaneProgress, RecordsRead, StreamLost
+from landfast.events import Event, LaneHalted, LaneProgress, Notice, RecordsRead, StreamLost
 from landfast.sources.kafka_errors import TABLE, Act
 from landfast.testing import scripted_kafka
 from landfast.testing.kafka import RealKafka
@@ -138,6 +138,31 @@ def test_b14_an_answer_that_ends_reading_has_a_code(brokers: ScriptedKafka, tmp_
         report = run.ended()
     brokers.answer_well(scripted_kafka.FETCH)
     assert ours in {halt.code for halt in report.halts.values()} | ({report.error.code} if report.error else set())
+    land(made.line.file)
+    made.settle()
+
+
+class Raising(Inside):
+    """An observer that raises where it hears of a code."""
+
+    def notice(self, event: Event) -> None:
+        """Remember it, and raise."""
+        super().notice(event)
+        if isinstance(event, Notice) and event.code == "GROUP_COMMIT_FAILED":
+            raise ZeroDivisionError
+
+
+def test_p15_an_observer_that_raises_while_the_client_speaks(brokers: ScriptedKafka, tmp_path: Path) -> None:
+    """The client calls us from its own depths, and what is raised there must not stay there: the run ends with the code of a defect."""
+    made = scene(brokers, tmp_path, "overheard")
+    with Raising(made.line.file) as run:
+        run.until(made.landed)
+        brokers.answer(scripted_kafka.OFFSET_COMMIT, [30] * 4)
+        made.load.produce(200)
+        report = run.ended()
+    assert report.error is not None
+    assert report.error.code == "UNEXPECTED"
+    brokers.answer_well(scripted_kafka.OFFSET_COMMIT)
     land(made.line.file)
     made.settle()
 

@@ -64,7 +64,7 @@ def test_c1_the_clock_jumps_a_day(kafka: RealKafka, tmp_path: Path) -> None:
     made.settle()
 
 
-@pytest.mark.parametrize("year", [1901, 1969, 2039, 2107, 2263])
+@pytest.mark.parametrize("year", [1901, 2039, 2263])
 def test_c2_the_clock_stands_in_another_century(kafka: RealKafka, tmp_path: Path, year: int) -> None:
     """Before 1970, after 2038, behind the last nanosecond that 64 bits hold: nothing crashes, all lands, and the proof holds."""
     skew = datetime(year, 7, 1, tzinfo=UTC).timestamp() - datetime.now(UTC).timestamp()

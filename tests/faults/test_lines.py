@@ -89,7 +89,7 @@ def test_n5_a_line_with_delays_and_breaks(kafka: RealKafka, line: TcpProxy, tmp_
     line.be(Line(delay_seconds=0.1))
     made = begun(kafka, tmp_path, "jittery")
     with Inside(made.line.file) as run:
-        for _ in range(3):
+        for _ in range(2):
             run.until(made.landed)
             made.load.produce(100)
             line.reset()

@@ -143,7 +143,7 @@ def test_r10_a_storm_of_rebalances(kafka: RealKafka, tmp_path: Path) -> None:
     made = shared(kafka, tmp_path, "stormy")
     gained = 0
     with Inside(made.line.file) as steady:
-        for _ in range(5):
+        for _ in range(3):
             made.load.produce(200)
             with Inside(made.line.file) as guest:
                 steady.until(lambda guest=guest: guest.of(StreamGained), guest)
@@ -153,6 +153,6 @@ def test_r10_a_storm_of_rebalances(kafka: RealKafka, tmp_path: Path) -> None:
             steady.until(lambda before=before: rows(made.table) > before)
         steady.until(made.landed)
         assert unhurt(steady)
-        assert len(steady.of(StreamGained)) + gained >= 10
+        assert len(steady.of(StreamGained)) + gained >= 6
         assert not steady.of(ConflictMet) or steady.of(StreamLost)
     made.settle()

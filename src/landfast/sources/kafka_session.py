@@ -84,8 +84,8 @@ class Session:
         heard: dict[str, Any] = {
             "log_level": 4,
             "logger": self._notices.logger(),
-            "error_cb": self._on_error,
-            "on_commit": self._on_commit,
+            "error_cb": self._guarded(self._on_error),
+            "on_commit": self._guarded(self._on_commit),
         }
         try:
             self._driver = Consumer(consumer_configuration(settings) | heard)
@@ -161,17 +161,17 @@ class Session:
     def _subscribe(self, names: tuple[str, ...]) -> None:
         self._driver.subscribe(
             list(names),
-            on_assign=self._guarded(self._on_assign),
-            on_revoke=self._guarded(self._on_revoke),
-            on_lost=self._guarded(self._on_lost),
+            on_assign=self._guarded(lambda _, places: self._on_assign(_keys(places))),
+            on_revoke=self._guarded(lambda _, places: self._on_revoke(_keys(places))),
+            on_lost=self._guarded(lambda _, places: self._on_lost(_keys(places))),
         )
 
-    def _guarded(self, act: Callable[[list[Key]], None]) -> Callable[[Any, list[TopicPartition]], None]:
-        """An exception that left a callback would be followed by the driver's default: everything assigned, from anywhere."""
+    def _guarded(self, act: Callable[..., None]) -> Callable[..., None]:
+        """What leaves a callback is kept for `poll`: the driver would assign everything, from anywhere, or never come back from `close`."""
 
-        def callback(_: Any, places: list[TopicPartition]) -> None:
+        def callback(*given: Any) -> None:
             try:
-                act([(place.topic, place.partition) for place in places])
+                act(*given)
             except BaseException as error:  # noqa: BLE001 — raised again by the `poll` that the callback runs in
                 self._failure = self._failure or error
 
@@ -304,6 +304,10 @@ class Session:
         if now >= self._confirm_at + pause:
             self._confirm_at = now
             self._identity.ask(marks)
+
+
+def _keys(places: list[TopicPartition]) -> list[Key]:
+    return [(place.topic, place.partition) for place in places]
 
 
 def _fresh(reader: Reader, records: list[Message]) -> list[Message]:
