@@ -129,13 +129,14 @@ def _assert_clean(kafka: RealKafka, folder: Path, said: str) -> None:
 def test_servers_that_do_not_answer_are_named(tmp_path: Path) -> None:
     """A cluster that is not there ends it before anything is made, with the address and the next step."""
     (port,) = free_ports(1)
-    code, out, err = _ended(tmp_path, "--servers", f"{HOST}:{port}")
+    code, out, err = _ended(tmp_path, "--servers", f"{HOST}:{port}", "--json", "report.json")
     assert code == 3
     assert out == ""
     assert "SOURCE_DOWN" in err
     assert f"{HOST}:{port}" in err
-    assert "--servers" in err
+    assert "next:  Check --servers" in err
     assert list((tmp_path / "temporary").iterdir()) == []
+    assert not (tmp_path / "report.json").exists()
 
 
 @contextmanager

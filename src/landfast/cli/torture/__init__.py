@@ -42,7 +42,15 @@ def torture(  # noqa: PLR0913, PLR0917 — the options of a command have no othe
 
     Works in topics, a group and a table of its own, and removes them. Other topics of the cluster are not touched.
     """
+    from landfast.cli.screen import Screen
     from landfast.cli.torture.story import Wish, tell
+    from landfast.errors import LandfastError
 
     wish = Wish(minutes, kills, servers, path, workers, seed, report, keep, rate, tuple(option or ()))
-    raise typer.Exit(exits.WELL if tell(wish) else exits.FOUND)
+    try:
+        well = tell(wish)
+    except LandfastError as error:
+        # Here --json names a file; what goes wrong is told to a person.
+        Screen(as_json=False).show_error(error)
+        raise typer.Exit(exits.of_error(error)) from None
+    raise typer.Exit(exits.WELL if well else exits.FOUND)

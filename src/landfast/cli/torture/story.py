@@ -129,9 +129,12 @@ def check_writable(report: Path) -> None:
     Raises:
         Misconfigured: it cannot.
     """
+    is_new = not report.exists()
     try:
         with report.open("a", encoding="utf-8"):
             pass
+        if is_new:
+            report.unlink()
     except OSError as error:
         raise Misconfigured(
             "CONFIG_INVALID", f"--json: {report} cannot be written ({error.strerror})", next_step="Name another file."
