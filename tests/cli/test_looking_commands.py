@@ -84,7 +84,7 @@ def test_s11_verify_names_the_exact_offsets_of_a_lost_file(table: Table) -> None
     assert offsets <= set(range(10, 25))
 
 
-def test_verify_finds_an_edited_record(table: Table) -> None:
+def test_x13_verify_finds_an_edited_record(table: Table) -> None:
     """A commit's record that somebody edited is found."""
     edit_record(table.world, 3, '"sequence":', '"Sequence":')
     assert table.ask("verify", table.file).code == 1

@@ -135,7 +135,7 @@ def test_p9_sigkill_during_every_start(kafka: RealKafka, tmp_path: Path) -> None
     scene.go_on(at=100)
 
 
-def test_p18_a_native_crash_at_the_same_record_again_and_again(kafka: RealKafka, tmp_path: Path) -> None:
+def test_p18_x12_a_native_crash_at_the_same_record_again_and_again(kafka: RealKafka, tmp_path: Path) -> None:
     """A library that crashes the process at a batch does so at each start, at the same position; once it is mended, all lands once."""
     scene = Scene(kafka, tmp_path, "crashing")
     for _ in range(3):

@@ -124,7 +124,7 @@ def test_rows_without_coordinates_are_counted_apart(world: DeltaWorld) -> None:
     assert verdict.foreign_rows == 2
 
 
-def test_an_edited_record_is_found(world: DeltaWorld) -> None:
+def test_x13_an_edited_record_is_found(world: DeltaWorld) -> None:
     """A commit's record whose counts were made to fit again is still not the record that was written."""
     proved_table(world)
     version = DeltaTable(world.path).version() - 2

@@ -91,6 +91,7 @@ _PROMISES: Mapping[str, tuple[str, str]] = {
     "allow.auto.create.topics": ("false", "a misspelt topic would come into being"),
 }
 
+_HTTPS = re.compile(r"https://[^/\s]+", re.IGNORECASE)
 _GRAVEST_FIRST = ("CONFIG_UNSAFE", "CONFIG_UNKNOWN", "CONFIG_INVALID")
 
 # The newer protocol has these on the broker, per group.
@@ -152,6 +153,9 @@ def _unsafe(name: str, value: str) -> Misconfigured | None:
     if meant == "receive.message.max.bytes" and (bytes_max := whole_number(value)) is not None and bytes_max < _RECEIVE_BYTES_MIN:
         message = f"source.options.{name} below {_RECEIVE_BYTES_MIN}: a larger batch would stop its partition for ever, in silence"
         return Misconfigured("CONFIG_UNSAFE", message, next_step="Remove it; use fetch.max.bytes to save memory.")
+    if meant == "sasl.oauthbearer.token.endpoint.url" and not _HTTPS.match(value):
+        message = f"source.options.{name}: the client's secret would go over a connection that anybody can read, or to no server at all"
+        return Misconfigured("CONFIG_UNSAFE", message, next_step="Give an address that begins with https://.")
     return None
 
 
