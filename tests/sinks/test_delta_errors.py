@@ -12,7 +12,7 @@ from landfast.sinks.delta.errors import RULES, Fate, fate_of, looked, mapped, tr
 from tests.sinks.delta_trouble import PanicException
 
 KNOWN: list[tuple[BaseException, Fate]] = [
-    (CommitFailedError("Failed to commit transaction: Concurrent transaction failed."), Fate.RACE_LOST),
+    (CommitFailedError("Failed to commit transaction: Concurrent transaction failed."), Fate.INTERFERENCE),
     (CommitFailedError("Failed to commit transaction: 15"), Fate.INTERFERENCE),
     (CommitFailedError("Failed to commit transaction: Metadata changed since last commit."), Fate.INTERFERENCE),
     (CommitFailedError("Failed to commit transaction: Protocol changed since last commit: required read/write 1/3"), Fate.INTERFERENCE),

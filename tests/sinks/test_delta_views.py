@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from deltalake import CommitProperties, DeltaTable, Field, Transaction
 
-from landfast.errors import Conflict
-from landfast.sinks.delta.files import Disk, log_name
+from landfast.sinks.delta.files import log_name
 from landfast.sinks.delta.table import open_handle
-from landfast.sinks.delta.view import VIEW_SECONDS_MAX, View
-from tests.sinks.delta_world import DeltaWorld, QuickClock, stream
+from landfast.sinks.delta.view import View
+from tests.sinks.delta_world import DeltaWorld, stream
 
 LANES = [stream(partition) for partition in range(3)]
 NAMES = ["a", "b", "c", "never"]
@@ -124,52 +121,3 @@ def test_steady_commits_open_no_table_and_ask_for_no_position(world: DeltaWorld)
         other.commit([other.stage(world.batch(lanes[0], start, start + 5, first=start == 5))])
         sink.commit([sink.stage(world.batch(lane, start, start + 5)) for lane in LANES])
     assert (CountingTable.asked, opened) == (0, [])
-
-
-@dataclass
-class StoppedDisk(Disk):
-    """A disk whose process is stopped right before the next log entry gets its name."""
-
-    meanwhile: Callable[[], None] | None = None
-
-    def link(self, path: Path, name: Path) -> None:
-        """See `Disk`."""
-        if self.meanwhile is not None:
-            meanwhile, self.meanwhile = self.meanwhile, None
-            meanwhile()
-        super().link(path, name)
-
-
-class SetClock(QuickClock):
-    """A clock that can be moved on."""
-
-    ahead_seconds = 0.0
-
-    def monotonic(self) -> float:
-        """See `Clock`."""
-        return super().monotonic() + self.ahead_seconds
-
-
-def test_who_was_stopped_until_after_a_clean_up_has_not_landed(world: DeltaWorld) -> None:
-    """The entry it makes then lies below a checkpoint, where nobody reads it: that is a conflict, not a commit."""
-    world.clock = clock = SetClock()
-    world.disk = disk = StoppedDisk()
-    zombie = world.sink("zombie")
-    zombie.commit([zombie.stage(world.batch(LANES[0], 0, 10, first=True))])
-    before = DeltaTable(world.path).version()
-    late = zombie.stage(world.batch(LANES[0], 10, 15))
-
-    def everything_goes_on() -> None:
-        owner = world.sink("owner")
-        for start in (10, 20, 30):
-            owner.commit([owner.stage(world.batch(LANES[0], start, start + 10))])
-        DeltaTable(world.path).create_checkpoint()
-        for version in range(before + 3):
-            (Path(world.path) / log_name(version)).unlink()
-        clock.ahead_seconds = VIEW_SECONDS_MAX + 1
-
-    disk.meanwhile = everything_goes_on
-    with pytest.raises(Conflict):
-        zombie.commit([late])
-    assert zombie.positions(LANES[:1]) == {LANES[0]: 40}
-    assert world.landed() == [("events", 0, offset) for offset in range(40)]

@@ -27,7 +27,7 @@ from tests.sinks.delta_world import DeltaWorld, Ears, QuickClock
 pytestmark = pytest.mark.system
 
 OPTIONS = {"timeout": "2s", "max_retries": "3", "retry_timeout": "20s"}
-SETTINGS = DeltaSettings(path="", probe_rounds=1, commit_attempts_max=3, conflict_retries_max=3)
+SETTINGS = DeltaSettings(path="", probe_rounds=1, commit_attempts_max=3)
 
 
 def table_at(port: int, path: str | None = None, **options: str) -> DeltaWorld:
@@ -164,7 +164,7 @@ def test_letters_are_buried_once_whatever_becomes_of_the_reply(store: VersityGat
 def test_workers_that_share_a_table_land_each_record_once(store: VersityGateway) -> None:
     """Two owners of different streams commit side by side, against each other's versions."""
     world = table_at(store.port)
-    world.settings = replace(world.settings, commit_attempts_max=50, conflict_retries_max=100)
+    world.settings = replace(world.settings, commit_attempts_max=50)
     begun(world)
 
     def work(lane: int) -> None:

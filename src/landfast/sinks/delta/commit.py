@@ -12,7 +12,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from landfast.errors import Broken, Conflict, LandfastError, Unavailable, check
 from landfast.events import OutcomeResolved
@@ -23,12 +22,12 @@ from landfast.sinks.delta.metadata import CommitRecord, app_id, to_metadata
 from landfast.sinks.delta.parquet import DataFile
 from landfast.sinks.delta.suitability import problems
 from landfast.sinks.delta.table import TableHome, incarnation_app_id, incarnation_number, owner_app_id
-from landfast.sinks.delta.tenure import WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, Tenure
-from landfast.sinks.delta.view import VIEW_SECONDS_MAX, Look, View
+from landfast.sinks.delta.tenure import Tenure, followed, wait_seconds
+from landfast.sinks.delta.view import View
 
 
 class Comparison(enum.Enum):
-    """Where the positions of a snapshot are, seen from a commit."""
+    """Where the positions of a view are, seen from a commit."""
 
     AT_START = "at start"
     AT_END = "at end"
@@ -126,14 +125,12 @@ class Committer:
         """The next commit opens the table anew."""
         self._view = None
 
-    def view(self) -> View:
-        """The kept view, or a fresh one."""
-        if self._view is None:
-            self._keep(self._home.open())
-        return cast("View", self._view)
+    @property
+    def landed_version(self) -> int:
+        """The version of the last commit; before the first one, where the table stood when it was first opened."""
+        return self._landed_version or 0
 
-    def _keep(self, view: View) -> View:
-        self._view = view
+    def _opened(self, view: View) -> View:
         if self._landed_version is None:
             self._landed_version = view.version
         return view
@@ -150,7 +147,8 @@ class Committer:
         attempts = self._home.settings.commit_attempts_max
         for attempt in range(attempts):
             if attempt:
-                self._home.clock.sleep(min(WAIT_SECONDS_MAX, WAIT_SECONDS_FIRST * 2**attempt))
+                self._home.clock.sleep(wait_seconds(attempt))
+                self._view = self._view and followed(self._home, self._view)
             landed = self._attempt(commit)
             if landed is not None:
                 self._landed_version = landed.version
@@ -164,38 +162,39 @@ class Committer:
         view, version = self._compared(commit)
         if version is not None:
             return Committed(version, already=True)
-        base, looked = view.version, view.looked
+        base = view.version
         try:
-            made = self._home.put(view, to_metadata(self._record(commit)), self._transactions(commit), commit.files)
-            kept = self._home.follow(view)
+            landed = self._home.put(view, to_metadata(self._record(commit)), self._transactions(commit), commit.files)
         except BaseException as error:
-            self._view = None
             if is_foreign(error) and not isinstance(error, LandfastError):
                 version = self._resolved(commit, base, error)
                 if version is not None:
                     return Committed(version, already=True)
             raise
-        if not kept:
-            self._view = None
-        if made:
-            self._confirm(commit, view, base + 1, looked)
-            return Committed(base + 1, already=False)
-        return None
+        self._view = None if view.worn else view
+        if not landed:
+            return None
+        if view.version == base + 1:
+            reached = all(view.transaction_version(app_id(self._home.pipeline_id, move.stream)) == move.end for move in commit.moves)
+            check(reached, "a position read back after the commit is not its end")
+        return Committed(base + 1, already=False)
 
     def _compared(self, commit: Commit) -> tuple[View, int | None]:
-        """A view after which the commit may be made; or the version in which an earlier attempt has landed it."""
-        home, kept = self._home, self._view
-        fresh = kept is not None and kept.is_fresh(home.clock)
-        if kept is not None and fresh and compare(home, self._tenure, kept, commit.moves) is Comparison.AT_START:
+        """A view after which the commit may be made; or the version in which an earlier attempt has landed it.
+
+        The view is kept again once the attempt has shown that it is still of use.
+        """
+        kept, self._view = self._view, None
+        asked = self._transactions(commit)
+        if kept is not None and kept.answers(asked) and compare(self._home, self._tenure, kept, commit.moves) is Comparison.AT_START:
             return kept, None
-        self._view = None
-        view = self.view()
-        for problem in problems(view.handle, home.settings, None):
+        view = self._opened(self._home.open())
+        for problem in problems(view.handle, self._home.settings, None):
             # Somebody changed the table while running so that an append of own files would break it.
             raise Broken(problem.code, problem.message, next_step=problem.next_step)
-        if compare(home, self._tenure, view, commit.moves) is Comparison.AT_START:
+        if compare(self._home, self._tenure, view, commit.moves) is Comparison.AT_START:
             return view, None
-        version = self._find(commit, view.version, self._landed_version or 0)
+        version = self._find(commit, view, self._landed_version or 0)
         if version is None:
             raise self._conflict(commit, view)
         return view, version
@@ -222,38 +221,22 @@ class Committer:
         owners = {name: number for name, number in owned.items() if number is not None}
         return {app_id(pipeline_id, move.stream): move.end for move in commit.moves} | incarnations | owners
 
-    def _confirm(self, commit: Commit, view: View, version: int, compared: Look) -> None:
-        """See that the commit is where the store says it is, by the view that has followed it there.
-
-        Raises:
-            Conflict: clean-up had passed this version while this process stood still. What it made there is read by nobody.
-            Broken: it is not there.
-        """
-        if view.version < version:
-            message = "a commit that was acknowledged is not in the log"
-            raise Broken("INVARIANT_BROKEN", message, next_step="Stop, keep the table as it is, run `landfast verify`, and report this.")
-        if view.version == version:
-            reached = compare(self._home, self._tenure, view, commit.moves)
-            check(reached is Comparison.AT_END, "a position read back after the commit is not its end")
-        if compared.seconds_since(self._home.clock) > VIEW_SECONDS_MAX:
-            self._view = None
-            fresh = self.view()
-            if self._find(commit, fresh.version, version - 1) is None:
-                raise self._conflict(commit, fresh)
-
     def _resolved(self, commit: Commit, base: int, error: BaseException) -> int | None:
-        """Whether a commit whose call failed has landed: its version, or None. Read back from a fresh snapshot, never guessed."""
-        view = self._keep(open_patiently(self._home, error))
-        version = self._find(commit, view.version, base)
+        """Whether a commit whose call failed has landed: its version, or None. Read back from a fresh view, never guessed."""
+        view = self._view = self._opened(open_patiently(self._home, error))
+        version = self._find(commit, view, base)
         message = f"a commit ended with {type(error).__name__}; read back, it {outcome_words(version is not None)}"
         self._home.observer.notice(OutcomeResolved("", version is not None, message, commit.spans))
         if version is None and compare(self._home, self._tenure, view, commit.moves) is not Comparison.AT_START:
             raise self._conflict(commit, view) from error
         return version
 
-    def _find(self, commit: Commit, newest: int, after: int) -> int | None:
-        """The version in (after, newest] that this commit has become."""
-        ours = (one for one in entries_back(self._home.files, newest, after + 1) if self._is_ours(one, commit))
+    def _find(self, commit: Commit, view: View, after: int) -> int | None:
+        """The version after `after` that this commit has become. Not landed is what has moved no position, wherever its entry lies."""
+        found = self._home.positions(view, [move.stream for move in commit.moves])
+        if any(found[move.stream] == move.start for move in commit.moves):
+            return None
+        ours = (one for one in entries_back(self._home.files, view.version, after + 1) if self._is_ours(one, commit))
         return next((one.version for one in ours), None)
 
     def _is_ours(self, one: Entry, commit: Commit) -> bool:

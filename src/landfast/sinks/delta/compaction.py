@@ -103,7 +103,7 @@ def compact(
             _commit(table, group, written)
         except Exception as error:
             # deltalake's classes do not tell a lost race from a fault, so the text decides; what is not a race is raised as it was.
-            if fate_of(error) in (Fate.RACE_LOST, Fate.INTERFERENCE):
+            if fate_of(error) is Fate.INTERFERENCE:
                 continue
             raise
         table.update_incremental()

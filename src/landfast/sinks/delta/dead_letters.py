@@ -33,7 +33,7 @@ from landfast.sinks.delta.rows import Part
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.startup import create_or_open
 from landfast.sinks.delta.table import TableHome, place_of
-from landfast.sinks.delta.tenure import WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX
+from landfast.sinks.delta.tenure import followed, wait_seconds
 from landfast.sinks.delta.view import View
 
 pc: Any = pyarrow.compute
@@ -109,20 +109,26 @@ class DeltaDeadLetters:
         """
         for attempt in range(self._settings.commit_attempts_max):
             if attempt:
-                self._data.clock.sleep(min(WAIT_SECONDS_MAX, WAIT_SECONDS_FIRST * 2**attempt))
+                self._data.clock.sleep(wait_seconds(attempt))
+                self._view = self._view and followed(self._open_home(), self._view)
             yield attempt
         message = f"other writers changed the table of dead letters during each of {self._settings.commit_attempts_max} attempts"
         raise Unavailable("COMMIT_CONFLICT", message, next_step="Nothing: it is tried again.")
 
     def _claimed(self, streams: Collection[Stream]) -> bool:
-        """Claim on a fresh view; False when somebody else's commit came between."""
-        view = self._open_home().open()
+        """Claim; False when somebody else's commit came between."""
+        view = self._kept(streams) or self._open_home().open()
         fences = {stream: ((self._fence(view, stream) >> PUT_BITS) + 1) << PUT_BITS for stream in streams}
         made = self._moved(view, fences)
         if made:
             self._fences.update(fences)
-        self._view = None
         return made
+
+    def _kept(self, streams: Collection[Stream]) -> View | None:
+        """The view that was kept, if it knows these fences. It is kept again once it has shown to be still of use."""
+        kept, self._view = self._view, None
+        asked = [fence_app_id(self._data.pipeline_id, stream) for stream in streams]
+        return kept if kept is not None and kept.answers(asked) else None
 
     def _unburied(self, letters: Sequence[Letter]) -> tuple[View, Sequence[Letter]]:
         """A view in which the letters' streams are ours, and those letters that it does not hold yet.
@@ -134,12 +140,8 @@ class DeltaDeadLetters:
         for stream in streams - self._fences.keys():
             message = "dead letters of a stream that was not claimed; nothing was buried"
             raise Conflict("PIPELINE_CONFLICT", message, stream=stream, next_step="Nothing: a stream is claimed when it is gained.")
-        kept = self._view
-        if (
-            kept is not None
-            and kept.is_fresh(self._data.clock)
-            and all(self._fence(kept, stream) == self._fences[stream] for stream in streams)
-        ):
+        kept = self._kept(streams)
+        if kept is not None and all(self._fence(kept, stream) == self._fences[stream] for stream in streams):
             return kept, letters
         view = self._open_home().open()
         found = {stream: self._fence(view, stream) for stream in streams}
@@ -153,7 +155,6 @@ class DeltaDeadLetters:
             there = _buried(self._open_home(), stream, min(letter.offset for letter in letters if letter.stream == stream))
             letters = [letter for letter in letters if letter.stream != stream or letter.offset not in there]
         self._fences.update(found)
-        self._view = view
         return view, letters
 
     def _landed(self, view: View, letters: Sequence[Letter], files: Sequence[DataFile]) -> bool:
@@ -164,7 +165,6 @@ class DeltaDeadLetters:
         try:
             landed = self._moved(view, target, files)
         except BaseException as error:
-            self._view = None
             if is_foreign(error) and not isinstance(error, LandfastError) and self._read_back(target, error):
                 self._fences.update(target)
                 return True
@@ -178,8 +178,7 @@ class DeltaDeadLetters:
         home = self._open_home()
         transactions = {fence_app_id(self._data.pipeline_id, stream): fence for stream, fence in fences.items()}
         landed = home.put(view, {}, transactions, files)
-        if not home.follow(view):
-            self._view = None
+        self._view = None if view.worn else view
         return landed
 
     def _read_back(self, target: Mapping[Stream, int], error: BaseException) -> bool:

@@ -1,20 +1,18 @@
 """The text of a log entry that appends files: actions of the Delta protocol, one JSON object a line.
 
-Source: https://github.com/delta-io/delta/blob/master/PROTOCOL.md#actions. The entry says what deltalake's own append says, so that no
-reader and no later commit, deltalake's among them, can tell who wrote it.
+Source: https://github.com/delta-io/delta/blob/master/PROTOCOL.md#actions. Whatever
+a reader goes by stands there as deltalake's own append writes it.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 from urllib.parse import quote
 
 from landfast.sinks.delta.parquet import DataFile
 
-ENGINE = f"landfast/{version('landfast')}"
 _PLAIN_IN_PATHS = "/!$&'()+,:;=@"
 """What deltalake leaves as it is in a path. A file is removed by the very text that added it, so both have to write it alike."""
 
@@ -36,7 +34,7 @@ def append_text(
         "operation": "WRITE",
         "operationParameters": {"mode": "Append", "partitionBy": json.dumps(list(partition_by))},
         "isBlindAppend": True,
-        "engineInfo": ENGINE,
+        "engineInfo": "landfast",
         **said,
     }
     actions: list[dict[str, Any]] = [{"commitInfo": info}]

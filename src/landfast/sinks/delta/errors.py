@@ -43,10 +43,8 @@ _HIDDEN = (
 class Fate(enum.Enum):
     """What an exception means for the call it came from."""
 
-    RACE_LOST = "race lost"
-    """Somebody, perhaps an earlier attempt of ours, moved one of our positions first."""
     INTERFERENCE = "interference"
-    """A foreign change made this attempt stale; a fresh handle may succeed."""
+    """Somebody's commit made this attempt stale; a fresh handle may succeed."""
     TRANSIENT = "transient"
     THROTTLED = "throttled"
     AUTH = "auth"
@@ -72,7 +70,7 @@ class Rule:
 
 # The first rule whose pattern is found decides; the order is from the particular to the general.
 RULES: tuple[Rule, ...] = (
-    Rule(r"Concurrent transaction failed", Fate.RACE_LOST),
+    Rule(r"Concurrent transaction failed", Fate.INTERFERENCE),
     Rule(r"Metadata changed since last commit", Fate.INTERFERENCE),
     Rule(r"Protocol changed since last commit", Fate.INTERFERENCE),
     Rule(r"(deleted data this operation read|added new data|deleted the same data)", Fate.INTERFERENCE),
@@ -110,10 +108,6 @@ RULES: tuple[Rule, ...] = (
         Fate.MISSING,
     ),
 )
-
-
-FATES_TO_RETRY = (Fate.RACE_LOST, Fate.INTERFERENCE)
-"""After these nothing has landed for a reason that a fresh handle may remove."""
 
 
 def text_of(error: BaseException) -> str:
@@ -163,7 +157,6 @@ def translated(error: BaseException, action: str) -> LandfastError:
 
 
 _SENTENCES = {
-    Fate.RACE_LOST: "another writer moved the position first",
     Fate.INTERFERENCE: "another writer changed the table at the same time",
     Fate.TRANSIENT: "the store did not answer as it should",
     Fate.THROTTLED: "the store asks for fewer requests",
@@ -180,7 +173,6 @@ _SENTENCES = {
 }
 
 _UNAVAILABLE = {
-    Fate.RACE_LOST: ("COMMIT_CONFLICT", "transient", _RETRY),
     Fate.INTERFERENCE: ("COMMIT_CONFLICT", "transient", _RETRY),
     Fate.TRANSIENT: ("SINK_DOWN", "transient", _RETRY),
     Fate.THROTTLED: ("SINK_THROTTLED", "throttled", _RETRY),

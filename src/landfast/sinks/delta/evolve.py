@@ -16,6 +16,7 @@ from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
+from deltalake import CommitProperties
 from deltalake.schema import Field as DeltaField
 from deltalake.schema import Schema
 
@@ -24,9 +25,11 @@ from landfast.events import Notice
 from landfast.sinks.delta.errors import Fate, fate_of, mapped
 from landfast.sinks.delta.rows import RESCUED, SYSTEM_COLUMNS
 from landfast.sinks.delta.suitability import name_problem
-from landfast.sinks.delta.table import HOOKS_OFF, Place, TableHome, commit_properties, shape_of
+from landfast.sinks.delta.table import HOOKS_OFF, Place, TableHome, shape_of
 
 ADD_ATTEMPTS_MAX = 30
+_STEP_OVER = CommitProperties(max_commit_retries=100)
+"""deltalake steps over commits that do not concern the columns, inside one attempt."""
 NAME_CHARACTERS_MAX = 128
 _PATH_MARKS = frozenset(".[]`")
 _SETTINGS_NAMES: Mapping[pa.DataType, str] = {pa.bool_(): "boolean", pa.int64(): "int64", pa.float64(): "float64", pa.string(): "string"}
@@ -193,7 +196,7 @@ def add_columns(place: Place, fields: pa.Schema) -> None:
             if not missing:
                 return
             try:
-                handle.alter.add_columns(missing, commit_properties=commit_properties(place.settings), post_commithook_properties=HOOKS_OFF)
+                handle.alter.add_columns(missing, commit_properties=_STEP_OVER, post_commithook_properties=HOOKS_OFF)
             except Exception as error:
                 if fate_of(error) is Fate.INTERFERENCE:
                     continue

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from landfast.sinks.delta.files import Files, log_name
+from landfast.sinks.delta.files import LOG, Files, log_name
 from landfast.sinks.delta.metadata import KEY, CommitRecord, from_commit_info
 
 # Operations that replace the table's content as a whole, while the positions stay where they are.
@@ -24,6 +25,9 @@ _REPLACING = (
 )
 
 
+LAST_CHECKPOINT = f"{LOG}/_last_checkpoint"
+_NOTHING = b" \t\x00"
+"""What bytes read as that were never written, and what stands between actions."""
 _LOOKED_AT = (b'"commitInfo"', b'"txn"', b'"metaData"', b'"protocol"')
 """The actions that are read of an entry: not those of files, of which there may be thousands."""
 
@@ -32,7 +36,9 @@ _LOOKED_AT = (b'"commitInfo"', b'"txn"', b'"metaData"', b'"protocol"')
 class Entry:
     """What one commit says of itself. `record` is there where it is a Landfast commit; `transactions` are by application id.
 
-    `reshapes`: it carries the table's columns, properties or protocol, whether or not they differ from what they were.
+    reshapes     it carries the table's columns, properties or protocol, whether or not they differ from what they were
+    whole        its last line is an action: not so where a power cut or a writer that is not atomic has left it empty or cut off
+    fingerprint  of its bytes
     """
 
     version: int
@@ -40,7 +46,9 @@ class Entry:
     parameters: dict[str, Any]
     record: CommitRecord | None
     transactions: dict[str, int]
-    reshapes: bool = False
+    reshapes: bool
+    whole: bool
+    fingerprint: str
 
     @property
     def replaces(self) -> bool:
@@ -65,7 +73,8 @@ def entry(files: Files, version: int) -> Entry | None:
     info: dict[str, Any] = {}
     transactions: dict[str, int] = {}
     reshapes = False
-    for line in content.splitlines():
+    lines = [line for line in content.splitlines() if line.strip(_NOTHING)]
+    for line in lines:
         if any(name in line for name in _LOOKED_AT):
             action = json.loads(line)
             said = action.get("commitInfo")
@@ -82,7 +91,26 @@ def entry(files: Files, version: int) -> Entry | None:
         record=from_commit_info(info) if KEY in info else None,
         transactions=transactions,
         reshapes=reshapes,
+        whole=bool(lines) and _is_action(lines[-1]),
+        fingerprint=_digest(content),
     )
+
+
+def fingerprint(files: Files, version: int) -> str:
+    """What tells the log at this version from another log: its entry, or the newest checkpoint where clean-up has taken that entry."""
+    content = files.read(log_name(version))
+    return _digest(b"checkpoint " + (files.read(LAST_CHECKPOINT) or b"") if content is None else content)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _is_action(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
 
 
 def entries_on(files: Files, oldest: int) -> Iterator[Entry]:

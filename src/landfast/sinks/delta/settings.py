@@ -28,8 +28,7 @@ class DeltaSettings:
     row_group_rows_max        rows in one row group
     file_bytes_target         a batch that holds more than this in memory is split into several files per partition value
     checkpoint_commits        commits between two checkpoints; the handle is opened anew with each
-    commit_attempts_max       attempts of one commit against foreign interference before it is Unavailable
-    conflict_retries_max      deltalake's own retries inside one attempt: it steps over commits that do not concern us
+    commit_attempts_max       attempts to make the next version before others, our own workers among them; then it is Unavailable
     resolve_attempts_max      how often an unknown outcome is read back before it is Unavailable
     resolve_wait_seconds      the wait before the second read-back; it doubles with each
     probe_rounds              races run at the start against an object store to see that it creates atomically
@@ -49,7 +48,6 @@ class DeltaSettings:
     file_bytes_target: int = 512 * MIB
     checkpoint_commits: int = 50
     commit_attempts_max: int = 20
-    conflict_retries_max: int = 100
     resolve_attempts_max: int = 8
     resolve_wait_seconds: float = 0.1
     probe_rounds: int = 8

@@ -155,7 +155,7 @@ class DeltaSink:
         if not self._commits_since_upkeep:
             return
         with mapped("maintaining the table"):
-            if self._keeper.after_commits(self._committer.view().version, self._commits_since_upkeep, budget_seconds):
+            if self._keeper.after_commits(self._committer.landed_version, self._commits_since_upkeep, budget_seconds):
                 self._commits_since_upkeep = 0
                 self._committer.forget_view()
 

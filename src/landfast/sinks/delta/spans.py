@@ -26,7 +26,7 @@ from landfast.errors import Unavailable, check
 from landfast.model import Span, Stream
 from landfast.sinks.delta import metadata, parquet
 from landfast.sinks.delta.active import active_files
-from landfast.sinks.delta.errors import FATES_TO_RETRY, fate_of, looked, translated
+from landfast.sinks.delta.errors import Fate, fate_of, looked, translated
 from landfast.sinks.delta.files import Files, files_of, log_name
 from landfast.sinks.delta.ground import check_way, shown, spans_path
 from landfast.sinks.delta.rows import Part
@@ -193,7 +193,7 @@ def roll_up(table: DeltaTable, path: str, storage_options: Mapping[str, str], no
         except Exception as error:
             failure = error
             # Somebody else has rolled up meanwhile, or our own answer was lost: the position says how far that went.
-            if fate_of(error) in FATES_TO_RETRY:
+            if fate_of(error) is Fate.INTERFERENCE:
                 continue
             raise translated(error, "rolling spans up") from error
         return len(log.records)

@@ -90,7 +90,7 @@ def open_table(
         add_columns(place, missing_columns(shape_of(handle), settings, data_schema))
         with mapped("opening the table"):
             handle = _opened_in_line(place, pipeline_id)
-    return TableHome(place, run, clock, observer, pipeline_id=pipeline_id, opened=handle)
+            return TableHome(place, run, clock, observer, pipeline_id=pipeline_id, opened=handle)
 
 
 def _opened_in_line(place: Place, pipeline_id: str) -> DeltaTable:

@@ -7,6 +7,7 @@ table, and a commit demands that nobody came after.
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Collection, Mapping
 
@@ -15,8 +16,18 @@ from landfast.model import Halt, Position, Stream
 from landfast.sinks.delta.table import TableHome, owner_app_id
 from landfast.sinks.delta.view import View
 
-WAIT_SECONDS_FIRST = 0.005
-WAIT_SECONDS_MAX = 0.5
+_WAIT_SECONDS_FIRST = 0.005
+_WAIT_SECONDS_MAX = 0.5
+
+
+def wait_seconds(attempt: int) -> float:
+    """How long to wait before this attempt to come first: longer each time, and never the same for two who race."""
+    return random.uniform(0, min(_WAIT_SECONDS_MAX, _WAIT_SECONDS_FIRST * 2**attempt))  # noqa: S311 — nothing secret about a wait
+
+
+def followed(home: TableHome, view: View) -> View:
+    """The view at the newest version, or another where it is worn."""
+    return view if not view.worn and home.follow(view) else home.open()
 
 
 class Tenure:
@@ -47,20 +58,19 @@ class Tenure:
         A take-over whose outcome is unknown is simply made again, one number higher: the numbers only have to grow.
         """
         home = self._home
+        view = home.open()
         for attempt in range(home.settings.commit_attempts_max):
             if attempt:
-                home.clock.sleep(min(WAIT_SECONDS_MAX, WAIT_SECONDS_FIRST * 2**attempt))
-            view = home.open()
+                home.clock.sleep(wait_seconds(attempt))
+                view = followed(home, view)
             standing = home.positions(view, streams)
             numbers = {stream: home.owner(view, stream) + 1 for stream in streams if not isinstance(standing[stream], Halt)}
             if not numbers:
                 return standing
             owners = {owner_app_id(home.pipeline_id, stream): number for stream, number in numbers.items()}
-            if not home.put(view, {"landfast.act": "take over"}, owners):
-                continue
-            home.follow(view)
-            with self._lock:
-                self._numbers.update(numbers)
-            return home.positions(view, streams)
+            if home.put(view, {"landfast.act": "take over"}, owners):
+                with self._lock:
+                    self._numbers.update(numbers)
+                return home.positions(view, streams)
         message = f"other writers changed the table during each of {home.settings.commit_attempts_max} attempts to take streams over"
         raise Unavailable("COMMIT_CONFLICT", message, next_step="Nothing: it is tried again.")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
 from deltalake import DeltaTable
 
-from landfast.ports import Clock
 from landfast.sinks.delta.log import Entry
 
 
@@ -29,6 +27,12 @@ class Transactions:
         with self._lock:
             return dict(self._known) if version == self._version else {}
 
+    def start_anew(self, version: int) -> None:
+        """Forget everything: what was known is not of the log that there is now."""
+        with self._lock:
+            self._known.clear()
+            self._version = version
+
     def learn(self, version: int, app_id: str, found: int | None) -> None:
         """Keep what a handle has said of this version."""
         with self._lock:
@@ -47,40 +51,24 @@ class Transactions:
                 self._version = tip
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """When a view was the newest, by both clocks: one stands still while a machine is suspended, the other may be set."""
-
-    monotonic: float
-    now: float
-
-    @classmethod
-    def at(cls, clock: Clock) -> Look:
-        """Now."""
-        return cls(clock.monotonic(), clock.now())
-
-    def seconds_since(self, clock: Clock) -> float:
-        """How long ago that was; too long rather than too short."""
-        return max(clock.monotonic() - self.monotonic, abs(clock.now() - self.now))
-
-
-VIEW_SECONDS_MAX = 60.0
-"""A view that was not the newest for so long is opened anew, far sooner than any clean-up takes entries of the log away."""
-
-
 class View:
-    """The transaction versions of a table at `version`. For one thread; others may have moved the table on meanwhile."""
+    """The transaction versions of a table at `version`. For one thread; others may have moved the table on meanwhile.
 
-    def __init__(self, handle: DeltaTable, transactions: Transactions, looked: Look) -> None:
+    end   the fingerprint of the log at this version: as long as the log has it, what comes next is the entry after it
+    worn  it is of no use any more: another has to be opened
+    """
+
+    def __init__(self, handle: DeltaTable, transactions: Transactions, end: str) -> None:
         self.handle = handle
         self.version = handle.version()
-        self.looked = looked
+        self.end = end
+        self.worn = False
         self._transactions = transactions
         self._known = dict(transactions.at(self.version))
 
-    def is_fresh(self, clock: Clock) -> bool:
-        """Whether it was the newest not long ago."""
-        return self.looked.seconds_since(clock) <= VIEW_SECONDS_MAX
+    def answers(self, app_ids: Iterable[str]) -> bool:
+        """Whether it can be asked for these. A handle that the log has gone on from is not asked any more: its files may be gone."""
+        return self.handle.version() == self.version or all(app_id in self._known for app_id in app_ids)
 
     def transaction_version(self, app_id: str) -> int | None:
         """The transaction version of an application id at this version; None where it has none."""
@@ -93,4 +81,4 @@ class View:
     def advance(self, entry: Entry) -> None:
         """Go on by the next entry of the log."""
         self._known |= entry.transactions
-        self.version = entry.version
+        self.version, self.end = entry.version, entry.fingerprint

@@ -1,0 +1,64 @@
+"""What a table demands of those who write to it: features that an append of plain files would get wrong, and expiring positions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from deltalake import DeltaTable
+
+from landfast.errors import Misconfigured
+
+# Features that change nothing for an append of plain files, as long as `_features_in_use` finds none of their traces.
+HARMLESS = frozenset(
+    (
+        "appendOnly",
+        "changeDataFeed",
+        "checkConstraints",
+        "columnMapping",
+        "generatedColumns",
+        "identityColumns",
+        "invariants",
+        "timestampNtz",
+        "vacuumProtocolCheck",
+    )
+)
+_WRITER_VERSION_WITH_FEATURES = 7
+_FIELD_TRACES = {
+    "delta.generationExpression": "generated columns",
+    "delta.identity.start": "identity columns",
+    "delta.invariants": "invariants",
+    "CURRENT_DEFAULT": "default values",
+}
+RETENTION = "delta.setTransactionRetentionDuration"
+
+
+def demands(handle: DeltaTable) -> Iterator[Misconfigured]:
+    """Every demand of the table that Landfast does not meet."""
+    configuration = handle.metadata().configuration
+    for feature in sorted(_unsupported_features(handle) | set(_features_in_use(handle, configuration))):
+        message = f"the table uses {feature}, which cannot be written safely"
+        yield Misconfigured("PROTOCOL_UNSUPPORTED", message, next_step="Turn the feature off, or land into another table.")
+    if RETENTION in configuration:
+        message = f"the table lets positions expire: its property {RETENTION} is set"
+        yield Misconfigured("TXN_RETENTION_UNSAFE", message, next_step="Remove the property from the table.")
+
+
+def _unsupported_features(handle: DeltaTable) -> set[str]:
+    protocol = handle.protocol()
+    if protocol.min_writer_version < _WRITER_VERSION_WITH_FEATURES:
+        return set()
+    named = set(protocol.writer_features or []) | set(protocol.reader_features or [])
+    return {f"the feature {name}" for name in named - HARMLESS}
+
+
+def _features_in_use(handle: DeltaTable, configuration: Mapping[str, str]) -> Iterator[str]:
+    if configuration.get("delta.columnMapping.mode", "none") != "none":
+        yield "column mapping"
+    if configuration.get("delta.enableDeletionVectors", "false").lower() == "true":
+        yield "deletion vectors"
+    if any(key.startswith("delta.constraints.") for key in configuration):
+        yield "CHECK constraints"
+    for field in handle.schema().fields:
+        for trace, name in _FIELD_TRACES.items():
+            if trace in (field.metadata or {}):
+                yield f"{name} (column {field.name})"
