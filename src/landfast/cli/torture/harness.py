@@ -39,6 +39,11 @@ _LEFT_WELL = (0, 3)
 """Exit codes of a worker that was asked to end: it may have had to leave something to the next one."""
 
 
+def _ended_well(post: Post, code: int | None) -> bool:
+    """Whether a worker that was asked to end did so. One that had not joined may not have been listening yet."""
+    return code in _LEFT_WELL or (code == -signal.SIGTERM and not post.joined)
+
+
 class Calm(enum.Enum):
     """Whether nobody but one is hurt for a while, so that the time of a recovery can be measured."""
 
@@ -183,7 +188,7 @@ class Harness:
         """A worker has ended, and not by a kill of ours."""
         code = post.worker.wait(END_SECONDS_MAX)
         self.tally.gone(post.worker.pid)
-        if post.state is not State.LEAVING or code not in _LEFT_WELL:
+        if post.state is not State.LEAVING or not _ended_well(post, code):
             self._crashed(post.worker, f"ended by itself with {code}")
         post.worker.kill()
         self._replace(post)
@@ -376,5 +381,5 @@ class Harness:
             post.worker.signal(signal.SIGTERM)
         for post in self._posts:
             code = post.worker.wait(END_SECONDS_MAX)
-            if code not in _LEFT_WELL:
+            if not _ended_well(post, code):
                 self._crashed(post.worker, f"{'did not end' if code is None else f'ended with {code}'} when it was asked to")
