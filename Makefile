@@ -67,8 +67,10 @@ simulate: $(INSTALLED) ## seeded schedules of the whole engine in a simulated wo
 fuzz: $(INSTALLED) ## hostile bytes for settings, decoders, log entries, ids and log lines (FUZZ="--minutes 5")
 	@$(BIN)/python -m tests.fuzz $(FUZZ)
 
-torture: $(INSTALLED) ## real workers killed on a broker for an hour, then the count (TORTURE="--minutes 5 --servers 127.0.0.1:9092")
-	@$(BIN)/landfast torture $(TORTURE)
+torture: $(INSTALLED) ## real workers killed on a real broker for an hour, then the count (TORTURE="--kills 30 --json report.json")
+	@coproc BROKER { exec $(BIN)/python -m landfast.testing.kafka; }; broker=$$BROKER_PID; trap 'kill $$broker' EXIT; \
+	read -r servers <&$${BROKER[0]}; \
+	$(BIN)/landfast torture --servers "$$servers" --option session.timeout.ms=2000 $(TORTURE)
 
 # Neither is part of `check`: ruff's S rules, which are, are bandit's own and quicker, and advisories are asked for over the network.
 # B310 is left out: the one address that is opened is http, of a host and a port of the settings.
