@@ -14,7 +14,7 @@ from landfast.sinks.delta.lookup import letter
 from landfast.sinks.delta.metadata import DIGEST_KEY, KEY, DamagedRecord, altered, from_commit_info, to_metadata
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.spans import read_log
-from landfast.sinks.delta.tail import empty_tail
+from landfast.sinks.delta.tail import lost_tail
 from tests.fuzz.place import scratch
 from tests.sinks.delta_proof import bury, stream
 from tests.sinks.delta_proof import letter as letter_of
@@ -47,7 +47,7 @@ def log_entry(data: bytes) -> str:
     (_log() / Path(log_name(0)).name).write_bytes(data)
     files = files_of(str(_log().parent), {})
     words = []
-    for look in (lambda: entry(files, 0), lambda: empty_tail(files), lambda: read_log(files, 0)):
+    for look in (lambda: entry(files, 0), lambda: lost_tail(str(_log().parent), files), lambda: read_log(files, 0)):
         try:
             with looked("fuzz"):
                 found = look()
