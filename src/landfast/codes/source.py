@@ -111,5 +111,10 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "Nothing of it was read; its records stay in the log.",
             "Let exactly one route take it, or narrow the pattern, and start again.",
         ),
+        "UNSAFE_FORK": Code(
+            "The process was forked while its pipeline ran, and the child went on with the Kafka client of its parent.",
+            "The child ended before it read or landed anything; the parent goes on.",
+            "Fork before the pipeline runs, or start other processes by spawn or forkserver instead.",
+        ),
     }
 )

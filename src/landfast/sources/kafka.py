@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
 
-from landfast.errors import Misconfigured, Unavailable, check
+from landfast.errors import Broken, Misconfigured, Unavailable, check
 from landfast.model import Assignment, Bounds, Poll, Position, Stream
 from landfast.ports import Clock, Membership, Observer
 from landfast.sources.kafka_cluster import KafkaCluster
 from landfast.sources.kafka_notices import Notices
 from landfast.sources.kafka_session import Around, Session
 from landfast.sources.kafka_settings import KafkaSettings, check_settings
+
+_OF_PARENTS: list[Session] = []
+"""Sessions that a forked process has a copy of."""
 
 
 class KafkaSource:
@@ -34,6 +38,7 @@ class KafkaSource:
         self._lock = threading.Lock()
         self._cluster: KafkaCluster | None = None
         self._session: Session | None = None
+        self._process = 0
         self._begun: frozenset[Stream] = frozenset()
 
     def continues(self, begun: Collection[Stream]) -> None:
@@ -49,6 +54,7 @@ class KafkaSource:
         names = self._named()
         around = Around(self._clock, self._observer, self._notices)
         self._session = Session(self._settings, self._asking(), names, self._begun, membership, around)
+        self._process = os.getpid()
 
     def poll(self, limit: int, timeout_seconds: float, hold: AbstractSet[Stream]) -> Poll:
         """Read for a moment. Rebalances, checks and new placements happen in here."""
@@ -62,12 +68,17 @@ class KafkaSource:
     def acknowledge(self, positions: Mapping[Stream, Position]) -> None:
         """Tell the group, without waiting and without relying on it."""
         if self._session is not None:
-            self._session.acknowledge(positions)
+            self._open_session().acknowledge(positions)
 
     def close(self) -> None:
         """Give up what is ours, within `revoke_seconds`, and leave the group. Idempotent."""
         session, self._session = self._session, None
-        if session is not None:
+        if session is None:
+            return
+        if self._is_forked():
+            # The threads that would close it are the parent's: here even to let go of it would hang.
+            _OF_PARENTS.append(session)
+        else:
             session.close()
 
     def bounds(self, streams: Collection[Stream] | None = None) -> Mapping[Stream, Bounds]:
@@ -126,4 +137,10 @@ class KafkaSource:
     def _open_session(self) -> Session:
         if self._session is None:
             raise Unavailable("SOURCE_DOWN", "the source is not open")
+        if self._is_forked():
+            message = f"this process was forked from process {self._process}, whose Kafka client it cannot go on with"
+            raise Broken("UNSAFE_FORK", message, next_step="Fork before a pipeline runs, or start other processes by spawn or forkserver.")
         return self._session
+
+    def _is_forked(self) -> bool:
+        return os.getpid() != self._process
