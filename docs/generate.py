@@ -44,6 +44,9 @@ FAULT_SECTIONS = {
     "V": ("Versions", 8),
     "X": ("Security", 14),
 }
+# Bugs of others, by number, and what is done for security, by area.
+MUSEUM = Path(__file__).resolve().parent / "museum.toml"
+SECURITY = Path(__file__).resolve().parent / "security.toml"
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 CLAIM = re.compile(r"^ *def (test_((?:[a-z][0-9]+_)+)\w+)\(", re.MULTILINE)
 
@@ -57,7 +60,9 @@ def pages() -> dict[str, str]:
         "exit-codes.md": exits_page(),
         "faults.md": faults_page(),
         "metrics.md": metrics_page(),
+        "museum.md": museum_page(),
         "reasons.md": reasons_page(),
+        "security.md": security_page(),
         "settings.md": settings_reference(),
     }
 
@@ -164,6 +169,51 @@ def _scenario(name: str, row: Mapping[str, str], tests: list[str]) -> list[str]:
     proof = ", ".join(f"`{test}`" for test in tests) or f"*untested*: {row['untested']}"
     remark = f" {row['remark']}" if "remark" in row else ""
     return [name, row["fault"], row["outcome"] + remark, row["sees"], proof]
+
+
+def test_places() -> dict[str, str]:
+    """Every test by its name, with the file that it stands in. Of two that share a name the last counts."""
+    return {
+        name: f"{path.relative_to(TESTS.parent).as_posix()}::{name}"
+        for path in sorted(TESTS.rglob("test_*.py"))
+        for name in re.findall(r"^ *def (test_\w+)\(", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+
+
+def museum_page() -> str:
+    """Every bug of others with its link, and the tests that show it absent here."""
+    places = test_places()
+    head = (
+        "# The museum\n\nBugs that other systems have had, in our own words, with the place where their story is told, and the tests that "
+        "have their shape and show that it loses and doubles nothing here. They are no judgement on those systems: that they were told in "
+        f"the open is why they are known. `.venv/bin/pytest -k NAME` runs one test. {GENERATED}\n\n"
+    )
+    rows = []
+    for number, row in tomllib.loads(MUSEUM.read_text(encoding="utf-8")).items():
+        links = ", ".join(f"[{index}]({link})" for index, link in enumerate(row["links"], start=1))
+        own = [name for name in places if name.startswith(f"test_museum_{number}_")]
+        remark = f" {row['remark']}" if "remark" in row else ""
+        rows.append([number, f"{row['system']} {links}", row["shape"] + remark, _proofs(own + row.get("tests", []), places, row)])
+    return head + table(["", "system", "what went wrong there", "shown absent by"], rows)
+
+
+def security_page() -> str:
+    """What is done for the security of a pipeline, area by area, with the tests."""
+    places = test_places()
+    head = (
+        "# Security\n\nWhat is done, area by area, what is not, and the tests. The numbers are those of the checklist that they come from; "
+        "areas of what does not exist yet, such as a dashboard, are left out. What is promised, and how to report a weakness, stands in "
+        f"[SECURITY.md](../../SECURITY.md). `.venv/bin/pytest -k NAME` runs one test. {GENERATED}\n\n"
+    )
+    rows = (
+        [number, row["area"], row["done"], row.get("figure", ""), _proofs(row.get("tests", []), places, row)]
+        for number, row in tomllib.loads(SECURITY.read_text(encoding="utf-8")).items()
+    )
+    return head + table(["", "area", "what is done, and what is not", "figure", "tests"], rows)
+
+
+def _proofs(names: Iterable[str], places: Mapping[str, str], row: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{places[name]}`" for name in names) or f"*untested*: {row['untested']}"
 
 
 def commands_page() -> str:

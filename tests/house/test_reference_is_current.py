@@ -9,7 +9,18 @@ from landfast.codes import CODES
 from landfast.config import Settings
 from landfast.observe.metrics import METRICS
 
-PAGES = ("codes.md", "commands.md", "events.md", "exit-codes.md", "faults.md", "metrics.md", "reasons.md", "settings.md")
+PAGES = (
+    "codes.md",
+    "commands.md",
+    "events.md",
+    "exit-codes.md",
+    "faults.md",
+    "metrics.md",
+    "museum.md",
+    "reasons.md",
+    "security.md",
+    "settings.md",
+)
 
 
 def test_the_reference_has_exactly_these_pages() -> None:
