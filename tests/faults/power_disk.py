@@ -103,6 +103,15 @@ class PowerDisk(Disk):
         super().link(path, name)
         self.note(f"after naming {name.name}")
 
+    def rename(self, path: Path, name: Path) -> None:
+        """See `Disk`. What is certain of the file stays so under its other name."""
+        old, new = self.note(f"before renaming {path.name}", path), name.relative_to(self._root).as_posix()
+        super().rename(path, name)
+        node = self._names[old].newest
+        self._names.setdefault(new, Name()).seen.append(node)
+        self._names[old].seen.append(None)
+        self.note(f"after renaming {path.name}")
+
     def note(self, what: str, path: Path | None = None) -> str:
         """Look, and keep the moment. Returns the path's name below the root."""
         self._look()

@@ -10,8 +10,10 @@ import pytest
 from deltalake import DeltaTable
 
 from landfast.errors import Broken
-from landfast.events import Notice
-from landfast.sinks.delta.files import log_name
+from landfast.events import Maintained, Notice
+from landfast.sinks.delta.checkpoint import WORKSHOP, write_checkpoint
+from landfast.sinks.delta.files import Disk, log_name
+from landfast.sinks.delta.maintenance import Maintenance, MaintenanceSettings
 from landfast.sinks.delta.verify import verify_table
 from tests.sinks.delta_world import DeltaWorld, stream, world_at
 
@@ -89,4 +91,45 @@ def test_f9_a_hint_that_says_nothing_is_in_nobodys_way(tmp_path: Path, hint: byt
     sink = world.sink("run-2")
     assert [event for event in world.ears.heard if isinstance(event, Notice)] == []
     assert sink.positions([LANE]) == {LANE: AFTER}
+    assert verify_table(world.path).proved
+
+
+def test_a_checkpoint_beside_one_of_another_form_is_made_in_the_log(tmp_path: Path) -> None:
+    """A checkpoint in several parts, as another tool writes it, is not taken along into a workshop; ours comes after it all the same."""
+    world = world_at(tmp_path)
+    checkpoint = landed_with_checkpoints(world)
+    parts = checkpoint.with_name(checkpoint.name.replace(".parquet", ".0000000001.0000000001.parquet"))
+    checkpoint.rename(parts)
+    (checkpoint.parent / "_last_checkpoint").write_text(json.dumps({"version": int(parts.name[:20]), "size": 1, "parts": 1}))
+    sink = world.sink("run-2")
+    sink.commit([sink.stage(world.batch(LANE, AFTER, AFTER + 10))])
+    table = DeltaTable(world.path)
+    write_checkpoint(world.path, Disk(), table)
+    assert (checkpoint.parent / f"{table.version():020d}.checkpoint.parquet").exists()
+    assert world.landed() == [("events", 0, offset) for offset in range(AFTER + 10)]
+    assert verify_table(world.path).proved
+
+
+def test_a_checkpoint_that_another_process_has_made_is_left_as_it_is(tmp_path: Path) -> None:
+    """Two that make the same one at once: the second finds it there, and nothing is left of its work."""
+    world = world_at(tmp_path)
+    checkpoint = landed_with_checkpoints(world)
+    before = checkpoint.read_bytes()
+    write_checkpoint(world.path, Disk(), DeltaTable(world.path))
+    assert checkpoint.read_bytes() == before
+    assert not [path for path in Path(world.path).iterdir() if path.name.startswith(WORKSHOP)]
+
+
+def test_what_a_killed_process_left_of_a_checkpoint_is_swept(tmp_path: Path) -> None:
+    """Its workshop is nobody's; it goes when this process has seen it for long enough, and the table is as it was."""
+    world = world_at(tmp_path)
+    landed_with_checkpoints(world)
+    workshop = Path(world.path) / f"{WORKSHOP}left" / "_delta_log"
+    workshop.mkdir(parents=True)
+    (workshop / "half").write_bytes(b"half")
+    home = world.home("run-2")
+    settings = MaintenanceSettings(checkpoint_commits=1000, sweep_seen_seconds=0.0)
+    Maintenance(settings, home.settings, home.clock, world.ears).after_commits(DeltaTable(world.path).version(), 1, 60.0)
+    assert not workshop.parent.exists()
+    assert [event.act for event in world.ears.heard if isinstance(event, Maintained)] == ["sweep"]
     assert verify_table(world.path).proved

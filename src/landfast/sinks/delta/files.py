@@ -68,6 +68,10 @@ class Disk:
         """Remove a file; nothing happens where there is none."""
         path.unlink(missing_ok=True)
 
+    def rename(self, path: Path, name: Path) -> None:
+        """Give the file another name, in one act, whoever has it."""
+        path.replace(name)
+
 
 def _fsync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)

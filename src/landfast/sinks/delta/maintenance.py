@@ -19,9 +19,10 @@ from landfast.errors import LandfastError
 from landfast.events import Maintained, Notice
 from landfast.ports import Clock, Observer
 from landfast.sinks.delta.active import is_own
+from landfast.sinks.delta.checkpoint import LAST_CHECKPOINT, WORKSHOP, remove_workshop, write_checkpoint
 from landfast.sinks.delta.compaction import GROUP_FILES_MAX, Limits, compact, due
 from landfast.sinks.delta.errors import is_foreign, translated
-from landfast.sinks.delta.files import LOG, Disk, Files, drafts_among, files_of, local_path
+from landfast.sinks.delta.files import LOG, Disk, Files, drafts_among, files_of
 from landfast.sinks.delta.ground import spans_path
 from landfast.sinks.delta.settings import MIB, DeltaSettings
 from landfast.sinks.delta.spans import roll_up
@@ -29,7 +30,6 @@ from landfast.sinks.delta.staged import Sightings, StagedNames
 from landfast.sinks.delta.suitability import reading_problems
 from landfast.sinks.delta.table import open_handle
 
-LAST_CHECKPOINT = "_last_checkpoint"
 DAY_SECONDS = 24 * 3600.0
 
 
@@ -143,21 +143,10 @@ class Maintenance:
             return False
         began = self._clock.monotonic()
         handle = self._opener(self._table)
-        handle.create_checkpoint()
-        self._make_durable(handle.version())
+        write_checkpoint(self._table.path, self._disk, handle)
         self._checkpoint_version = handle.version()
         self._tell("checkpoint", 1, 0, began)
         return True
-
-    def _make_durable(self, version: int) -> None:
-        """A checkpoint that a power cut leaves torn would make the table unreadable: readers do not fall back to the log."""
-        root = local_path(self._table.path)
-        if root is None:
-            return
-        for name in self._files.names(LOG):
-            if name.startswith(f"{version:020d}.checkpoint") or name == LAST_CHECKPOINT:
-                self._disk.sync_file(root / LOG / name)
-        self._disk.sync_folder(root / LOG)
 
     def _last_checkpoint(self) -> int:
         content = self._files.read(f"{LOG}/{LAST_CHECKPOINT}")
@@ -216,10 +205,14 @@ class Maintenance:
         candidates = self._opener(self._table).vacuum(retention_hours=hours, dry_run=True, full=True, enforce_retention_duration=False)
         orphans = [path for path in candidates if is_own(path) and path not in self._staged]
         orphans += drafts_among(self._files.names(LOG))
+        orphans += [name for name in self._files.names("") if name.startswith(WORKSHOP)]
         removed = nbytes = 0
         for path in self._sightings.ripe(orphans, began):
-            nbytes += self._files.size(path) or 0
-            self._files.remove(path)
+            if path.startswith(WORKSHOP):
+                remove_workshop(self._table.path, path)
+            else:
+                nbytes += self._files.size(path) or 0
+                self._files.remove(path)
             removed += 1
         wait_seconds = self._settings.sweep_interval_seconds
         if removed < len(orphans):

@@ -1,7 +1,8 @@
 """A local table after a cut of the power: made sound, and certain, before anything is built on it.
 
-deltalake syncs nothing. A checkpoint that it wrote a moment before the cut may be there in part, or not at all while the hint that names
-it is; readers do not fall back from either to the entries. Both only repeat what the entries say, so both may go.
+deltalake syncs nothing. A checkpoint that another tool wrote with it a moment before the cut may be there in part, or not at all while the
+hint that names it is; readers do not fall back from either to the entries. Both only repeat what the entries say, so both may go. (Ours
+are durable before they are seen: see `checkpoint`.)
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ import pyarrow.parquet as pq
 from landfast.errors import Broken
 from landfast.events import Notice
 from landfast.ports import Observer
+from landfast.sinks.delta.checkpoint import LAST_CHECKPOINT
 from landfast.sinks.delta.errors import is_foreign
 from landfast.sinks.delta.files import LOG, Disk, LocalFiles, local_path
 from landfast.sinks.delta.ground import shown
 from landfast.sinks.delta.tail import fill, has_table, lost_tail, versions_of
 
-LAST_CHECKPOINT = "_last_checkpoint"
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\.parquet")
 _OF_A_CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\..*")
 _ROWS_AT_ONCE = 10_000
