@@ -9,6 +9,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from landfast import Pipeline
 from landfast.core.report import Outcome, RunReport
 from landfast.decode.json import JsonDecoder
@@ -34,6 +36,7 @@ def alone(how: str, folder: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.long
 def test_f4_a_load_of_twenty_times_the_memory_lands_in_bounded_memory(tmp_path: Path) -> None:
     """The engine may hold 16 MiB and 300 MiB are to be read: reading waits, and the process grows by far less than it read."""
     found = alone("memory", tmp_path)
