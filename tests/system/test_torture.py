@@ -104,6 +104,7 @@ def test_a_torture_on_a_cluster_leaves_nothing_there(kafka: RealKafka, tmp_path:
     _assert_clean(kafka, tmp_path, err)
 
 
+@pytest.mark.long
 def test_ctrl_c_leaves_nothing_behind(kafka: RealKafka, tmp_path: Path) -> None:
     """Interrupted in the middle of it, with workers at work and standing still, it takes everything away and exits with 130."""
     words = ("--servers", kafka.servers, "--option", "session.timeout.ms=2000", "--minutes", "60")
@@ -126,6 +127,7 @@ def _assert_clean(kafka: RealKafka, folder: Path, said: str) -> None:
     assert _left_behind(folder, said) == []
 
 
+@pytest.mark.long
 def test_servers_that_do_not_answer_are_named(tmp_path: Path) -> None:
     """A cluster that is not there ends it before anything is made, with the address and the next step."""
     (port,) = free_ports(1)
@@ -146,6 +148,7 @@ def _harness(folder: Path) -> Iterator[tuple[Ground, Harness]]:
         yield place, Harness(place, Limits(120.0, None, 2, 500, 1), SystemClock(), lambda *_: None)
 
 
+@pytest.mark.long
 def test_workers_that_end_by_themselves_end_the_torture(tmp_path: Path) -> None:
     """Where no worker can work, it is not tried for ever: the torture ends with what the last of them said."""
     with _harness(tmp_path) as (place, harness):
