@@ -13,11 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from landfast.config import from_mapping
 from landfast.errors import LandfastError, Misconfigured
+from landfast.events import Notice
+from landfast.pipeline import Pipeline
 from landfast.sources.kafka import KafkaSource
 from landfast.sources.kafka_settings import KafkaSettings, checked_options
 from landfast.system import SystemClock
 from landfast.wiring import Silence
+from tests.sinks.delta_world import Ears
 
 pytestmark = pytest.mark.system
 
@@ -146,3 +150,40 @@ def test_x10_a_token_is_asked_for_over_https_only(address: str) -> None:
     assert not address.strip("/ ") or address not in str(caught.value)
     good = {**options, "sasl.oauthbearer.token.endpoint.url": "https://login.example.com/token"}
     assert checked_options(KafkaSettings("h:1", "g", ("t",), options=good)) == good
+
+
+OPEN: Mapping[str, tuple[dict[str, str], str]] = {
+    "login-in-plain-words": ({"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.password": "x"}, "login"),
+    "any-certificate": ({"security.protocol": "SSL", "enable.ssl.certificate.verification": "false"}, "any certificate"),
+    "any-name": ({"security.protocol": "SASL_SSL", "ssl.endpoint.identification.algorithm": "none"}, "another name"),
+}
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_x9_what_a_connection_leaves_open_is_said_at_every_start(name: str, tmp_path: Path) -> None:
+    """The checks of TLS cannot be switched off in silence: a line with a code comes before the first connection."""
+    options, words = OPEN[name]
+    ears = Ears()
+    with pytest.raises(LandfastError):
+        _pipeline(tmp_path, options).run(until_end=True, observer=ears)
+    (said,) = [one for one in ears.heard if isinstance(one, Notice) and one.code == "CONNECTION_UNSAFE"]
+    assert words in said.message
+    assert said.severity == "info"
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"security.protocol": "SSL"}, {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "SCRAM-SHA-512"}]
+)
+def test_x9_of_a_connection_that_promises_no_more_nothing_is_said(options: dict[str, str], tmp_path: Path) -> None:
+    """A line that is always there is read by nobody."""
+    ears = Ears()
+    with pytest.raises(LandfastError):
+        _pipeline(tmp_path, options).run(until_end=True, observer=ears)
+    assert ears.heard
+    assert not [one for one in ears.heard if isinstance(one, Notice) and one.code == "CONNECTION_UNSAFE"]
+
+
+def _pipeline(folder: Path, options: Mapping[str, str]) -> Pipeline:
+    source = {"servers": "127.0.0.1:1", "topics": ["t"], "request_seconds_max": 0.2, "options": dict(options)}
+    body = {"name": "p", "source": source, "decode": {"format": "raw"}, "sink": {"path": "lake"}, "engine": {"open_wait_seconds": 0.0}}
+    return Pipeline.from_settings(from_mapping(body, folder=folder))

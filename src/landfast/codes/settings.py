@@ -35,9 +35,16 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "Check the path, its permissions, and the line that the message names.",
         ),
         "CONFIG_UNSAFE": Code(
-            "A setting would break the promise (auto commit, a silent offset reset, reading uncommitted records).",
+            "A setting would break the promise (auto commit, a silent offset reset, reading uncommitted records), or send a secret to "
+            "where anybody can read it.",
             NOTHING_DONE,
             "Remove the setting; Landfast owns it.",
+        ),
+        "CONNECTION_UNSAFE": Code(
+            "The connection to the brokers leaves open what its settings look as if they guarded: a login without TLS, or TLS that takes "
+            "any certificate or one of another name.",
+            "Records are read and land as ever. Who stands on the way could read the login, or answer in the broker's place.",
+            "Choose SASL_SSL, leave both checks of the certificate on, and give `ssl.ca.location`; where the way is safe, nothing.",
         ),
         "PORT_TAKEN": Code(
             "The port for metrics cannot be listened on.",

@@ -166,6 +166,20 @@ def _unknown(name: str) -> Misconfigured:
     return Misconfigured("CONFIG_UNKNOWN", message, next_step="Correct the name.")
 
 
+def unguarded(options: Mapping[str, str]) -> str:
+    """What a connection with these options does not guard although it looks as if it did, in words; empty where nothing is left open."""
+    protocol = options.get("security.protocol", "plaintext").lower()
+    mechanism = options.get("sasl.mechanism", options.get("sasl.mechanisms", "")).upper()
+    words = []
+    if protocol == "sasl_plaintext" and mechanism in {"PLAIN", "OAUTHBEARER"}:
+        words.append("the login goes over a connection that anybody on the way can read (security.protocol)")
+    if protocol in {"ssl", "sasl_ssl"} and options.get("enable.ssl.certificate.verification", "true").lower() == "false":
+        words.append("any certificate is taken for the broker's (enable.ssl.certificate.verification)")
+    if protocol in {"ssl", "sasl_ssl"} and options.get("ssl.endpoint.identification.algorithm", "https").lower() == "none":
+        words.append("a certificate of another name is taken for the broker's (ssl.endpoint.identification.algorithm)")
+    return "; ".join(words)
+
+
 def check_settings(settings: KafkaSettings) -> None:
     """Refuse settings that cannot work.
 

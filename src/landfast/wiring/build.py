@@ -30,6 +30,7 @@ from landfast.wiring.parts import (
     open_policy,
     runner_limits,
     staging_threads,
+    unguarded,
 )
 from landfast.wiring.unopened import Unopened
 
@@ -58,6 +59,10 @@ def build(settings: Settings, run: Run, site: Site, decoders: Mapping[str, Decod
     for chosen in settings.routes:
         _check_settings(chosen)
     source = kafka_source(settings, site)
+    open_to_others = unguarded(settings)
+    if open_to_others:
+        # It is the operator's choice, so it is said and does not count as trouble.
+        site.observer.notice(events.Notice("", "CONNECTION_UNSAFE", open_to_others, "info"))
     # Before any table is made: settings that name a missing topic must leave nothing behind.
     bounds = patiently(f"brokers at {settings.source.servers}", partial(bounds_of, settings, source), settings.engine, site)
     idle = idle_acceptances(settings, bounds)

@@ -11,7 +11,7 @@ from landfast.errors import LandfastError, Misconfigured
 from landfast.model import Bounds, Guarantee, Stream
 from landfast.observe.report import counted
 from landfast.ports import Extent
-from landfast.wiring.parts import Site, accepted_losses, configured_columns, delta_settings, kafka_source, rereader
+from landfast.wiring.parts import Site, accepted_losses, configured_columns, delta_settings, kafka_source, rereader, unguarded
 
 _LINES_TOLD_MAX = 10
 
@@ -69,7 +69,8 @@ def look_at_source(settings: Settings, site: Site) -> tuple[str, Mapping[Stream,
     held = sum(extent.end - extent.first for extent in bounds.values())
     words = f"{counted(len(found), 'topic')}, {counted(len(bounds), 'partition')}, at most {counted(held, 'record')} in the log"
     idle = idle_acceptances(settings, bounds)
-    return f"{words}; ACCEPTANCE_IDLE: {idle}" if idle else words, bounds
+    told = {"ACCEPTANCE_IDLE": idle, "CONNECTION_UNSAFE": unguarded(settings)}
+    return "; ".join([words, *(f"{code}: {said}" for code, said in told.items() if said)]), bounds
 
 
 def bounds_of(settings: Settings, extent: Extent) -> Mapping[Stream, Bounds]:

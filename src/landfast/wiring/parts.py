@@ -96,6 +96,13 @@ def client_configuration(settings: Settings) -> dict[str, Any]:
     return admin_configuration(kafka_settings(settings))
 
 
+def unguarded(settings: Settings) -> str:
+    """What the connection to the brokers leaves open, in words; empty where there is nothing."""
+    from landfast.sources.kafka_settings import unguarded as left_open
+
+    return left_open(settings.source.options.resolve("source.options"))
+
+
 def _start(source: SourceSettings) -> Literal["earliest", "latest"] | int:
     if source.start != "timestamp":
         return source.start
