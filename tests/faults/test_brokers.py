@@ -197,6 +197,25 @@ def test_r13_one_slow_partition(brokers: ScriptedKafka, tmp_path: Path) -> None:
     made.settle()
 
 
+@pytest.mark.long
+def test_b17_a_quota_of_the_broker(kafka: RealKafka, tmp_path: Path) -> None:
+    """The broker holds its answers back: records come slowly, the operator hears why, nothing is given up, and all lands."""
+    topic = unique("throttled")
+    create_topic(kafka.servers, topic, 1)
+    kafka.throttle(topic, 20_000)
+    made = road(tmp_path, kafka.servers, topic, 1, settings=source(**{"client.id": topic, "fetch.message.max.bytes": "50000"}))
+    # More than the quota of the ten seconds over which the broker takes it.
+    for _ in range(8):
+        made.load.produce(200)
+    with Inside(made.line.file) as run:
+        run.until_told("SOURCE_THROTTLED")
+        run.until(made.landed)
+        assert unhurt(run)
+        assert not run.of(StreamLost)
+        assert not run.concerns
+    made.settle()
+
+
 def test_b15_a_batch_that_is_damaged_in_the_log(kafka: RealKafka, tmp_path: Path) -> None:
     """A byte of the broker's own file is turned: the lane halts with the offset before the batch, and the other one lands to its end."""
     topic = unique("damaged")

@@ -86,6 +86,11 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             NOTHING_LOST,
             "Stop the other member, or correct what the message names, and start again.",
         ),
+        "SOURCE_THROTTLED": Code(
+            "A broker holds its answers back, since a quota of this client or user is used up.",
+            NOTHING_LOST,
+            "Nothing, if the quota is meant: reading goes as fast as it lets. Else raise `consumer_byte_rate` of the user or client id.",
+        ),
         "STUCK_AT": Code(
             "A partition has records to read and brings none: it made no progress for `stall_seconds`.",
             OTHERS_GO_ON,

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, ThrottleEvent, TopicPartition
 
 from landfast.events import Notice, StaleDropped
 from landfast.model import Assignment, Chunk, Poll, Position, Stream
@@ -86,6 +86,7 @@ class Session:
             "logger": self._notices.logger(),
             "error_cb": self._guarded(self._on_error),
             "on_commit": self._guarded(self._on_commit),
+            "throttle_cb": self._guarded(self._on_throttle),
         }
         try:
             self._driver = Consumer(consumer_configuration(settings) | heard)
@@ -195,6 +196,11 @@ class Session:
         judged = verdict(error)
         code = "BROKER_UNREACHABLE" if judged.act is Act.STOP else judged.code
         self._notices.say(code, f"{error.name()}: {error.str()}", about=str(error.code()))
+
+    def _on_throttle(self, event: ThrottleEvent) -> None:
+        if event.throttle_time > 0:
+            words = f"broker {event.broker_id} held back an answer for {event.throttle_time:.1f} s: a quota"
+            self._notices.say("SOURCE_THROTTLED", words, about=str(event.broker_id), severity="info")
 
     def _on_commit(self, error: KafkaError | None, _: list[TopicPartition]) -> None:
         if error is not None:

@@ -212,6 +212,22 @@ class RealKafka:
         """SIGCONT after `pause`."""
         os.kill(self.pid, signal.SIGCONT)
 
+    def throttle(self, client_id: str, bytes_per_second: int) -> None:
+        """From now on whoever reads under this client id gets so much, and waits for more."""
+        quota = f"consumer_byte_rate={bytes_per_second}"
+        words = (
+            "--bootstrap-server",
+            self.servers,
+            "--alter",
+            "--add-config",
+            quota,
+            "--entity-type",
+            "clients",
+            "--entity-name",
+            client_id,
+        )
+        self._tool(self.folder, "kafka.admin.ConfigCommand", *words)
+
     def restore(self) -> None:
         """Bring it back on its data and ports, whatever was done to it: killed, stopped or paused."""
         if self._broker is None:
@@ -266,24 +282,14 @@ class RealKafka:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         # The storage tool takes a leading dash for an option.
         cluster = cluster if not cluster.startswith("-") else f"A{cluster[1:]}"
-        done = subprocess.run(
-            # It ends before the better compiler would pay.
-            [
-                *self._java(folder, "-XX:TieredStopAtLevel=1"),
-                "kafka.tools.StorageTool",
-                "format",
-                "-t",
-                cluster,
-                "-c",
-                f"{folder}/server.properties",
-            ],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=self._start_seconds_max,
-        )
+        self._tool(folder, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", f"{folder}/server.properties")
+
+    def _tool(self, folder: Path, *words: str) -> None:
+        # It ends before the better compiler would pay.
+        command = [*self._java(folder, "-XX:TieredStopAtLevel=1"), *words]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=self._start_seconds_max)
         if done.returncode != 0:
-            raise Unavailable("SOURCE_DOWN", f"the storage tool failed: {(done.stdout + done.stderr).strip()[-1000:]}")
+            raise Unavailable("SOURCE_DOWN", f"{words[0]} failed: {(done.stdout + done.stderr).strip()[-1000:]}")
 
     def _write_properties(self, folder: Path) -> None:
         port, controller_port, sasl_port, tls_port, line_port = self._ports
