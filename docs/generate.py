@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
+import json
 import re
 import tomllib
 from collections import defaultdict
@@ -44,6 +46,7 @@ FAULT_SECTIONS = {
     "V": ("Versions", 8),
     "X": ("Security", 14),
 }
+PLANTED = Path(__file__).resolve().parents[1] / "tests" / "simulated"
 # Bugs of others, by number, and what is done for security, by area.
 MUSEUM = Path(__file__).resolve().parent / "museum.toml"
 SECURITY = Path(__file__).resolve().parent / "security.toml"
@@ -61,6 +64,7 @@ def pages() -> dict[str, str]:
         "faults.md": faults_page(),
         "metrics.md": metrics_page(),
         "museum.md": museum_page(),
+        "planted-bugs.md": planted_page(),
         "reasons.md": reasons_page(),
         "security.md": security_page(),
         "settings.md": settings_reference(),
@@ -169,6 +173,28 @@ def _scenario(name: str, row: Mapping[str, str], tests: list[str]) -> list[str]:
     proof = ", ".join(f"`{test}`" for test in tests) or f"*untested*: {row['untested']}"
     remark = f" {row['remark']}" if "remark" in row else ""
     return [name, row["fault"], row["outcome"] + remark, row["sees"], proof]
+
+
+def planted_bugs() -> list[tuple[str, str]]:
+    """Every bug planted in the simulated world: its name, and the sentence that says what is wrong."""
+    functions = (node for path in sorted(PLANTED.glob("planted_in_*.py")) for node in ast.parse(path.read_text(encoding="utf-8")).body)
+    return [
+        (node.name, inspect.cleandoc(ast.get_docstring(node) or ""))
+        for node in functions
+        if isinstance(node, ast.FunctionDef) and any(isinstance(each, ast.Name) and each.id == "plant" for each in node.decorator_list)
+    ]
+
+
+def planted_page() -> str:
+    """Every planted bug with the seed of a schedule that finds it."""
+    seeds: dict[str, int] = json.loads((PLANTED / "first_seeds.json").read_text(encoding="utf-8"))
+    bugs = planted_bugs()
+    head = (
+        f"# Planted bugs\n\n{len(bugs)} known bugs, each planted alone in the engine or in a port, and the seed of a schedule of "
+        "the [simulated world](../concepts/simulation.md) that finds it. A bug that 10,000 schedules do not find fails the tests; "
+        f"`python -m tests.simulated` looks for the seeds again. {GENERATED}\n\n"
+    )
+    return head + table(["bug", "what is wrong", "seed"], ([name.replace("_", " "), text, str(seeds[name])] for name, text in bugs))
 
 
 def test_places() -> dict[str, str]:

@@ -35,7 +35,7 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 def no_compare(patch: pytest.MonkeyPatch) -> None:
     """The sink commits whatever its position is."""
-    patch.setattr(sink, "_compare", lambda _snapshot, _starts: None)
+    patch.setattr(sink, "_compare", lambda _snapshot, _starts, _tenures: None)
 
 
 def compare_with_an_older_snapshot(patch: pytest.MonkeyPatch) -> None:
@@ -97,7 +97,7 @@ def every_second_version_taken(patch: pytest.MonkeyPatch) -> None:
 
     put_as_asked = MemoryTable.put
     patch.setattr(MemoryTable, "put", put)
-    patch.setattr(sink, "_compare", lambda _snapshot, _starts: None)
+    patch.setattr(sink, "_compare", lambda _snapshot, _starts, _tenures: None)
 
 
 PLANTS: tuple[Plant, ...] = (

@@ -19,18 +19,8 @@ from landfast.model import Run, Stream
 from landfast.ports import Executor
 from landfast.testing.clock import ManualClock
 from landfast.testing.executor import InlineExecutor, SteppedExecutor
-from landfast.testing.faults import (
-    Call,
-    Crashed,
-    Fault,
-    FaultPlan,
-    FaultyDeadLetters,
-    FaultyLetterStore,
-    FaultyObserver,
-    FaultySink,
-    FaultySource,
-    FaultyTable,
-)
+from landfast.testing.faults import Call, Crashed, Fault, FaultPlan
+from landfast.testing.faulty import FaultyDeadLetters, FaultyLetterStore, FaultyObserver, FaultySink, FaultySource, FaultyTable
 from landfast.testing.ledger import Verdict, ahead, audit, passed_before_buried
 from landfast.testing.memory import (
     LineDecoder,

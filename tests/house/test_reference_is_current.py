@@ -8,6 +8,7 @@ from docs import generate
 from landfast.codes import CODES
 from landfast.config import Settings
 from landfast.observe.metrics import METRICS
+from tests.simulated.plants import FIRST_SEEDS, PLANTS
 
 PAGES = (
     "codes.md",
@@ -17,6 +18,7 @@ PAGES = (
     "faults.md",
     "metrics.md",
     "museum.md",
+    "planted-bugs.md",
     "reasons.md",
     "security.md",
     "settings.md",
@@ -50,6 +52,12 @@ def test_every_setting_has_its_place() -> None:
         keys = getattr(field.annotation, "model_fields", {})
         assert section in page
         assert not [key for key in keys if f"{key}`" not in page and f".{key}]" not in page], section
+
+
+def test_every_planted_bug_has_its_place() -> None:
+    """The table names the bugs that the tests plant, all of them, with their sentences."""
+    assert dict(generate.planted_bugs()) == {plant.name: plant.sentence for plant in PLANTS}
+    assert FIRST_SEEDS.keys() == {plant.name for plant in PLANTS}
 
 
 def test_every_command_has_its_place_and_help() -> None:

@@ -26,7 +26,7 @@ _land, _safe, _release, _dissolve, _settle = landing.land, Ledger.safe, Flow.rel
 _rewind, _gain, _place, _flight_land = MemorySource.rewind, Flow.gain, Flow.place, Flight.land
 
 
-@plant(seed=0)
+@plant
 def acknowledged_too_much(patch: pytest.MonkeyPatch) -> None:
     """The group is told one more than the sink holds."""
 
@@ -37,7 +37,7 @@ def acknowledged_too_much(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Ledger, "safe", safe)
 
 
-@plant(seed=0)
+@plant
 def acknowledged_when_read(patch: pytest.MonkeyPatch) -> None:
     """The group is told what was read, and not what has landed."""
 
@@ -49,7 +49,7 @@ def acknowledged_when_read(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Runner, "_acknowledge", acknowledge)
 
 
-@plant(seed=0)
+@plant
 def ledger_off_by_one(patch: pytest.MonkeyPatch) -> None:
     """A span that has landed moves the ledger one too far."""
 
@@ -60,7 +60,7 @@ def ledger_off_by_one(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Ledger, "settle", settle)
 
 
-@plant(seed=0)
+@plant
 def group_offset_trusted(patch: pytest.MonkeyPatch) -> None:
     """Reading goes on from what was acknowledged to the group, where there is something, and not from the sink's position."""
 
@@ -71,13 +71,13 @@ def group_offset_trusted(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemorySource, "rewind", rewind)
 
 
-@plant(seed=0)
+@plant
 def rewind_unheard(patch: pytest.MonkeyPatch) -> None:
     """A rewind is heard, but the reader stays where it is."""
     patch.setattr(MemorySource, "rewind", lambda _source, _assignments: None)
 
 
-@plant(seed=0)
+@plant
 def rewind_never_goes_back(patch: pytest.MonkeyPatch) -> None:
     """A reader that is ahead of the position it is sent to stays ahead."""
 
@@ -90,7 +90,7 @@ def rewind_never_goes_back(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemorySource, "rewind", rewind)
 
 
-@plant(seed=0)
+@plant
 def placed_without_rewinding(patch: pytest.MonkeyPatch) -> None:
     """Every second time lanes are placed, the source does not hear of it."""
     calls = iter(range(10**9))
@@ -102,13 +102,13 @@ def placed_without_rewinding(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Flow, "place", place)
 
 
-@plant(seed=0)
+@plant
 def in_flight_kept(patch: pytest.MonkeyPatch) -> None:
     """What is in flight of a stream that has gone still lands, and its lane goes on."""
     patch.setattr(Flow, "_dissolve", lambda _flow, _group=(): None)
 
 
-@plant(seed=0)
+@plant
 def released_without_a_dissolve(patch: pytest.MonkeyPatch) -> None:
     """A stream goes, and the batches that it shares with others stay in flight."""
 
@@ -120,7 +120,7 @@ def released_without_a_dissolve(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Flow, "release", release)
 
 
-@plant(seed=0)
+@plant
 def lanes_in_flight_go_on_after_a_dissolve(patch: pytest.MonkeyPatch) -> None:
     """A dissolve forgets what is in flight, and no lane is placed anew."""
 
@@ -130,19 +130,19 @@ def lanes_in_flight_go_on_after_a_dissolve(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Flow, "_dissolve", dissolve)
 
 
-@plant(seed=5)
+@plant
 def group_forgotten_at_a_conflict(patch: pytest.MonkeyPatch) -> None:
     """After a conflict the lanes of the batches that met it go on as if those had landed."""
     patch.setattr(Flow, "_dissolve", lambda flow, _group=(): _dissolve(flow))
 
 
-@plant(seed=0)
+@plant
 def generation_ignored(patch: pytest.MonkeyPatch) -> None:
     """A commit that began before the lanes were placed anew is taken for one of theirs."""
     patch.setattr(Flight, "current", lambda _flight, _landing: True)
 
 
-@plant(seed=0)
+@plant
 def batches_landed_backwards(patch: pytest.MonkeyPatch) -> None:
     """Batches that are ready together land in the wrong order."""
 
@@ -152,7 +152,7 @@ def batches_landed_backwards(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Flight, "land", land)
 
 
-@plant(seed=23)
+@plant
 def batch_taken_out_of_order(patch: pytest.MonkeyPatch) -> None:
     """A batch lands as soon as it is ready, also in front of an older one, which is forgotten."""
 
@@ -162,13 +162,13 @@ def batch_taken_out_of_order(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Flight, "ready", ready)
 
 
-@plant(seed=39)
+@plant
 def batch_forgotten_when_the_sink_is_away(patch: pytest.MonkeyPatch) -> None:
     """A batch whose commit failed for now is not tried again."""
     patch.setattr(Flight, "put_back", lambda _flight, _landing: None)
 
 
-@plant(seed=2)
+@plant
 def batch_kept_twice_when_the_sink_is_away(patch: pytest.MonkeyPatch) -> None:
     """A batch whose commit failed for now is in the queue twice."""
 
@@ -178,13 +178,13 @@ def batch_kept_twice_when_the_sink_is_away(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Flight, "put_back", put_back)
 
 
-@plant(seed=2)
+@plant
 def outage_taken_for_success(patch: pytest.MonkeyPatch) -> None:
     """A sink that does not answer is believed to have done what it was asked."""
     patch.setattr(flight, "land", _swallowing(Unavailable))
 
 
-@plant(seed=23)
+@plant
 def conflict_taken_for_success(patch: pytest.MonkeyPatch) -> None:
     """A batch that somebody else has moved past is believed to be in the table."""
     patch.setattr(flight, "land", _swallowing(Conflict))
@@ -202,13 +202,13 @@ def _swallowing(kind: type[LandfastError]) -> Callable[[Sequence[InFlight], Sink
     return land
 
 
-@plant(seed=2)
+@plant
 def wait_without_end(patch: pytest.MonkeyPatch) -> None:
     """Who failed once waits for ever before trying again."""
     patch.setattr(Backoff, "waiting", lambda backoff, _now: backoff.attempt > 0)
 
 
-@plant(seed=3)
+@plant
 def a_stream_gained_is_not_placed(patch: pytest.MonkeyPatch) -> None:
     """A stream that comes back to the same worker is taken for one that it has."""
     seen: set[tuple[int, Stream]] = set()
@@ -220,7 +220,7 @@ def a_stream_gained_is_not_placed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Flow, "gain", gain)
 
 
-@plant(seed=5)
+@plant
 def revoked_streams_never_given_up(patch: pytest.MonkeyPatch) -> None:
     """A member that gives a stream up does not tell the group."""
 

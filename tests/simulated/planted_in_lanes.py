@@ -24,7 +24,7 @@ _part, _below, _joined, _without, _update = lanes.part, lanes.below, pieces.join
 _decode, _span = LineDecoder.decode, prepare._span  # noqa: SLF001 - what the plants change
 
 
-@plant(seed=0)
+@plant
 def last_for_next(patch: pytest.MonkeyPatch) -> None:
     """Reading starts behind the position instead of at it."""
 
@@ -34,7 +34,7 @@ def last_for_next(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Lane, "place", place)
 
 
-@plant(seed=0)
+@plant
 def first_said_never(patch: pytest.MonkeyPatch) -> None:
     """The batch that starts a stream does not say that the sink has no position yet."""
 
@@ -45,7 +45,7 @@ def first_said_never(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Lane, "cut", cut)
 
 
-@plant(seed=0)
+@plant
 def first_said_twice(patch: pytest.MonkeyPatch) -> None:
     """Every batch until the first has landed says that the sink has no position yet."""
 
@@ -58,13 +58,13 @@ def first_said_twice(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Lane, "cut", cut)
 
 
-@plant(seed=19)
+@plant
 def gap_at_the_end_forgotten(patch: pytest.MonkeyPatch) -> None:
     """A bounded run waits for a last record where the log ends in a gap."""
     patch.setattr(Lane, "reach", lambda _lane, _position, _now: None)
 
 
-@plant(seed=1)
+@plant
 def gap_landed_before_its_records(patch: pytest.MonkeyPatch) -> None:
     """Where the reader has got to counts as cut, whatever waits in between."""
 
@@ -76,25 +76,25 @@ def gap_landed_before_its_records(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Lane, "reach", reach)
 
 
-@plant(seed=0)
+@plant
 def bounded_end_one_early(patch: pytest.MonkeyPatch) -> None:
     """A bounded run stops before the last record."""
     patch.setattr(Lane, "bound", lambda lane, bounds: _bound(lane, Bounds(bounds.first, max(bounds.first, bounds.end - 1))))
 
 
-@plant(seed=87)
+@plant
 def bounded_end_leaves_one_out(patch: pytest.MonkeyPatch) -> None:
     """The chunk in which a bounded run stops loses its last record, and the position passes it."""
     patch.setattr(lanes, "below", lambda chunk, end: _below(chunk, end) if chunk.end <= end else replace(_below(chunk, end - 1), end=end))
 
 
-@plant(seed=0)
+@plant
 def record_doubled_where_a_chunk_is_split(patch: pytest.MonkeyPatch) -> None:
     """The second half of a chunk starts with the last record of the first."""
     patch.setattr(lanes, "part", lambda chunk, start, stop: _part(chunk, max(start - 1, 0), stop))
 
 
-@plant(seed=0)
+@plant
 def piece_decoded_twice(patch: pytest.MonkeyPatch) -> None:
     """A piece that was decoded ahead is taken into its batch twice."""
 
@@ -105,7 +105,7 @@ def piece_decoded_twice(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Lane, "cut", cut)
 
 
-@plant(seed=0)
+@plant
 def piece_dropped_at_the_cut(patch: pytest.MonkeyPatch) -> None:
     """The last piece that was decoded ahead is left out of its batch."""
 
@@ -116,7 +116,7 @@ def piece_dropped_at_the_cut(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Lane, "cut", cut)
 
 
-@plant(seed=3)
+@plant
 def pieces_out_of_order(patch: pytest.MonkeyPatch) -> None:
     """Pieces come into their batch in the order in which they happen to be listed last."""
 
@@ -127,7 +127,7 @@ def pieces_out_of_order(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Lane, "cut", cut)
 
 
-@plant(seed=0)
+@plant
 def rest_of_the_cut_left_out(patch: pytest.MonkeyPatch) -> None:
     """What was not decoded ahead is left out of the batch, though the position passes it."""
 
@@ -138,7 +138,7 @@ def rest_of_the_cut_left_out(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Lane, "cut", cut)
 
 
-@plant(seed=0)
+@plant
 def stale_piece_used_after_a_new_placement(patch: pytest.MonkeyPatch) -> None:
     """What was decoded for the old placement goes into the first batch of the new one."""
 
@@ -151,7 +151,7 @@ def stale_piece_used_after_a_new_placement(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Lane, "forget", forget)
 
 
-@plant(seed=5)
+@plant
 def chunks_kept_after_a_new_placement(patch: pytest.MonkeyPatch) -> None:
     """What was read under the old placement waits in front of what the new one reads."""
 
@@ -164,13 +164,13 @@ def chunks_kept_after_a_new_placement(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Lane, "forget", forget)
 
 
-@plant(seed=0)
+@plant
 def lane_goes_on_after_a_dissolve(patch: pytest.MonkeyPatch) -> None:
     """A lane whose batches were forgotten reads on where it was."""
     patch.setattr(Lane, "unplace", lambda _lane: None)
 
 
-@plant(seed=0)
+@plant
 def digest_goes_on_over_a_cut(patch: pytest.MonkeyPatch) -> None:
     """The digest of a batch covers the one before as well."""
 
@@ -182,7 +182,7 @@ def digest_goes_on_over_a_cut(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Lane, "_begin_cut", begin_cut)
 
 
-@plant(seed=10)
+@plant
 def digest_of_another_order(patch: pytest.MonkeyPatch) -> None:
     """The digest covers the records of each chunk from the last to the first."""
 
@@ -193,7 +193,7 @@ def digest_of_another_order(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(verify.Digest, "update", update)
 
 
-@plant(seed=0)
+@plant
 def digest_without_tombstones(patch: pytest.MonkeyPatch) -> None:
     """The digest passes over records without a value."""
 
@@ -204,13 +204,13 @@ def digest_without_tombstones(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(verify.Digest, "update", update)
 
 
-@plant(seed=5)
+@plant
 def chunks_joined_backwards(patch: pytest.MonkeyPatch) -> None:
     """Neighbouring chunks are put together in the wrong order."""
     patch.setattr(pieces, "joined", lambda chunks: _joined(tuple(reversed(chunks))))
 
 
-@plant(seed=12)
+@plant
 def offsets_not_left_out_with_their_records(patch: pytest.MonkeyPatch) -> None:
     """Where buried records are left out, the offsets behind them move up."""
 
@@ -221,13 +221,13 @@ def offsets_not_left_out_with_their_records(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(pieces, "without", without)
 
 
-@plant(seed=0)
+@plant
 def skipped_not_counted(patch: pytest.MonkeyPatch) -> None:
     """A span does not say how many of its records were skipped."""
     patch.setattr(prepare, "_span", lambda cut, made: replace(_span(cut, made), skipped={}))
 
 
-@plant(seed=0)
+@plant
 def span_counts_rows_and_not_records(patch: pytest.MonkeyPatch) -> None:
     """A span says that it read what it wrote: the equation holds, and the dead are gone from it."""
 
@@ -238,7 +238,7 @@ def span_counts_rows_and_not_records(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(prepare, "_span", span)
 
 
-@plant(seed=5)
+@plant
 def decoder_swallows_a_record(patch: pytest.MonkeyPatch) -> None:
     """A decoder makes nothing of the last record of a long chunk: no row, no reject, no skip."""
 
@@ -248,7 +248,7 @@ def decoder_swallows_a_record(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(LineDecoder, "decode", decode)
 
 
-@plant(seed=12)
+@plant
 def rows_for_the_wrong_records(patch: pytest.MonkeyPatch) -> None:
     """A decoder that keeps some records says that they were the first of the chunk."""
 

@@ -25,7 +25,7 @@ _land, _piece, _letter, _place, _hand_out = landing.land, pieces._piece, pieces.
 _put, _append = MemoryDeadLetters.put, MemoryLetterStore.append
 
 
-@plant(seed=0)
+@plant
 def letters_after_the_commit(patch: pytest.MonkeyPatch) -> None:
     """Dead letters are buried when their position has been passed already."""
 
@@ -41,7 +41,7 @@ def letters_after_the_commit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(flight, "land", land)
 
 
-@plant(seed=16)
+@plant
 def letters_forgotten_after_a_failed_commit(patch: pytest.MonkeyPatch) -> None:
     """Letters count as buried before they are."""
 
@@ -55,7 +55,7 @@ def letters_forgotten_after_a_failed_commit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(flight, "land", land)
 
 
-@plant(seed=146)
+@plant
 def letters_buried_at_each_try(patch: pytest.MonkeyPatch) -> None:
     """A commit that is tried again buries its letters again."""
 
@@ -67,7 +67,7 @@ def letters_buried_at_each_try(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(flight, "land", land)
 
 
-@plant(seed=0)
+@plant
 def letters_of_the_first_batch_only(patch: pytest.MonkeyPatch) -> None:
     """Of several batches that land in one commit, only the first buries its letters."""
 
@@ -79,7 +79,7 @@ def letters_of_the_first_batch_only(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(flight, "land", land)
 
 
-@plant(seed=71)
+@plant
 def unknown_taken_for_not_buried(patch: pytest.MonkeyPatch) -> None:
     """Letters whose answer was lost are buried again, without looking whether they are there."""
 
@@ -90,7 +90,7 @@ def unknown_taken_for_not_buried(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemoryDeadLetters, "put", put)
 
 
-@plant(seed=71)
+@plant
 def each_try_is_another_put(patch: pytest.MonkeyPatch) -> None:
     """The token that makes a put count once is new at each try."""
     numbers = iter(range(10**9))
@@ -101,7 +101,7 @@ def each_try_is_another_put(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemoryLetterStore, "append", append)
 
 
-@plant(seed=0)
+@plant
 def buried_letters_forgotten(patch: pytest.MonkeyPatch) -> None:
     """What was buried before a crash is buried again."""
 
@@ -111,14 +111,14 @@ def buried_letters_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemoryDeadLetters, "buried", buried)
 
 
-@plant(seed=12)
+@plant
 def buried_asked_from_the_next_one(patch: pytest.MonkeyPatch) -> None:
     """What is buried is asked from one above the position, so that the first record of all is forgotten."""
     asked = MemoryLetterStore.buried
     patch.setattr(MemoryLetterStore, "buried", lambda store, stream, start: asked(store, stream, start + 1))
 
 
-@plant(seed=2)
+@plant
 def buried_set_of_the_first_placement(patch: pytest.MonkeyPatch) -> None:
     """A lane that is placed anew keeps the set of buried offsets that it began with."""
 
@@ -128,7 +128,7 @@ def buried_set_of_the_first_placement(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Lane, "place", place)
 
 
-@plant(seed=0)
+@plant
 def nothing_claimed(patch: pytest.MonkeyPatch) -> None:
     """The store of dead letters is never told who owns a stream, and refuses everybody."""
 
@@ -138,7 +138,7 @@ def nothing_claimed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemoryDeadLetters, "claim", claim)
 
 
-@plant(seed=0)
+@plant
 def refused_row_forgotten(patch: pytest.MonkeyPatch) -> None:
     """A row that the sink refused is read again as if nothing had been said of it."""
 
@@ -149,7 +149,7 @@ def refused_row_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Lane, "place", place)
 
 
-@plant(seed=0)
+@plant
 def refused_row_remembered_for_the_next_one(patch: pytest.MonkeyPatch) -> None:
     """What the sink refused is one offset off when it is read again."""
 
@@ -160,7 +160,7 @@ def refused_row_remembered_for_the_next_one(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Lane, "hand_out", hand_out)
 
 
-@plant(seed=2)
+@plant
 def refused_row_buried_again(patch: pytest.MonkeyPatch) -> None:
     """That a refused row is buried already is not looked at."""
 
@@ -170,7 +170,7 @@ def refused_row_buried_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(pieces, "_piece", piece)
 
 
-@plant(seed=2)
+@plant
 def the_buried_are_not_counted(patch: pytest.MonkeyPatch) -> None:
     """A record that was buried before is left out of the count of its span."""
 
@@ -181,13 +181,13 @@ def the_buried_are_not_counted(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(pieces, "_piece", piece)
 
 
-@plant(seed=0)
+@plant
 def a_letter_without_its_key(patch: pytest.MonkeyPatch) -> None:
     """A letter keeps the value of its record and loses its key."""
     patch.setattr(pieces, "_letter", lambda *given: replace(_letter(*given), key=None))
 
 
-@plant(seed=0)
+@plant
 def a_letter_for_the_record_before(patch: pytest.MonkeyPatch) -> None:
     """A letter names the offset before its own."""
 
@@ -198,7 +198,7 @@ def a_letter_for_the_record_before(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(pieces, "_letter", letter)
 
 
-@plant(seed=0)
+@plant
 def refused_rows_not_remembered_at_all(patch: pytest.MonkeyPatch) -> None:
     """A batch that the sink refused is forgotten, and its lanes are placed behind it by nobody."""
     patch.setattr(Flow, "_refuse", lambda _flow, _error, _group=(): None)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from landfast.model import Decoded, Position, Receipt, Span, Staged, Stream
-from landfast.testing.faults import FaultyTable
+from landfast.testing.faulty import FaultyTable
 from landfast.testing.memory import LandedRow, MemorySink, MemoryTable, TableCommit, VersionTaken, sink
 from landfast.testing.memory.table import AnswerLost
 from tests.simulated.planting import Bed
@@ -21,13 +21,13 @@ _compare, _tiled, _landed_rows = sink._compare, sink._tiled, sink.landed_rows  #
 _commit, _put, _put_through_faults = MemorySink.commit, MemoryTable.put, FaultyTable.put
 
 
-@plant(seed=934)
+@plant
 def nothing_compared(patch: pytest.MonkeyPatch) -> None:
     """The sink commits wherever the table stands."""
     patch.setattr(sink, "_compare", lambda _snapshot, _starts, _tenures: None)
 
 
-@plant(seed=138)
+@plant
 def blind_retry(patch: pytest.MonkeyPatch) -> None:
     """A commit whose answer was lost is sent again as the next version, without looking what became of the first."""
 
@@ -50,7 +50,7 @@ def blind_retry(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemorySink, "commit", commit)
 
 
-@plant(seed=0)
+@plant
 def every_second_answer_is_a_lie(patch: pytest.MonkeyPatch) -> None:
     """The store says that a version is taken when it has just put it, and the sink does not know its own commit again."""
 
@@ -63,7 +63,7 @@ def every_second_answer_is_a_lie(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sink, "_compare", lambda _snapshot, _starts, _tenures: None)
 
 
-@plant(seed=77)
+@plant
 def position_before_the_rows(patch: pytest.MonkeyPatch) -> None:
     """The position moves in one commit, and the rows follow in another."""
 
@@ -77,7 +77,7 @@ def position_before_the_rows(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(FaultyTable, "put", put)
 
 
-@plant(seed=77)
+@plant
 def rows_before_the_position(patch: pytest.MonkeyPatch) -> None:
     """The rows land in one commit, and the position follows in another."""
 
@@ -91,7 +91,7 @@ def rows_before_the_position(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(FaultyTable, "put", put)
 
 
-@plant(seed=0)
+@plant
 def last_for_next_in_the_table(patch: pytest.MonkeyPatch) -> None:
     """The position that is stored is one too far: a record behind the batch counts as landed."""
 
@@ -102,7 +102,7 @@ def last_for_next_in_the_table(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sink, "_tiled", tiled)
 
 
-@plant(seed=0)
+@plant
 def next_for_last_in_the_table(patch: pytest.MonkeyPatch) -> None:
     """The position that is stored is that of the last record, which is read again."""
 
@@ -113,7 +113,7 @@ def next_for_last_in_the_table(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sink, "_tiled", tiled)
 
 
-@plant(seed=0)
+@plant
 def refused_rows_dropped(patch: pytest.MonkeyPatch) -> None:
     """A row that the table refuses is left out, and nobody hears of it."""
 
@@ -127,13 +127,13 @@ def _without_poison(staged: Staged) -> tuple[LandedRow, ...]:
     return tuple(row for row in sink._content(staged) if row.row != b"poison")  # noqa: SLF001 - as the sink reads it
 
 
-@plant(seed=0)
+@plant
 def refused_rows_kept(patch: pytest.MonkeyPatch) -> None:
     """The table's own rule is not asked: rows that must not be in it are."""
     patch.setattr(sink, "_refuse", lambda _rows, _refuse: None)
 
 
-@plant(seed=0)
+@plant
 def rows_landed_backwards(patch: pytest.MonkeyPatch) -> None:
     """The rows of a commit lie in another order than they were read."""
 
@@ -143,7 +143,7 @@ def rows_landed_backwards(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemoryTable, "put", put)
 
 
-@plant(seed=0)
+@plant
 def rows_of_the_first_batch_only(patch: pytest.MonkeyPatch) -> None:
     """Where several batches land in one commit, all move the position and the first has rows."""
 
@@ -155,7 +155,7 @@ def rows_of_the_first_batch_only(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemorySink, "commit", commit)
 
 
-@plant(seed=0)
+@plant
 def rows_doubled_when_a_version_was_taken(patch: pytest.MonkeyPatch) -> None:
     """A commit that lost the race for a version is put together anew from what is left of the last attempt, rows and all."""
 
@@ -167,7 +167,7 @@ def rows_doubled_when_a_version_was_taken(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemoryTable, "put", put)
 
 
-@plant(seed=1)
+@plant
 def offsets_counted_and_not_read(patch: pytest.MonkeyPatch) -> None:
     """The offset of a row is its place in the chunk, as if a log had no gaps."""
 

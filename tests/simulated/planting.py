@@ -1,4 +1,4 @@
-"""A planted bug: one small change to the engine or to a port, a sentence that says what is wrong with it, and a seed that catches it."""
+"""A planted bug: one small change to the engine or to a port, and a sentence that says what is wrong with it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ Sow = Callable[[pytest.MonkeyPatch], None]
 
 @dataclass(frozen=True, slots=True)
 class Plant:
-    """A defect. `sow` plants it; `seed` is the first whose schedule caught it when it was planted."""
+    """A defect. `sow` plants it."""
 
     name: str
     sentence: str
-    seed: int
     sow: Sow
 
 
@@ -26,11 +25,7 @@ class Bed:
     def __init__(self) -> None:
         self.plants: list[Plant] = []
 
-    def plant(self, seed: int) -> Callable[[Sow], Sow]:
+    def plant(self, sow: Sow) -> Sow:
         """The decorated function plants a bug; its docstring is the sentence."""
-
-        def keep(sow: Sow) -> Sow:
-            self.plants.append(Plant(sow.__name__.replace("_", " "), (sow.__doc__ or "").strip(), seed, sow))
-            return sow
-
-        return keep
+        self.plants.append(Plant(sow.__name__, (sow.__doc__ or "").strip(), sow))
+        return sow

@@ -5,19 +5,27 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
 
+from landfast.core.flow import Flow
 from landfast.testing.faults import Fault, Kind, Stuck, When
 from landfast.testing.memory import MemoryTable
-from landfast.testing.world import Act, Deed, Schedule, Sizes, World, campaign, drawn, expected, problem_of, smallest
+from landfast.testing.world import Act, Deed, Schedule, Sizes, World, campaign, drawn, every_call, expected, problem_of, smallest
 from landfast.testing.world.__main__ import main
 from landfast.testing.world.scheduler import Scheduler, TaskExecutor
 
-SCHEDULES = 300
-COMMON = 0.6
+SCHEDULES = 5_000
+"""As many as one core plays in about a minute; `make simulate` plays 20,000."""
+
+COMMON = 0.95
 """How many of the rare states so few schedules have to reach; `make simulate` plays enough for all of them."""
+
+PAIRS_APART = 500
+"""`make simulate SIMULATE=--every-call` plays all pairs."""
 
 HASHES = "from landfast.testing.world import World, drawn; print(*(World(drawn(seed)).play().trace_hash for seed in range(20)))"
 
@@ -26,6 +34,7 @@ def nothing_put(_table: MemoryTable, _version: int, _commit: object) -> None:
     """A table that says it took a commit, and did not."""
 
 
+@pytest.mark.long
 def test_schedules_of_whole_worlds_lose_double_and_stop_nothing() -> None:
     """Whatever befalls several workers, every record ends in exactly one place, once, and the world comes to rest."""
     tally = campaign(0, SCHEDULES)
@@ -41,6 +50,28 @@ def test_a_schedule_that_failed_before_stays_mended(seed: int) -> None:
     assert problem_of(drawn(seed)) == ""
 
 
+@pytest.mark.long
+def test_every_call_of_a_port_may_fail_in_every_way() -> None:
+    """Each call of a small workload fails once in each way that it can, and a spread sample of all pairs on the commit path does."""
+    whole = every_call(pairs_apart=PAIRS_APART)
+    assert [(problem, schedule.to_json()) for schedule, problem in whole.failures] == []
+    assert whole.calls > 2 * whole.calls_on_path > 50
+    assert whole.singles > 6 * whole.calls
+    assert whole.pairs > 50
+
+
+def test_every_call_fails_from_the_command_line_too(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says how many calls there are and how many were failed, and each failure with the schedule that replays it."""
+    monkeypatch.setattr(import_module("landfast.testing.world.every_call"), "_WAYS", ((Kind.CRASH, When.AFTER),))
+    assert main(["--every-call", "--pairs-apart", "100"]) == 0
+    assert " pairs, 0 failures" in capsys.readouterr().out
+    monkeypatch.setattr(import_module("landfast.testing.world.every_call"), "WORKLOAD", Schedule(1, acts=(Act(0.0, Deed.PRODUCE),)))
+    put_as_asked = MemoryTable.put
+    monkeypatch.setattr(MemoryTable, "put", lambda table, version, commit: put_as_asked(table, version, replace(commit, rows=())))
+    assert main(["--every-call", "--pairs-apart", "100"]) == 1
+    assert '{"seed": 1, ' in capsys.readouterr().out
+
+
 def test_what_was_drawn_once_is_drawn_again() -> None:
     """A seed is enough to have its schedule, and a schedule is enough to have its trace."""
     for seed in range(20):
@@ -48,6 +79,11 @@ def test_what_was_drawn_once_is_drawn_again() -> None:
         first, second = World(drawn(seed)).play(), World(drawn(seed)).play()
         assert (first.trace_hash, first.verdict, first.steps) == (second.trace_hash, second.verdict, second.steps)
     assert World(drawn(1)).play().trace_hash != World(drawn(2)).play().trace_hash
+
+
+def test_a_campaign_has_one_trace() -> None:
+    """The same seeds leave the same trace, however many processes play them, and others leave another."""
+    assert campaign(0, 260).trace == campaign(0, 260, processes=2).trace != campaign(1, 260).trace
 
 
 def test_nothing_depends_on_the_order_of_a_set() -> None:
@@ -74,6 +110,24 @@ def test_a_world_that_cannot_come_to_rest_is_stuck(monkeypatch: pytest.MonkeyPat
     with pytest.raises(Stuck, match="not finished"):
         World(schedule).play()
     assert problem_of(schedule).startswith("stuck: ")
+
+
+def test_a_task_that_never_waits_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop without a call of a port is ended by the processor time that it uses, and the report says where it was."""
+
+    def turn_for_ever(_flow: Flow, _now: float, *, drain: bool = False) -> None:
+        while not drain:
+            pass
+
+    monkeypatch.setattr(Flow, "turn", turn_for_ever)
+    monkeypatch.setattr(import_module("landfast.testing.world.campaign"), "CPU_SECONDS_MAX", 0.3)
+    assert problem_of(Schedule(1, acts=(Act(0.0, Deed.PRODUCE),))).startswith("stuck: a task used 0.3 s of processor time")
+
+
+def test_a_schedule_is_played_in_any_thread() -> None:
+    """Only a main thread can be guarded; another plays all the same."""
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(problem_of, Schedule(1, acts=(Act(0.0, Deed.PRODUCE),))).result() == ""
 
 
 def test_a_failing_schedule_is_made_smaller_and_still_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,12 +187,15 @@ def test_what_is_cancelled_before_it_began_never_runs() -> None:
     executor = TaskExecutor(scheduler, "someone", "work", 1)
     first, cancelled, third = (executor.submit(lambda name=name: ran.append(name)) for name in ("first", "cancelled", "third"))
     cancelled.cancel()
+    assert not first.running()
     scheduler.run(lambda: first.done() and third.done(), 1.0, 100)
     assert ran == ["first", "third"]
     waiting = executor.submit(lambda: ran.append("late"))
     executor.close()
     scheduler.run(lambda: False, 1.0, 100)
     assert waiting.cancelled()
+    with pytest.raises(CancelledError):
+        waiting.result()
     assert ran == ["first", "third"]
 
 

@@ -10,7 +10,8 @@ from landfast.errors import Broken, Misconfigured, Unavailable
 from landfast.events import Notice, RunStarted
 from landfast.model import Batch, Bounds, Halt, Letter, Stream
 from landfast.testing.clock import ManualClock
-from landfast.testing.faults import Fault, FaultPlan, FaultyLetterStore, FaultyTable, Kind, When
+from landfast.testing.faults import Fault, FaultPlan, Kind, When
+from landfast.testing.faulty import FaultyLetterStore, FaultyTable
 from landfast.testing.memory import (
     CountingDecoder,
     LineDecoder,

@@ -15,17 +15,12 @@ the plan counts all calls in one row, and a test can let each of them fail in tu
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Collection, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from landfast.errors import Conflict, Unavailable
-from landfast.events import Event
-from landfast.model import Assignment, Batch, Bounds, Guarantee, Halt, Letter, Poll, Position, Receipt, Staged, Stream
-from landfast.ports import DeadLetters, Extent, Membership, Observer, Sink, Source
-from landfast.testing.memory.letters import LetterStore
-from landfast.testing.memory.table import AnswerLost, Snapshot, Table, TableCommit
+from landfast.testing.memory.table import AnswerLost
 
 T = TypeVar("T")
 
@@ -46,12 +41,22 @@ class Kind(enum.Enum):
     UNAVAILABLE   the port says so; only before the effect, since a port that says so has done nothing
     CONFLICT      the same, as if another owner had come first
     ANSWER_LOST   a store below a port does not answer, before or after the effect
+    ANSWER_LATE   the same, and the effect comes later, when whoever asked has long asked again or is gone
+    OVERTAKEN     another tool puts a version first, between the look at the table and the put
+    FROZEN        the whole process stands still, for `lasting` half sessions: it may wake up as a zombie
+    SLOW          this call takes as long, and the rest of the process goes on
+    DISTURBED     at this very moment something happens to the log or to the group; `lasting` numbers what
     """
 
     CRASH = "crash"
     UNAVAILABLE = "unavailable"
     CONFLICT = "conflict"
     ANSWER_LOST = "answer lost"
+    ANSWER_LATE = "answer late"
+    OVERTAKEN = "overtaken"
+    FROZEN = "frozen"
+    SLOW = "slow"
+    DISTURBED = "disturbed"
 
 
 MAY_BE_UNAVAILABLE = frozenset(
@@ -71,6 +76,29 @@ MAY_CONFLICT = frozenset({("sink", "commit"), ("letters", "put")})
 MAY_LOSE_ITS_ANSWER = frozenset({("table", "snapshot"), ("table", "put"), ("store", "take"), ("store", "append"), ("store", "buried")})
 
 
+MAY_BE_LATE = frozenset({("table", "put")})
+"""A put of a version that is refused where the version is taken may arrive at any time: what is not so guarded must not be late."""
+
+
+class Powers(Protocol):
+    """What a fault needs of the world around a process; a plan without powers shows no fault that needs them."""
+
+    def freeze(self, half_sessions: int) -> None:
+        """Let the process that calls stand still; returns when it goes on."""
+
+    def hang(self, half_sessions: int) -> None:
+        """Let this call take as long."""
+
+    def later(self, call: Callable[[], object]) -> None:
+        """Make the call some time later, whatever becomes of the process."""
+
+    def overtake(self) -> None:
+        """Let another tool put a version now."""
+
+    def disturb(self, number: int) -> None:
+        """Let something happen now that has this number."""
+
+
 class Crashed(BaseException):
     """The process that called is no more. Not an Exception, so that nothing lives on by catching it."""
 
@@ -83,8 +111,8 @@ class Stuck(BaseException):
 class Fault:
     """One fault. `number` counts the calls of a process, over all of its ports, from 1; `lasting` lets the next so many calls fail too.
 
-    A kind that the call at `number` cannot show happens at the next call that can. `place` ("sink.commit") waits for a call of that port
-    and method as well.
+    For FROZEN and SLOW it is how many half sessions that takes, for DISTURBED what happens. A kind that the call at `number` cannot
+    show happens at the next call that can. `place` ("sink.commit") waits for a call of that port and method as well.
     """
 
     number: int
@@ -118,6 +146,7 @@ class FaultPlan:
         between: Callable[[int, Call], object] | None = None,
         after: Callable[[], object] | None = None,
         calls_max: int = CALLS_MAX,
+        powers: Powers | None = None,
     ) -> None:
         self.calls: list[Call] = []
         self.fired: list[tuple[Fault, Call]] = []
@@ -128,6 +157,7 @@ class FaultPlan:
         self._between = between
         self._after = after
         self._calls_max = calls_max
+        self._powers = powers
 
     def calm(self) -> None:
         """Nothing more befalls the process."""
@@ -137,7 +167,7 @@ class FaultPlan:
         """Make a call, unless the plan has something else in mind."""
         if self.dead:
             raise Crashed
-        made = Call(port, method)
+        made = _CALLS.get((port, method)) or _CALLS.setdefault((port, method), Call(port, method))
         self.calls.append(made)
         number = len(self.calls)
         if number > self._calls_max:
@@ -145,9 +175,17 @@ class FaultPlan:
             raise Stuck(message)
         if self._between is not None:
             self._between(number, made)
+        if not self._waiting:
+            return self._made(made, call)
         fault = self._due(number, made)
         if fault is not None and fault.when is When.BEFORE:
-            self._fire(fault, made)
+            self._fire(fault, made, call)
+        result = self._made(made, call)
+        if fault is not None and fault.when is When.AFTER:
+            self._fire(fault, made, call)
+        return result
+
+    def _made(self, made: Call, call: Callable[[], T]) -> T:
         try:
             result = call()
         except Exception as error:
@@ -155,184 +193,68 @@ class FaultPlan:
             raise
         if self._after is not None:
             self._after()
-        if fault is not None and fault.when is When.AFTER:
-            self._fire(fault, made)
         return result
 
     def _due(self, number: int, call: Call) -> Fault | None:
         for fault in self._waiting:
-            if fault.number <= number and _can_show(fault, call):
+            if fault.number <= number and can_show(fault, call) and (self._powers is not None or fault.kind not in _NEED_POWERS):
                 self._left[fault] -= 1
-                if self._left[fault] == 0:
+                if self._left[fault] == 0 or fault.kind in _NEED_POWERS:
                     self._waiting.remove(fault)
                 return fault
         return None
 
-    def _fire(self, fault: Fault, call: Call) -> None:
+    def _fire(self, fault: Fault, call: Call, effect: Callable[[], object]) -> None:
         self.fired.append((fault, call))
-        where = f"{call.port}.{call.method}"
-        if fault.kind is Kind.CRASH:
+        kind, where = fault.kind, f"{call.port}.{call.method}"
+        if kind is Kind.CRASH:
             self.dead = True
             raise Crashed(where)
-        if fault.kind is Kind.UNAVAILABLE:
+        if kind is Kind.UNAVAILABLE:
             raise Unavailable("FAULT_INJECTED", f"{where} is not available, says the test", next_step="Try again.")
-        if fault.kind is Kind.CONFLICT:
+        if kind is Kind.CONFLICT:
             raise Conflict("PIPELINE_CONFLICT", f"{where} conflicts, says the test", next_step="Read the position again.")
-        raise AnswerLost(where)
+        if self._powers is not None and kind in _NEED_POWERS:
+            self._use(self._powers, fault, effect)
+        if kind in {Kind.ANSWER_LOST, Kind.ANSWER_LATE}:
+            raise AnswerLost(where)
+        if self.dead:
+            raise Crashed(where)
+
+    def _use(self, powers: Powers, fault: Fault, effect: Callable[[], object]) -> None:
+        if fault.kind is Kind.ANSWER_LATE:
+            powers.later(effect)
+        elif fault.kind is Kind.OVERTAKEN:
+            powers.overtake()
+        elif fault.kind is Kind.FROZEN:
+            powers.freeze(fault.lasting)
+        elif fault.kind is Kind.DISTURBED:
+            powers.disturb(fault.lasting)
+        else:
+            powers.hang(fault.lasting)
 
 
-def _can_show(fault: Fault, call: Call) -> bool:
+_ANYWHERE = frozenset({Kind.CRASH, Kind.FROZEN, Kind.SLOW, Kind.DISTURBED})
+_NEED_POWERS = frozenset({Kind.ANSWER_LATE, Kind.OVERTAKEN, Kind.FROZEN, Kind.SLOW, Kind.DISTURBED})
+_CALLS: dict[tuple[str, str], Call] = {}
+"""One value per place: they are made a thousand times in a schedule."""
+
+
+def can_show(fault: Fault, call: Call) -> bool:
+    """Whether this fault can happen at this call."""
     place = (call.port, call.method)
     if fault.place and fault.place != f"{call.port}.{call.method}":
         return False
-    if fault.kind is Kind.CRASH:
+    if fault.kind in _ANYWHERE:
         return True
     if fault.kind is Kind.ANSWER_LOST:
         return place in MAY_LOSE_ITS_ANSWER
-    return fault.when is When.BEFORE and place in (MAY_BE_UNAVAILABLE if fault.kind is Kind.UNAVAILABLE else MAY_CONFLICT)
+    return fault.when is When.BEFORE and place in _PLACES_BEFORE[fault.kind]
 
 
-class FaultySource:
-    """A source, and its extent, seen through a plan."""
-
-    def __init__(self, source: Source, extent: Extent, plan: FaultPlan) -> None:
-        self._source = source
-        self._extent = extent
-        self._plan = plan
-
-    def open(self, membership: Membership) -> None:
-        """See `ports.Source`."""
-        self._plan.around("source", "open", lambda: self._source.open(membership))
-
-    def poll(self, limit: int, timeout_seconds: float, hold: AbstractSet[Stream]) -> Poll:
-        """See `ports.Source`."""
-        return self._plan.around("source", "poll", lambda: self._source.poll(limit, timeout_seconds, hold))
-
-    def rewind(self, assignments: Mapping[Stream, Assignment]) -> None:
-        """See `ports.Source`."""
-        self._plan.around("source", "rewind", lambda: self._source.rewind(assignments))
-
-    def acknowledge(self, positions: Mapping[Stream, Position]) -> None:
-        """See `ports.Source`."""
-        self._plan.around("source", "acknowledge", lambda: self._source.acknowledge(positions))
-
-    def close(self) -> None:
-        """See `ports.Source`."""
-        self._plan.around("source", "close", self._source.close)
-
-    def bounds(self, streams: Collection[Stream] | None = None) -> Mapping[Stream, Bounds]:
-        """See `ports.Extent`."""
-        return self._plan.around("extent", "bounds", lambda: self._extent.bounds(streams))
-
-
-class FaultySink:
-    """A sink seen through a plan."""
-
-    def __init__(self, sink: Sink, plan: FaultPlan) -> None:
-        self._sink = sink
-        self._plan = plan
-
-    @property
-    def guarantee(self) -> Guarantee:
-        """See `ports.Sink`."""
-        return self._sink.guarantee
-
-    def positions(self, streams: Collection[Stream]) -> Mapping[Stream, Position | Halt | None]:
-        """See `ports.Sink`."""
-        return self._plan.around("sink", "positions", lambda: self._sink.positions(streams))
-
-    def take_over(self, streams: Collection[Stream]) -> Mapping[Stream, Position | Halt | None]:
-        """See `ports.Sink`."""
-        return self._plan.around("sink", "take_over", lambda: self._sink.take_over(streams))
-
-    def stage(self, batch: Batch) -> Staged:
-        """See `ports.Sink`."""
-        return self._plan.around("sink", "stage", lambda: self._sink.stage(batch))
-
-    def commit(self, staged: Sequence[Staged]) -> Receipt:
-        """See `ports.Sink`."""
-        return self._plan.around("sink", "commit", lambda: self._sink.commit(staged))
-
-    def maintain(self, budget_seconds: float) -> None:
-        """See `ports.Sink`."""
-        self._plan.around("sink", "maintain", lambda: self._sink.maintain(budget_seconds))
-
-    def close(self) -> None:
-        """See `ports.Sink`."""
-        self._plan.around("sink", "close", self._sink.close)
-
-
-class FaultyDeadLetters:
-    """Dead letters seen through a plan."""
-
-    def __init__(self, letters: DeadLetters, plan: FaultPlan) -> None:
-        self._letters = letters
-        self._plan = plan
-
-    def claim(self, streams: Collection[Stream]) -> None:
-        """See `ports.DeadLetters`."""
-        self._plan.around("letters", "claim", lambda: self._letters.claim(streams))
-
-    def put(self, letters: Sequence[Letter]) -> None:
-        """See `ports.DeadLetters`."""
-        self._plan.around("letters", "put", lambda: self._letters.put(letters))
-
-    def buried(self, stream: Stream, start: Position) -> AbstractSet[int]:
-        """See `ports.DeadLetters`."""
-        return self._plan.around("letters", "buried", lambda: self._letters.buried(stream, start))
-
-    def close(self) -> None:
-        """See `ports.DeadLetters`."""
-        self._plan.around("letters", "close", self._letters.close)
-
-
-class FaultyTable:
-    """The table below a `MemorySink`, seen through a plan: here answers are lost."""
-
-    def __init__(self, table: Table, plan: FaultPlan) -> None:
-        self._table = table
-        self._plan = plan
-
-    def snapshot(self) -> Snapshot:
-        """See `memory.Table`."""
-        return self._plan.around("table", "snapshot", self._table.snapshot)
-
-    def put(self, version: int, commit: TableCommit) -> None:
-        """See `memory.Table`."""
-        self._plan.around("table", "put", lambda: self._table.put(version, commit))
-
-    def accepted(self, stream: Stream) -> bool:
-        """See `memory.Table`."""
-        return self._table.accepted(stream)
-
-
-class FaultyLetterStore:
-    """The store below `MemoryDeadLetters`, seen through a plan: here answers are lost."""
-
-    def __init__(self, store: LetterStore, plan: FaultPlan) -> None:
-        self._store = store
-        self._plan = plan
-
-    def take(self, streams: Collection[Stream], owner: str) -> None:
-        """See `memory.LetterStore`."""
-        self._plan.around("store", "take", lambda: self._store.take(streams, owner))
-
-    def append(self, letters: Sequence[Letter], owner: str, token: str) -> Stream | None:
-        """See `memory.LetterStore`."""
-        return self._plan.around("store", "append", lambda: self._store.append(letters, owner, token))
-
-    def buried(self, stream: Stream, start: Position) -> frozenset[int]:
-        """See `memory.LetterStore`."""
-        return self._plan.around("store", "buried", lambda: self._store.buried(stream, start))
-
-
-class FaultyObserver:
-    """An observer seen through a plan: a crash at an event is a crash between any two decisions of the engine."""
-
-    def __init__(self, observer: Observer, plan: FaultPlan) -> None:
-        self._observer = observer
-        self._plan = plan
-
-    def notice(self, event: Event) -> None:
-        """See `ports.Observer`."""
-        self._plan.around("observer", "notice", lambda: self._observer.notice(event))
+_PLACES_BEFORE = {
+    Kind.UNAVAILABLE: MAY_BE_UNAVAILABLE,
+    Kind.CONFLICT: MAY_CONFLICT,
+    Kind.ANSWER_LATE: MAY_BE_LATE,
+    Kind.OVERTAKEN: MAY_BE_LATE,
+}

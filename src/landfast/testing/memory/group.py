@@ -20,6 +20,9 @@ class Handover:
     gained: tuple[Stream, ...] = ()
 
 
+_NOTHING = Handover()
+
+
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
     """One position that a member told the group."""
@@ -46,6 +49,8 @@ class MemoryGroup:
         self._target: dict[Stream, str] = {}
         self._owner: dict[Stream, str] = {}
         self._taken: dict[str, set[Stream]] = {}
+        self._changes = 0
+        self._seen: dict[str, int] = {}
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -77,6 +82,7 @@ class MemoryGroup:
     def balance(self) -> None:
         """Spread the streams that the topics have today evenly over the members, moving as few as possible."""
         with self._lock:
+            self._changes += 1
             streams = self._streams_today()
             self._target = {stream: member for stream, member in self._target.items() if stream in streams and member in self._members}
             if not self._members:
@@ -95,18 +101,21 @@ class MemoryGroup:
     def assign(self, member: str, streams: Collection[Stream]) -> None:
         """These streams shall belong to `member`, whoever has them now."""
         with self._lock:
+            self._changes += 1
             check(member in self._members, f"{member} is no member of the group")
             self._target.update(dict.fromkeys(streams, member))
 
     def revoke(self, streams: Collection[Stream]) -> None:
         """These streams shall belong to nobody for now: their owners give them up when they poll."""
         with self._lock:
+            self._changes += 1
             for stream in streams:
                 self._target.pop(stream, None)
 
     def lose(self, streams: Collection[Stream]) -> None:
         """These streams are gone from their owners at once, who learn of it when they poll; whoever shall own them gains them then."""
         with self._lock:
+            self._changes += 1
             for stream in streams:
                 member = self._owner.pop(stream, None)
                 if member is not None:
@@ -115,6 +124,9 @@ class MemoryGroup:
     def handover(self, member: str) -> Handover:
         """What this member must be told now. The revoked are its own until `released`; the gained are its own from now on."""
         with self._lock:
+            if self._seen.get(member) == self._changes:
+                return _NOTHING
+            self._seen[member] = self._changes
             if member not in self._members:
                 return Handover(lost=tuple(sorted(self._taken.pop(member, ()))))
             lost = tuple(sorted(self._taken.get(member, ())))
@@ -128,6 +140,7 @@ class MemoryGroup:
     def released(self, member: str, streams: Collection[Stream]) -> None:
         """The member has given these up."""
         with self._lock:
+            self._changes += 1
             for stream in streams:
                 if self._owner.get(stream) == member:
                     del self._owner[stream]
@@ -149,6 +162,7 @@ class MemoryGroup:
         return self.log.streams([topic for topic in self.topics if self.log.incarnation(topic) is not None])
 
     def _forget(self, member: str) -> None:
+        self._changes += 1
         if member in self._members:
             self._members.remove(member)
         gone = {stream for stream, owner in self._owner.items() if owner == member}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-import uuid
 from collections.abc import Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol, TypeVar
 
 from landfast.errors import Conflict, Unavailable
 from landfast.model import Letter, Position, Stream
-from landfast.testing.memory.table import AnswerLost
+from landfast.testing.memory.table import AnswerLost, new_token
 
 T = TypeVar("T")
 
@@ -73,7 +72,7 @@ class MemoryDeadLetters:
 
     def __init__(self, store: LetterStore, attempts_max: int = 3) -> None:
         self.store = store
-        self._owner = uuid.uuid4().hex
+        self._owner = new_token()
         self._attempts_max = attempts_max
         self._doubtful = False
 
@@ -88,7 +87,7 @@ class MemoryDeadLetters:
             there = {stream: self.buried(stream, 0) for stream in {letter.stream for letter in wanted}}
             wanted = tuple(letter for letter in wanted if letter.offset not in there[letter.stream])
         self._doubtful = True
-        token = uuid.uuid4().hex
+        token = new_token()
         foreign = self._ask(lambda: self.store.append(wanted, self._owner, token))
         self._doubtful = False
         if foreign is not None:

@@ -40,9 +40,9 @@ class Partition:
     ever: dict[int, Record] = field(default_factory=dict)
 
     def expire(self, first: Position) -> None:
-        """Retention: everything below `first` is gone, though it is still owed."""
+        """Retention: everything below `first` is gone, though it is still owed; it stops at an open transaction."""
         with self.lock:
-            self.first = max(self.first, min(first, self.end))
+            self.first = max(self.first, min(first, self.end if self.stable_end is None else self.stable_end))
             self.records = {offset: record for offset, record in self.records.items() if offset >= self.first}
 
     def compact(self, offsets: Collection[int]) -> None:
@@ -71,11 +71,24 @@ class Partition:
         with self.lock:
             self.stable_end = None
 
+    def abort_transaction(self) -> None:
+        """The open transaction is called off: what was written since is a gap that no reader ever sees, and that nobody owes."""
+        with self.lock:
+            if self.stable_end is not None:
+                self.compact([offset for offset in self.records if offset >= self.stable_end])
+                self.stable_end = None
+
 
 @dataclass(slots=True)
 class _Topic:
+    name: str
     incarnation: str
     partitions: list[Partition]
+    streams: list[Stream] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Name the streams once: they are asked for at every poll."""
+        self.streams = [Stream(self.name, self.incarnation, index) for index in range(len(self.partitions))]
 
 
 class MemoryLog:
@@ -97,7 +110,7 @@ class MemoryLog:
             check(topic not in self._topics, f"topic {topic} exists already")
             check(partitions > 0, "a topic has at least one partition")
             self._born += 1
-            self._topics[topic] = _Topic(f"id-{self._born}", [Partition(self._lock) for _ in range(partitions)])
+            self._topics[topic] = _Topic(topic, f"id-{self._born}", [Partition(self._lock) for _ in range(partitions)])
             return self.streams([topic])
 
     def delete(self, topic: str) -> None:
@@ -118,6 +131,7 @@ class MemoryLog:
         """Add this many partitions and return all streams of the topic."""
         with self._lock:
             self._topics[topic].partitions.extend(Partition(self._lock) for _ in range(partitions))
+            self._topics[topic].__post_init__()
             return self.streams([topic])
 
     def streams(self, topics: Collection[str] | None = None) -> tuple[Stream, ...]:
@@ -131,8 +145,7 @@ class MemoryLog:
             for topic in sorted(self._topics) if topics is None else topics:
                 if topic not in self._topics:
                     raise Misconfigured("TOPIC_MISSING", f"topic {topic} does not exist", next_step="Create it or correct the name.")
-                state = self._topics[topic]
-                found += [Stream(topic, state.incarnation, index) for index in range(len(state.partitions))]
+                found += self._topics[topic].streams
             return tuple(found)
 
     def incarnation(self, topic: str) -> str | None:
@@ -185,6 +198,8 @@ class MemoryLog:
                 return ()
             records = self._partition(topic, partition).records
             found: list[Record] = []
+            if limit == 1 and start in records and bounds.first <= start < bounds.end:
+                return (records[start],)
             for offset in range(max(start, bounds.first), bounds.end):
                 if len(found) == limit:
                     break

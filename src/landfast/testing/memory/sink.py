@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from landfast.errors import Conflict, Refusal, Rejected, Unavailable, check
 from landfast.model import Batch, Guarantee, Halt, Level, Position, Receipt, Span, Staged, Stream
 from landfast.testing.memory.rows import LandedRow, landed_rows
-from landfast.testing.memory.table import AnswerLost, Snapshot, Table, TableCommit, VersionTaken
+from landfast.testing.memory.table import AnswerLost, Snapshot, Table, TableCommit, VersionTaken, new_token
 
 Refuse = Callable[[LandedRow], str | None]
 """Says why a row cannot land, as a reason in snake_case, or None where it can."""
@@ -64,7 +63,7 @@ class MemorySink:
         """Put a version that names us as the owner of the streams; positions are read from it, or from a later one."""
         held = self._snapshot().positions
         free = [stream for stream in streams if not isinstance(self._answer(stream, held), Halt)]
-        token = uuid.uuid4().hex
+        token = new_token()
         commit = TableCommit(token, self._run_id, 0, owners=dict.fromkeys(free, token))
         for _ in range(self._settings.attempts_max):
             snapshot = self._snapshot()
@@ -101,7 +100,7 @@ class MemorySink:
         landed = self._resolve(spans)
         if landed is not None:
             return landed
-        commit = TableCommit(uuid.uuid4().hex, self._run_id, next(self._sequence), spans, rows, ends)
+        commit = TableCommit(new_token(), self._run_id, next(self._sequence), spans, rows, ends)
         for _ in range(self._settings.attempts_max):
             snapshot = self._snapshot()
             if commit.token in snapshot.tokens:

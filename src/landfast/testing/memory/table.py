@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,13 @@ from typing import Protocol
 
 from landfast.model import Position, Span, Stream
 from landfast.testing.memory.rows import LandedRow
+
+_tokens = itertools.count(1)
+
+
+def new_token() -> str:
+    """A name that nothing else in this process has: what is in memory needs no more than that."""
+    return f"token-{next(_tokens)}"
 
 
 class VersionTaken(Exception):
@@ -78,6 +86,12 @@ class MemoryTable:
         self._lock = threading.Lock()
         self._commits: list[TableCommit] = []
         self._accepted: set[Stream] = set()
+        self._latest = Snapshot(0, {}, {})
+
+    @property
+    def version(self) -> int:
+        """How many versions there are."""
+        return self._latest.version
 
     @property
     def commits(self) -> tuple[TableCommit, ...]:
@@ -93,17 +107,11 @@ class MemoryTable:
     @property
     def positions(self) -> Mapping[Stream, Position]:
         """The position of every stream that the table has seen."""
-        return self.snapshot().positions
+        return self._latest.positions
 
     def snapshot(self) -> Snapshot:
         """The table as it is now."""
-        positions: dict[Stream, Position] = {}
-        owners: dict[Stream, str] = {}
-        commits = self.commits
-        for commit in commits:
-            positions.update(commit.positions)
-            owners.update(commit.owners)
-        return Snapshot(len(commits), positions, {commit.token: version for version, commit in enumerate(commits, 1)}, owners)
+        return self._latest
 
     def put(self, version: int, commit: TableCommit) -> None:
         """Make `commit` this version, if it is the next one.
@@ -112,9 +120,16 @@ class MemoryTable:
             VersionTaken: it is not.
         """
         with self._lock:
-            if version != len(self._commits) + 1:
+            before = self._latest
+            if version != before.version + 1:
                 raise VersionTaken
             self._commits.append(commit)
+            self._latest = Snapshot(
+                version,
+                {**before.positions, **commit.positions},
+                {**before.tokens, commit.token: version},
+                {**before.owners, **commit.owners},
+            )
 
     def accept(self, stream: Stream) -> None:
         """The operator accepts this incarnation although the table holds positions of another one."""

@@ -8,6 +8,7 @@ landfast.testing.world` plays many seeds. It needs the package `greenlet`.
 """
 
 from landfast.testing.world.campaign import Tally, campaign, problem_of, smallest
+from landfast.testing.world.every_call import EveryCall, every_call
 from landfast.testing.world.reached import expected, reached
 from landfast.testing.world.schedule import Act, Deed, Schedule, Sizes, drawn, shrunk
 from landfast.testing.world.world import Outcomes, World
@@ -15,6 +16,7 @@ from landfast.testing.world.world import Outcomes, World
 __all__ = [
     "Act",
     "Deed",
+    "EveryCall",
     "Outcomes",
     "Schedule",
     "Sizes",
@@ -22,6 +24,7 @@ __all__ = [
     "World",
     "campaign",
     "drawn",
+    "every_call",
     "expected",
     "problem_of",
     "reached",

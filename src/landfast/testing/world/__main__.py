@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from landfast.testing.world.campaign import Tally, campaign, problem_of, smallest
+from landfast.testing.world.every_call import EveryCall, every_call
 from landfast.testing.world.reached import expected
 from landfast.testing.world.schedule import Schedule, drawn
 
@@ -19,7 +20,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--processes", type=int, default=1, help="how many at once (default: %(default)s)")
     parser.add_argument("--seed", type=int, help="play the schedule of this seed alone, and print it; where it fails, make it smaller")
     parser.add_argument("--schedule", help="play this schedule, as a failing campaign printed it")
+    parser.add_argument(
+        "--every-call", action="store_true", help="fail every call of a port once in every way, then all pairs on the commit path"
+    )
+    parser.add_argument("--pairs-apart", type=int, default=1, help="play every so many-th pair only (default: all)")
     chosen = parser.parse_args(arguments)
+    if chosen.every_call:
+        return _failed_one_by_one(every_call(chosen.pairs_apart))
     if chosen.schedule is not None:
         return _one(Schedule.from_json(chosen.schedule))
     if chosen.seed is not None:
@@ -39,19 +46,29 @@ def _one(schedule: Schedule) -> int:
 
 
 def _told(tally: Tally) -> int:
-    rate = tally.schedules / tally.seconds
-    print(f"{tally.schedules:,} schedules in {tally.seconds:.0f} s ({rate:.0f} a second), {tally.virtual_seconds / 3600:.0f} virtual hours")
+    rate = tally.schedules / tally.cpu_seconds
+    hours = tally.virtual_seconds / 3600
+    print(f"{tally.schedules:,} schedules in {tally.seconds:.0f} s, {rate:.0f} per second of one core; {hours:.0f} virtual hours")
     print(f"{tally.records:,} records, {tally.commits:,} commits, {tally.crashes:,} crashes, {tally.steps:,} steps")
     print("faults: " + ", ".join(f"{kind} {count:,}" for kind, count in tally.faults.most_common()))
     print(f"rare states: {len(expected()) - len(tally.missed)} of {len(expected())} reached")
-    for state in tally.missed:
-        print(f"  missed: {state}")
+    for state in expected():
+        print(f"  {tally.states[state]:>9,}  {state}" if tally.states[state] else f"  missed: {state}")
     for seed, problem in sorted(tally.problems.items())[:20]:
         print(f"  seed {seed}: {problem}")
     stuck = sum(problem.startswith("stuck") for problem in tally.problems.values())
     wrong = len(tally.problems) - stuck
+    print(f"trace {tally.trace}")
     print(f"{wrong} with something lost, doubled or wrong, {stuck} stuck" if tally.problems else "0 lost, 0 doubled, 0 stuck")
     return 1 if tally.problems or tally.missed else 0
+
+
+def _failed_one_by_one(whole: EveryCall) -> int:
+    print(f"{whole.calls} calls of ports, {whole.calls_on_path} of them on the commit path, in {whole.cpu_seconds:.0f} s of one core")
+    print(f"{whole.singles:,} single faults, {whole.pairs:,} pairs, {len(whole.failures)} failures")
+    for schedule, problem in whole.failures[:20]:
+        print(f"  {problem}\n    {schedule.to_json()}")
+    return 1 if whole.failures else 0
 
 
 if __name__ == "__main__":

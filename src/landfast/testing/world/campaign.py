@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import hashlib
+import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from types import FrameType
 
 from landfast.testing.faults import Stuck
 from landfast.testing.world.reached import expected, reached
@@ -16,14 +22,19 @@ from landfast.testing.world.world import World
 _SHARE = 250
 """Schedules that a process plays in one go."""
 
+CPU_SECONDS_MAX = 30.0
+"""Processor time of one schedule: a thousand times what one takes. A task that never waits for anything uses it up."""
+
 
 @dataclass(slots=True)
 class Tally:
     """What came of some schedules.
 
-    problems  seed -> what was wrong
-    faults    kind -> how many happened
-    states    rare state -> in how many moments it was met
+    problems     seed -> what was wrong
+    faults       kind -> how many happened
+    states       rare state -> in how many moments it was met
+    cpu_seconds  processor time of all processes
+    trace        a digest of everything that happened in all of them, in order
     """
 
     schedules: int = 0
@@ -33,9 +44,11 @@ class Tally:
     steps: int = 0
     virtual_seconds: float = 0.0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     problems: dict[int, str] = field(default_factory=dict)
     faults: Counter[str] = field(default_factory=Counter)
     states: Counter[str] = field(default_factory=Counter)
+    trace: str = ""
 
     def add(self, other: Tally) -> None:
         """Take in another tally; its time is not added, since processes work side by side."""
@@ -45,9 +58,15 @@ class Tally:
         self.crashes += other.crashes
         self.steps += other.steps
         self.virtual_seconds += other.virtual_seconds
+        self.cpu_seconds += other.cpu_seconds
         self.problems |= other.problems
         self.faults.update(other.faults)
         self.states.update(other.states)
+        self.follow(other.trace)
+
+    def follow(self, trace: str) -> None:
+        """Something happened next."""
+        self.trace = hashlib.sha256(f"{self.trace} {trace}".encode()).hexdigest()[:16]
 
     @property
     def missed(self) -> tuple[str, ...]:
@@ -59,7 +78,8 @@ def problem_of(schedule: Schedule, tally: Tally | None = None) -> str:
     """Play one schedule and say what was wrong, or nothing."""
     world = World(schedule)
     try:
-        outcomes = world.play()
+        with guarded(CPU_SECONDS_MAX):
+            outcomes = world.play()
     except Stuck as error:
         return f"stuck: {error}"
     if tally is not None:
@@ -69,19 +89,61 @@ def problem_of(schedule: Schedule, tally: Tally | None = None) -> str:
         tally.steps += outcomes.steps
         tally.virtual_seconds += outcomes.seconds
         tally.faults.update(fault.kind.value for worker in world.workers for fault, _ in worker.plan.fired)
+        tally.faults.update(act.deed.value for act in schedule.acts if act.deed.disturbs)
         tally.states.update(reached(world, outcomes))
+        tally.follow(outcomes.trace_hash)
     return "; ".join(outcomes.problems[:5])
+
+
+@contextlib.contextmanager
+def guarded(cpu_seconds_max: float) -> Iterator[None]:
+    """End what uses more processor time than that without ever waiting; only a main thread can be so guarded.
+
+    Raises:
+        Stuck: out of wherever the loop is.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(_number: int, frame: FrameType | None) -> None:
+        where = "" if frame is None else f", in {frame.f_code.co_name} of {frame.f_globals.get('__name__')}, line {frame.f_lineno}"
+        message = f"a task used {cpu_seconds_max:g} s of processor time and did not end{where}"
+        raise Stuck(message)
+
+    before = signal.signal(signal.SIGVTALRM, ring)
+    signal.setitimer(signal.ITIMER_VIRTUAL, cpu_seconds_max)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def share(seeds: range) -> Tally:
     """Play the schedules of these seeds."""
     tally = Tally()
-    for seed in seeds:
-        problem = problem_of(drawn(seed), tally)
-        tally.schedules += 1
-        if problem:
-            tally.problems[seed] = problem
+    began = time.process_time()
+    with _few_collections():
+        for seed in seeds:
+            problem = problem_of(drawn(seed), tally)
+            tally.schedules += 1
+            if problem:
+                tally.problems[seed] = problem
+                tally.follow(problem)
+    tally.cpu_seconds = time.process_time() - began
     return tally
+
+
+@contextlib.contextmanager
+def _few_collections() -> Iterator[None]:
+    """Look for garbage seldom: a world is one heap of circles, and all of it goes at once."""
+    thresholds = gc.get_threshold()
+    gc.set_threshold(100_000, 50, 50)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
 
 
 def campaign(first: int, schedules: int, processes: int = 1) -> Tally:

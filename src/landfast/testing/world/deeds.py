@@ -7,17 +7,11 @@ from typing import TYPE_CHECKING
 
 from landfast.model import Stream
 from landfast.testing.ledger import positions_of
-from landfast.testing.memory import TableCommit
 from landfast.testing.world.schedule import Act, Deed
-from landfast.testing.world.workers import POISON, Worker
+from landfast.testing.world.workers import DISPUTED, POISON, Worker
 
 if TYPE_CHECKING:
     from landfast.testing.world.world import World
-
-FOREIGN = "somebody else"
-"""The run that commits of another tool name."""
-
-REJOIN_SECONDS = 3.0
 
 
 def do(world: World, act: Act) -> None:
@@ -63,6 +57,15 @@ def _close_transaction(world: World, act: Act) -> None:
     world.log[_stream(world, act)].close_transaction()
 
 
+def _abort_transaction(world: World, act: Act) -> None:
+    """A transaction writes, stays open for a while, and is called off."""
+    stream = _stream(world, act)
+    partition = world.log[stream]
+    partition.open_transaction()
+    _append(world, stream, act.amount)
+    world.later(2.0 * act.amount, partition.abort_transaction)
+
+
 def _compact(world: World, act: Act) -> None:
     stream = _stream(world, act)
     held = positions_of(world.table.commits).get(stream, 0)
@@ -79,11 +82,21 @@ def _add_partition(world: World, act: Act) -> None:
 # ---- a log's disasters ----
 
 
+def _append(world: World, stream: Stream, count: int) -> None:
+    for _ in range(count):
+        world.log.append(stream.topic, stream.partition, b"line %d" % world.log[stream].end, key=b"k")
+
+
 def _expire(world: World, act: Act) -> None:
+    """Retention takes the head of a stream, or more arrives than it lets stay."""
     stream = _stream(world, act)
     world.robbed.add(stream)
     partition = world.log[stream]
-    partition.expire(partition.first + 2 * act.amount)
+    if act.pick % 2:
+        _append(world, stream, 2 * act.amount)
+        partition.expire(partition.end - 1)
+    else:
+        partition.expire(partition.first + 2 * act.amount)
 
 
 def _truncate(world: World, act: Act) -> None:
@@ -94,8 +107,14 @@ def _truncate(world: World, act: Act) -> None:
 
 
 def _recreate(world: World, act: Act) -> None:
+    """A topic is created again, and mostly filled again at once: who reads by name goes on as if nothing had happened."""
+    old = _stream(world, act)
+    ends = [world.log[stream].end for stream in world.log.streams()]
     world.replaced.update(world.log.streams())
-    world.replaced.update(world.log.recreate(_stream(world, act).topic))
+    new = world.log.recreate(old.topic)
+    world.replaced.update(new)
+    for stream, end in zip(new, ends, strict=True):
+        _append(world, stream, end + act.amount - 1 if act.pick else 0)
 
 
 # ---- a group's life ----
@@ -109,6 +128,22 @@ def _some(world: World, act: Act) -> tuple[Stream, ...]:
 def _lose(world: World, act: Act) -> None:
     world.group.lose(_some(world, act))
     world.later(act.amount * 0.7, world.group.balance)
+
+
+def _move(world: World, act: Act) -> None:
+    """Streams go to another member at once; the one that had them hears of it when it polls."""
+    streams = _some(world, act)
+    _hand_over(world, act)
+    world.group.lose(streams)
+
+
+def _hand_over(world: World, act: Act) -> None:
+    """Streams shall go to another member, which gets them when the one that has them lets go."""
+    members = world.group.members
+    for stream in _some(world, act):
+        others = [member for member in members if member != world.group.owner(stream)]
+        if others:
+            world.group.assign(others[act.pick % len(others)], [stream])
 
 
 def _revoke(world: World, act: Act) -> None:
@@ -130,31 +165,13 @@ def _freeze(world: World, act: Act) -> None:
     worker = _victim(world, act)
     if worker is None:
         return
-    name, seconds, session_seconds = worker.name, act.amount * 4.0, world.schedule.sizes.session_seconds
-    world.freeze(worker)
-    if seconds > session_seconds:
-        world.later(session_seconds, lambda: _throw_out(world, worker))
-    world.later(seconds, lambda: world.thaw(name))
+    world.stand_still(worker, act.amount * 4.0)
 
 
 def _expel(world: World, act: Act) -> None:
     worker = _victim(world, act)
     if worker is not None:
-        _throw_out(world, worker)
-
-
-def _throw_out(world: World, worker: Worker) -> None:
-    """The group takes a worker for dead; it comes back when it is let in again. Who never joined has nothing to come back to."""
-    if worker.name not in world.group.members:
-        return
-    world.group.leave(worker.name)
-    worker.was_away = True
-
-    def rejoin() -> None:
-        if worker.alive:
-            world.group.rejoin(worker.name)
-
-    world.later(REJOIN_SECONDS, rejoin)
+        world.throw_out(worker)
 
 
 # ---- a worker's life ----
@@ -179,25 +196,28 @@ def _skew(world: World, act: Act) -> None:
         worker.clock.skew_seconds += (act.amount - 2) * 86_400.0
 
 
-def _commit_as_another_tool(world: World, act: Act) -> None:
-    version = len(world.table.commits) + 1
-    world.table.put(version, TableCommit(f"foreign-{version}", FOREIGN, act.amount))
+def _commit_as_another_tool(world: World, _: Act) -> None:
+    world.commit_as_another_tool()
 
 
 _DEEDS: dict[Deed, Callable[[World, Act], None]] = {
     Deed.PRODUCE: _writing(b"line"),
     Deed.PRODUCE_BAD: _writing(b"bad"),
     Deed.PRODUCE_POISON: _writing(POISON),
+    Deed.PRODUCE_DISPUTED: _writing(DISPUTED),
     Deed.TOMBSTONE: _writing(None),
     Deed.MARKER: _mark,
     Deed.OPEN_TRANSACTION: _open_transaction,
     Deed.CLOSE_TRANSACTION: _close_transaction,
+    Deed.ABORT_TRANSACTION: _abort_transaction,
     Deed.COMPACT: _compact,
     Deed.ADD_PARTITION: _add_partition,
     Deed.EXPIRE: _expire,
     Deed.TRUNCATE: _truncate,
     Deed.RECREATE: _recreate,
     Deed.LOSE: _lose,
+    Deed.MOVE: _move,
+    Deed.HAND_OVER: _hand_over,
     Deed.REVOKE: _revoke,
     Deed.REVOKE_ALL: _revoke_all,
     Deed.BALANCE: _balance,

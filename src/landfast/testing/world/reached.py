@@ -8,12 +8,12 @@ from itertools import chain
 
 from landfast import events
 from landfast.core.report import Outcome
+from landfast.errors import Conflict
 from landfast.model import Stream
 from landfast.testing.faults import MAY_BE_UNAVAILABLE, MAY_CONFLICT, MAY_LOSE_ITS_ANSWER, Kind, When
-from landfast.testing.world.deeds import FOREIGN
-from landfast.testing.world.schedule import CRASH_PLACES, Deed
-from landfast.testing.world.workers import Worker
-from landfast.testing.world.world import Outcomes, World
+from landfast.testing.world.schedule import AIMED, COMMIT_PATH, CRASH_PLACES, Deed, disturbance
+from landfast.testing.world.workers import DISPUTED, Worker
+from landfast.testing.world.world import FOREIGN, Outcomes, World
 
 _IN_TURN = 3
 _MANY_CRASHES = 5
@@ -56,6 +56,16 @@ STATES = (
     "an open transaction",
     "a worker killed while a commit was on its way",
     "a run that met five crashes",
+    "a version put when nobody waited for it any more",
+    "a former owner stopped by the fence of the table",
+    "a former owner stopped by the fence of the dead letters",
+    "a disputed record that became a row",
+    "a disputed record that became a letter",
+    "a letter of one release found by the other",
+    "a transaction that was called off",
+    "a topic created again and filled again",
+    "a stream moved to another member",
+    "a stream handed over to another member",
 )
 
 
@@ -65,7 +75,15 @@ def expected() -> tuple[str, ...]:
     unavailable = [f"{port}.{method} unavailable" for port, method in sorted(MAY_BE_UNAVAILABLE)]
     conflicts = [f"{port}.{method} in conflict" for port, method in sorted(MAY_CONFLICT)]
     lost = [f"an answer of {port}.{method} lost {when.value} the effect" for port, method in sorted(MAY_LOSE_ITS_ANSWER) for when in When]
-    return (*crashes, *unavailable, *conflicts, *lost, *STATES)
+    stood = [
+        f"{kind.value} {when.value} {port}.{method}"
+        for kind in (Kind.FROZEN, Kind.SLOW)
+        for port, method in sorted(COMMIT_PATH)
+        for when in When
+    ]
+    aimed = [f"{act.deed} at a call of a port" for act in AIMED]
+    late = ["table.put answer late", "table.put overtaken"]
+    return (*crashes, *unavailable, *conflicts, *lost, *late, *aimed, *stood, *STATES)
 
 
 def reached(world: World, outcomes: Outcomes) -> Counter[str]:
@@ -86,8 +104,14 @@ def _faults(world: World) -> Iterator[str]:
                 yield f"{where} unavailable"
             elif fault.kind is Kind.CONFLICT:
                 yield f"{where} in conflict"
-            else:
+            elif fault.kind is Kind.ANSWER_LOST:
                 yield f"an answer of {where} lost {fault.when.value} the effect"
+            elif fault.kind is Kind.DISTURBED:
+                yield f"{disturbance(fault.lasting).deed} at a call of a port"
+            elif fault.kind in {Kind.FROZEN, Kind.SLOW}:
+                yield f"{fault.kind.value} {fault.when.value} {where}"
+            else:
+                yield f"{where} {fault.kind.value}"
 
 
 def _of_worker(worker: Worker) -> Iterator[str]:
@@ -180,19 +204,34 @@ def _of_commits(world: World) -> Iterator[str]:
                 yield "a partition added and landed"
 
 
+_DONE = {
+    Deed.SKEW: "a wall clock set back or forward",
+    Deed.OPEN_TRANSACTION: "an open transaction",
+    Deed.ABORT_TRANSACTION: "a transaction that was called off",
+    Deed.MOVE: "a stream moved to another member",
+    Deed.HAND_OVER: "a stream handed over to another member",
+}
+
+
 def _of_world(world: World, outcomes: Outcomes) -> Iterator[str]:
+    yield from (state for deed, state in _DONE.items() if deed in world.done)
     if any(letter.phase == "write" for letter in world.store.letters):
         yield "a letter of the phase write"
         yield "rows that the sink refused"
     if world.both_own:
         yield "two workers that both took a stream for theirs"
-    done = {act.deed for act in world.schedule.acts}
-    if Deed.SKEW in done:
-        yield "a wall clock set back or forward"
-    if Deed.OPEN_TRANSACTION in done:
-        yield "an open transaction"
     if world.compacted and not any(place in world.compacted for place in outcomes.verdict.phantom):
         yield "a record compacted away before it was read"
+    if world.late:
+        yield "a version put when nobody waited for it any more"
+    if any(act.deed is Deed.RECREATE and act.pick for act in world.schedule.acts):
+        yield "a topic created again and filled again"
+    yield from _of_fences(world)
+    yield from _of_disputes(world)
+    yield from _of_crashes(world)
+
+
+def _of_crashes(world: World) -> Iterator[str]:
     crashes = [worker for worker in world.workers if worker.crashed]
     if len(crashes) >= _MANY_CRASHES:
         yield "a run that met five crashes"
@@ -204,3 +243,29 @@ def _of_world(world: World, outcomes: Outcomes) -> Iterator[str]:
             yield "a crash with letters buried and their commit missing"
         if (last[1].port, last[1].method) == ("sink", "commit"):
             yield "a crash with a commit landed and its answer unseen"
+
+
+def _of_fences(world: World) -> Iterator[str]:
+    for worker in world.workers:
+        for call, error in worker.plan.raised:
+            if isinstance(error, Conflict) and (call.port, call.method) == ("letters", "put"):
+                yield "a former owner stopped by the fence of the dead letters"
+            if isinstance(error, Conflict) and (call.port, call.method) == ("sink", "commit"):
+                yield "a former owner stopped by the fence of the table"
+
+
+def _of_disputes(world: World) -> Iterator[str]:
+    if any(isinstance(row.row, bytes) and row.row.startswith(DISPUTED) for row in world.table.rows):
+        yield "a disputed record that became a row"
+    disputed = {(letter.stream, letter.offset) for letter in world.store.letters if (letter.value or b"").startswith(DISPUTED)}
+    if disputed:
+        yield "a disputed record that became a letter"
+        lenient = [commit for commit in world.table.commits if commit.run_id != FOREIGN and int(commit.run_id.rpartition("-")[2]) % 2]
+        if any(
+            span.start <= offset < span.end
+            for commit in lenient
+            for span in commit.spans
+            for stream, offset in disputed
+            if stream == span.stream
+        ):
+            yield "a letter of one release found by the other"

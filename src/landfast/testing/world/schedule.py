@@ -5,11 +5,11 @@ from __future__ import annotations
 import enum
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from landfast.testing.faults import MAY_BE_UNAVAILABLE, MAY_CONFLICT, MAY_LOSE_ITS_ANSWER, Fault, Kind, When
+from landfast.testing.faults import MAY_BE_LATE, MAY_BE_UNAVAILABLE, MAY_CONFLICT, MAY_LOSE_ITS_ANSWER, Fault, Kind, When
 
 QUIET_AT_SECONDS = 30.0
 """Virtual time at which everything that disturbs has happened: from there on the world must come to rest."""
@@ -21,16 +21,20 @@ class Deed(enum.StrEnum):
     PRODUCE = "produce"
     PRODUCE_BAD = "produce bad"
     PRODUCE_POISON = "produce poison"
+    PRODUCE_DISPUTED = "produce disputed"
     TOMBSTONE = "tombstone"
     MARKER = "marker"
     OPEN_TRANSACTION = "open transaction"
     CLOSE_TRANSACTION = "close transaction"
+    ABORT_TRANSACTION = "abort transaction"
     COMPACT = "compact"
     ADD_PARTITION = "add partition"
     EXPIRE = "expire"
     TRUNCATE = "truncate"
     RECREATE = "recreate"
     LOSE = "lose"
+    MOVE = "move"
+    HAND_OVER = "hand over"
     REVOKE = "revoke"
     REVOKE_ALL = "revoke all"
     BALANCE = "balance"
@@ -41,12 +45,25 @@ class Deed(enum.StrEnum):
     SKEW = "skew"
     FOREIGN_COMMIT = "foreign commit"
 
+    @property
+    def disturbs(self) -> bool:
+        """Whether it is more than what producers do."""
+        return self not in _LIFE
+
 
 DISASTERS = frozenset({Deed.EXPIRE, Deed.TRUNCATE, Deed.RECREATE})
 """After these a lane may halt and keep what it has not landed: the operator decides."""
 
-_LIFE = (Deed.PRODUCE, Deed.PRODUCE, Deed.PRODUCE, Deed.PRODUCE_BAD, Deed.PRODUCE_POISON, Deed.TOMBSTONE, Deed.MARKER)
-
+_LIFE = (
+    Deed.PRODUCE,
+    Deed.PRODUCE,
+    Deed.PRODUCE,
+    Deed.PRODUCE_BAD,
+    Deed.PRODUCE_POISON,
+    Deed.PRODUCE_DISPUTED,
+    Deed.TOMBSTONE,
+    Deed.MARKER,
+)
 
 CRASH_PLACES = frozenset(
     {
@@ -70,11 +87,36 @@ CRASH_PLACES = frozenset(
     }
 )
 
+_DISPUTES = (Deed.PRODUCE_DISPUTED, Deed.PRODUCE_DISPUTED, Deed.PRODUCE_BAD, Deed.PRODUCE)
+_MOVES = (Deed.MOVE, Deed.MOVE, Deed.HAND_OVER, Deed.EXPEL)
+_ONLY_BEFORE = {Kind.UNAVAILABLE, Kind.CONFLICT, Kind.ANSWER_LATE, Kind.OVERTAKEN}
+
+COMMIT_PATH = (
+    ("letters", "claim"),
+    ("letters", "put"),
+    ("letters", "buried"),
+    ("sink", "commit"),
+    ("sink", "stage"),
+    ("sink", "take_over"),
+    ("source", "acknowledge"),
+    ("store", "append"),
+    ("store", "buried"),
+    ("store", "take"),
+    ("table", "put"),
+    ("table", "snapshot"),
+)
+"""The calls between a batch that is cut and a position that is told: a fault is drawn here more often than elsewhere."""
+
 _PLACES = {
-    Kind.CRASH: CRASH_PLACES,
-    Kind.UNAVAILABLE: MAY_BE_UNAVAILABLE,
-    Kind.CONFLICT: MAY_CONFLICT,
-    Kind.ANSWER_LOST: MAY_LOSE_ITS_ANSWER,
+    Kind.CRASH: (*sorted(CRASH_PLACES), *COMMIT_PATH),
+    Kind.UNAVAILABLE: sorted(MAY_BE_UNAVAILABLE),
+    Kind.CONFLICT: sorted(MAY_CONFLICT),
+    Kind.ANSWER_LOST: (*sorted(MAY_LOSE_ITS_ANSWER), ("table", "put"), ("store", "append")),
+    Kind.ANSWER_LATE: sorted(MAY_BE_LATE),
+    Kind.OVERTAKEN: sorted(MAY_BE_LATE),
+    Kind.FROZEN: (*sorted(CRASH_PLACES), *COMMIT_PATH, ("table", "put"), ("letters", "put"), ("store", "append")),
+    Kind.SLOW: (*sorted(CRASH_PLACES), *COMMIT_PATH, ("table", "put"), ("letters", "put"), ("store", "append")),
+    Kind.DISTURBED: (*COMMIT_PATH, *[("source", "rewind")] * 6, ("source", "poll")),
 }
 
 
@@ -91,9 +133,42 @@ class Act:
     amount: int = 1
 
 
+AIMED = (
+    Act(0.0, Deed.LOSE, 0, 4),
+    Act(0.0, Deed.MOVE, 0, 1),
+    Act(0.0, Deed.MOVE, 1, 1),
+    Act(0.0, Deed.MOVE, 0, 4),
+    Act(0.0, Deed.HAND_OVER, 1, 1),
+    Act(0.0, Deed.REVOKE, 0, 1),
+    Act(0.0, Deed.REVOKE_ALL, 0, 1),
+    Act(0.0, Deed.EXPEL, 0, 1),
+    Act(0.0, Deed.EXPEL, 1, 1),
+    Act(0.0, Deed.KILL, 1, 1),
+    Act(0.0, Deed.FREEZE, 1, 2),
+    Act(0.0, Deed.RECREATE, 1, 2),
+    Act(0.0, Deed.RECREATE, 1, 4),
+    Act(0.0, Deed.RECREATE, 2, 4),
+    Act(0.0, Deed.RECREATE, 3, 3),
+    Act(0.0, Deed.PRODUCE_POISON, 0, 2),
+    Act(0.0, Deed.OPEN_TRANSACTION, 0, 1),
+    Act(0.0, Deed.EXPIRE, 1, 1),
+    Act(0.0, Deed.TRUNCATE, 0, 2),
+)
+"""What may happen at the very moment of a call."""
+
+
+def disturbance(number: int) -> Act:
+    """The act of this number, from 1 on, over and over."""
+    return AIMED[(number - 1) % len(AIMED)]
+
+
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How finely the work is cut: small enough that everything happens more than once."""
+    """How finely the work is cut: small enough that everything happens more than once.
+
+    poll_seconds   of a poll where nothing else is due: who waits long hears late that a stream is its own
+    store_seconds  the longest that a call of the table or of the dead letters takes: meanwhile the rest of the world goes on
+    """
 
     workers: int = 1
     partitions: int = 2
@@ -107,6 +182,8 @@ class Sizes:
     checks: str = "before"
     maintain_landings: int = 2
     session_seconds: float = 10.0
+    store_seconds: float = 0.0
+    poll_seconds: float = 5.0
     until_end: bool = False
 
 
@@ -145,10 +222,15 @@ class Schedule:
 
 
 def drawn(seed: int) -> Schedule:
-    """The schedule of a seed. Half of the deeds and half of the kinds of faults are switched off in each (swarm testing)."""
+    """The schedule of a seed. Half of the deeds and half of the kinds of faults are switched off in each (swarm testing).
+
+    One in three is a duel: workers that stand still or hang in the middle of a commit for longer than their short sessions, so that
+    two of them hold the same stream for theirs.
+    """
     chance = random.Random(seed)
+    duel = chance.random() < 1 / 3
     sizes = Sizes(
-        workers=chance.choice([1, 1, 2, 2, 3]),
+        workers=chance.choice([2, 2, 3] if duel else [1, 1, 2, 2, 3]),
         partitions=chance.choice([1, 2, 3]),
         batch_records=chance.choice([1, 2, 3, 5, 100]),
         piece_records=chance.choice([1, 2, 100]),
@@ -159,28 +241,53 @@ def drawn(seed: int) -> Schedule:
         checks_apart=chance.choice([1, 2, 5]),
         checks=chance.choice(["before", "after"]),
         maintain_landings=chance.choice([1, 3]),
-        session_seconds=chance.choice([1.0, 10.0]),
+        session_seconds=chance.choice([1.0] if duel else [1.0, 10.0]),
+        store_seconds=chance.choice([0.0, 0.3, 1.0] if duel else [0.0, 0.0, 0.1]),
+        poll_seconds=chance.choice([0.5, 2.0] if duel else [5.0]),
         until_end=chance.random() < 1 / 4,
     )
     deeds = [deed for deed in Deed if deed not in _LIFE and chance.random() < 1 / 2 and (deed not in DISASTERS or chance.random() < 1 / 3)]
     acts = [Act(0.0, chance.choice(_LIFE), chance.randrange(6), chance.randint(1, 4)) for _ in range(chance.randint(1, 6))]
+    if duel:
+        acts += [Act(0.0, chance.choice(_DISPUTES), chance.randrange(6), chance.randint(1, 4)) for _ in range(chance.randint(1, 4))]
+        acts += [Act(round(chance.uniform(0, 8), 3), chance.choice(_MOVES), chance.randrange(6), 1) for _ in range(chance.randint(0, 3))]
     for _ in range(chance.randint(2, 12)):
         deed = chance.choice(deeds) if deeds and chance.random() < 1 / 2 else chance.choice(_LIFE)
         acts.append(
             Act(round(chance.uniform(0, QUIET_AT_SECONDS) * chance.random() ** 2, 3), deed, chance.randrange(6), chance.randint(1, 4))
         )
-    kinds = chance.sample(list(Kind), k=len(Kind) // 2)
-    faults = tuple(tuple(_fault(chance, kinds) for _ in range(chance.randint(0, 3))) for _ in range(chance.choice([0, 1, 3, 8])))
+    faults = _duel(chance) if duel else _faults(chance)
     return Schedule(seed, sizes, tuple(sorted(acts, key=lambda act: act.at_seconds)), faults)
 
 
-def _fault(chance: random.Random, kinds: list[Kind]) -> Fault:
+def _faults(chance: random.Random) -> tuple[tuple[Fault, ...], ...]:
+    kinds = chance.sample(list(Kind), k=len(Kind) // 2)
+    return tuple(tuple(_fault(chance, kinds) for _ in range(chance.randint(0, 4))) for _ in range(chance.choice([0, 2, 4, 8])))
+
+
+def _fault(chance: random.Random, kinds: Sequence[Kind]) -> Fault:
     """A fault somewhere, or at the next call of a port chosen evenly: most calls are polls and notices, where little can go wrong."""
     number = int(chance.choice([5, 20, 60, 200]) * chance.random()) + 1
-    when, kind, lasting = chance.choice(list(When)), chance.choice(kinds), chance.choice([1, 1, 2, 7])
-    if chance.random() < 1 / 3:
+    kind = chance.choice(kinds)
+    when = When.BEFORE if kind in _ONLY_BEFORE else chance.choice([When.BEFORE, When.AFTER])
+    lasting = chance.randint(1, len(AIMED)) if kind is Kind.DISTURBED else chance.choice([1, 1, 2, 7])
+    if chance.random() < 1 / 4:
         return Fault(number, when, kind, lasting)
-    return Fault(number, when, kind, lasting, ".".join(chance.choice(sorted(_PLACES[kind]))))
+    return Fault(number, when, kind, lasting, ".".join(chance.choice(_PLACES[kind])))
+
+
+def _duel(chance: random.Random) -> tuple[tuple[Fault, ...], ...]:
+    """Workers that are held up in the middle of a commit, most of them for long, and whatever else may befall one that is held up."""
+    others = chance.sample([kind for kind in Kind if kind not in {Kind.FROZEN, Kind.SLOW}], k=3)
+    return tuple(tuple(_held_up(chance, others) for _ in range(chance.randint(1, 4))) for _ in range(chance.choice([2, 4, 6])))
+
+
+def _held_up(chance: random.Random, others: Sequence[Kind]) -> Fault:
+    if chance.random() < 1 / 4:
+        return _fault(chance, others)
+    when, kind = chance.choice([When.BEFORE, When.AFTER]), chance.choice([Kind.FROZEN, Kind.FROZEN, Kind.SLOW])
+    place = ".".join(chance.choice(COMMIT_PATH))
+    return Fault(chance.randint(1, 60), when, kind, chance.choice([3, 7, 20]), place)
 
 
 def shrunk(schedule: Schedule, fails: Callable[[Schedule], bool]) -> Schedule:

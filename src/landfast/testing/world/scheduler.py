@@ -13,7 +13,7 @@ import itertools
 import random
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from functools import partial
 from typing import Any, TypeVar
 
@@ -28,36 +28,38 @@ from landfast.testing.faults import Crashed, Stuck
 
 T = TypeVar("T")
 
+_SLEEP_SECONDS_MIN = 0.1
+
 
 class Task:
-    """A call on its way. `owner` names the process that it belongs to."""
+    """A call on its way. `owner` names the process that it belongs to; `told` is what the trace says when it goes on."""
 
-    __slots__ = ("_greenlet", "name", "owner")
+    __slots__ = ("greenlet", "owner", "told")
 
     def __init__(self, owner: str, name: str, call: Callable[[], object], parent: greenlet) -> None:
         self.owner = owner
-        self.name = name
-        self._greenlet = greenlet(call, parent)
-
-    def go_on(self) -> None:
-        """Run to the next pause, or to the end."""
-        self._greenlet.switch()
+        self.told = f"{owner} {name}"
+        self.greenlet = greenlet(call, parent)
 
 
 class Scheduler:
-    """Tasks, virtual time, and the order of everything."""
+    """Tasks, virtual time, and the order of everything.
+
+    A task that waits hands over to the next one directly: a switch is what a step costs.
+    """
 
     def __init__(self, seed: int, on_crash: Callable[[str], object]) -> None:
         self.now = 0.0
         self.steps = 0
+        self._steps_max = 0
         self._on_crash = on_crash
-        self._chance = random.Random(seed)
+        self._random = random.Random(seed).random
         self._ready: list[Task] = []
         self._sleeping: list[tuple[float, int, Task]] = []
         self._frozen: dict[str, list[Task]] = {}
         self._dropped: list[Task] = []
         self._numbers = itertools.count()
-        self._trace = hashlib.sha256()
+        self._trace: list[str] = []
         self._current: Task | None = None
         self._main = getcurrent()
 
@@ -66,18 +68,22 @@ class Scheduler:
     def pause(self) -> None:
         """Let others go on; returns when it is this task's turn again."""
         task = self._running()
-        self._ready.append(task)
-        self._main.switch()
+        self._wake(task)
+        self._hand_over(task)
 
     def sleep(self, seconds: float) -> None:
         """Return when so much virtual time has passed."""
         task = self._running()
         heapq.heappush(self._sleeping, (self.now + max(seconds, 0.0), next(self._numbers), task))
-        self._main.switch()
+        self._hand_over(task)
+
+    def between(self, least: float, most: float) -> float:
+        """A number that chance decides."""
+        return least + (most - least) * self._random()
 
     def trace(self, text: str) -> None:
         """Add to the trace: what happened, in order, is what tells two runs apart."""
-        self._trace.update(text.encode() + b"\n")
+        self._trace.append(text)
 
     def _running(self) -> Task:
         if self._current is None:
@@ -85,12 +91,30 @@ class Scheduler:
             raise RuntimeError(message)
         return self._current
 
+    def _hand_over(self, task: Task) -> None:
+        """Go on with whoever is chosen; where nobody is ready, or it took too long, the main loop decides."""
+        if not self._ready or self.steps >= self._steps_max:
+            self._current = None
+            self._main.switch()
+            return
+        chosen = self._chosen()
+        if chosen is not task:
+            chosen.greenlet.switch()
+
+    def _chosen(self) -> Task:
+        """Who goes on, by chance."""
+        ready = self._ready
+        self._current = task = ready.pop(int(self._random() * len(ready)))
+        self.steps += 1
+        self._trace.append(task.told)
+        return task
+
     # ---- for the world ----
 
     @property
     def trace_hash(self) -> str:
         """A digest of everything that happened so far, in order."""
-        return self._trace.hexdigest()[:16]
+        return hashlib.sha256("\n".join(self._trace).encode()).hexdigest()[:16]
 
     def spawn(self, owner: str, name: str, call: Callable[[], object]) -> None:
         """Start a task; it begins when it is chosen."""
@@ -116,31 +140,29 @@ class Scheduler:
         self._ready += self._frozen.pop(owner, [])
 
     def run(self, finished: Callable[[], bool], seconds_max: float, steps_max: int) -> None:
-        """Let tasks go on until `finished`, or until no task is left.
+        """Let tasks go on until `finished`, which is asked whenever nobody is ready or a task has ended, or until no task is left.
 
         Raises:
             Stuck: it takes more virtual time or more steps than that.
         """
-        until, last = self.now + seconds_max, self.steps + steps_max
+        until, self._steps_max = self.now + seconds_max, self.steps + steps_max
         while not finished():
             while not self._ready:
                 if not self._pass_time(until):
                     return
-            if self.steps >= last:
+            if self.steps >= self._steps_max:
                 message = f"not finished after {steps_max} steps, at {self.now:.1f} s"
                 raise Stuck(message)
-            self._step()
+            self._go_on()
 
-    def _step(self) -> None:
-        self.steps += 1
-        task = self._ready.pop(self._chance.randrange(len(self._ready)))
-        self._current = task
-        self.trace(f"{task.owner} {task.name}")
+    def _go_on(self) -> None:
         try:
-            task.go_on()
+            self._chosen().greenlet.switch()
         except Crashed:
-            self.drop(task.owner)
-            self._on_crash(task.owner)
+            owner = self._running().owner
+            self._current = None
+            self.drop(owner)
+            self._on_crash(owner)
         finally:
             self._current = None
 
@@ -179,8 +201,63 @@ class VirtualClock:
         return self._scheduler.now
 
     def sleep(self, seconds: float) -> None:
-        """Let this much virtual time pass."""
-        self._scheduler.sleep(seconds)
+        """Let this much virtual time pass, and a little more where it is next to nothing: who only looks again costs steps."""
+        self._scheduler.sleep(max(seconds, _SLEEP_SECONDS_MIN))
+
+
+class Answer(Future[T]):
+    """A future of one thread: the same states and answers, without locks. Whoever asks must know that it is there."""
+
+    def __init__(self) -> None:  # the locks of a real one are what is left out
+        self._state = "PENDING"
+        self._answer: T | None = None
+        self._error: BaseException | None = None
+
+    def done(self) -> bool:
+        """See `Future`."""
+        return self._state in {"FINISHED", "CANCELLED"}
+
+    def cancelled(self) -> bool:
+        """See `Future`."""
+        return self._state == "CANCELLED"
+
+    def running(self) -> bool:
+        """See `Future`."""
+        return self._state == "RUNNING"
+
+    def cancel(self) -> bool:
+        """See `Future`."""
+        if self._state == "PENDING":
+            self._state = "CANCELLED"
+        return self._state == "CANCELLED"
+
+    def set_running_or_notify_cancel(self) -> bool:
+        """See `Future`."""
+        if self._state == "PENDING":
+            self._state = "RUNNING"
+        return self._state == "RUNNING"
+
+    def set_result(self, result: T) -> None:
+        """See `Future`."""
+        self._answer, self._state = result, "FINISHED"
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        """See `Future`."""
+        self._error, self._state = exception, "FINISHED"
+
+    def result(self, timeout: float | None = None) -> T:
+        """See `Future`; nobody waits here."""
+        error = self.exception(timeout)
+        if error is not None:
+            raise error
+        return self._answer  # type: ignore[return-value]
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """See `Future`."""
+        check(self.done(), "in a world of one thread nobody can wait for a future: look whether it is done")
+        if self._state == "CANCELLED":
+            raise CancelledError
+        return self._error
 
 
 class TaskExecutor:
@@ -197,7 +274,7 @@ class TaskExecutor:
     def submit(self, call: Callable[[], T]) -> Future[T]:
         """Start `call` on a free thread, or as soon as there is one."""
         check(not self._closed, "an executor that is closed takes no calls")
-        future: Future[T] = Future()
+        future: Future[T] = Answer()
         self._waiting.append((call, future))
         if self._free:
             self._free -= 1

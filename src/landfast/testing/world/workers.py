@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from landfast.core.batching import BatchLimits
 from landfast.core.breaker import BreakerLimits
@@ -13,19 +13,12 @@ from landfast.core.retry import RetryPolicy
 from landfast.core.route import FlowLimits, Route
 from landfast.core.runner import Runner, RunnerLimits, Workplace
 from landfast.core.upkeep import UpkeepLimits
-from landfast.model import Run
-from landfast.testing.faults import (
-    Call,
-    Fault,
-    FaultPlan,
-    FaultyDeadLetters,
-    FaultyLetterStore,
-    FaultyObserver,
-    FaultySink,
-    FaultySource,
-    FaultyTable,
-)
-from landfast.testing.ledger import DEAD, line_fate
+from landfast.events import Event, LaneHalted
+from landfast.model import Bounds, Chunk, Decoded, Run, Stream
+from landfast.ports import Extent
+from landfast.testing.faults import Call, Fault, FaultPlan, Powers
+from landfast.testing.faulty import FaultyDeadLetters, FaultyLetterStore, FaultyObserver, FaultySink, FaultySource, FaultyTable
+from landfast.testing.ledger import DEAD, EITHER, line_fate
 from landfast.testing.memory import (
     LandedRow,
     LineDecoder,
@@ -52,19 +45,67 @@ def refuse_poison(row: LandedRow) -> str | None:
     return "poison" if row.row == POISON else None
 
 
+DISPUTED = b"disputed"
+"""A value that one release of the settings takes for a row and the other for a dead letter."""
+
+
+class StricterDecoder(LineDecoder):
+    """The other release: what is disputed is rejected."""
+
+    def decode(self, chunk: Chunk) -> Decoded:
+        """Rows, rejects and skips of one chunk."""
+        values = [b"bad" if value is not None and value.startswith(DISPUTED) else value for value in chunk.values]
+        return replace(super().decode(replace(chunk, values=values)), chunk=chunk)
+
+
 def fate(record: Record) -> str:
     """Where a record of a world must end."""
+    if record.value is not None and record.value.startswith(DISPUTED):
+        return EITHER
     return DEAD if record.value == POISON else line_fate(record)
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What outlives every worker: the group over its log, the table, the letters, and the scheduler that moves all of them."""
+    """What outlives every worker: the group over its log, the table, the letters, and the scheduler that moves all of them.
+
+    halted  the streams of which some worker said that it stands still
+    """
 
     group: MemoryGroup
     table: MemoryTable
     store: MemoryLetterStore
     scheduler: Scheduler
+    halted: set[Stream]
+
+
+class WorkersObserver(RecordingObserver):
+    """Remembers what one worker says, and tells everybody what stands still."""
+
+    def __init__(self, halted: set[Stream]) -> None:
+        super().__init__()
+        self._halted = halted
+
+    def notice(self, event: Event) -> None:
+        """Keep one event."""
+        if isinstance(event, LaneHalted):
+            self._halted.add(event.stream)
+        super().notice(event)
+
+
+class WatchedExtent:
+    """An extent that remembers what it said first of all streams: where a bounded run has to get to."""
+
+    def __init__(self, extent: Extent) -> None:
+        self.ends: Mapping[Stream, Bounds] = {}
+        self._extent = extent
+
+    def bounds(self, streams: Collection[Stream] | None = None) -> Mapping[Stream, Bounds]:
+        """See `ports.Extent`."""
+        found = self._extent.bounds(streams)
+        if streams is None and not self.ends:
+            self.ends = dict(found)
+        return found
 
 
 @dataclass(slots=True)
@@ -82,6 +123,7 @@ class Worker:
     runner: Runner
     observer: RecordingObserver
     clock: VirtualClock
+    extent: WatchedExtent
     crashed: bool = False
     report: RunReport | None = None
     was_away: bool = False
@@ -97,25 +139,28 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What is told of each call of a port: before it with the name of the worker, and after it."""
+    """What is told of each call of a port: before it, and after it; and what its faults may do."""
 
-    before: Callable[[str, Call], object]
+    before: Callable[[int, Call], object]
     after: Callable[[], object]
+    powers: Powers
 
 
 def hired(ground: Ground, sizes: Sizes, name: str, faults: Sequence[Fault], watch: Watch) -> Worker:
-    """Build a worker over the ground that all share."""
+    """Build a worker over the ground that all share. Every second one is of the other release."""
     scheduler = ground.scheduler
-    plan = FaultPlan(faults, lambda _, call: watch.before(name, call), watch.after)
+    plan = FaultPlan(faults, watch.before, watch.after, powers=watch.powers)
     clock = VirtualClock(scheduler)
     settings = MemorySourceSettings(chunk_records_max=sizes.chunk_records, checks_apart=sizes.checks_apart, checks=sizes.checks)
     reader = MemorySource(ground.group, name, clock, settings)
     source = FaultySource(reader, reader, plan)
+    extent = WatchedExtent(source)
     sink = MemorySink(FaultyTable(ground.table, plan), name, MemorySinkSettings(refuse_at_commit=refuse_poison))
     letters = MemoryDeadLetters(FaultyLetterStore(ground.store, plan))
     limits = _flow_limits(sizes)
-    route = Route("route", lambda _: True, LineDecoder(), FaultySink(sink, plan), FaultyDeadLetters(letters, plan), limits)
-    observer = RecordingObserver()
+    decoder = StricterDecoder() if int(name.rpartition("-")[2]) % 2 == 0 else LineDecoder()
+    route = Route("route", lambda _: True, decoder, FaultySink(sink, plan), FaultyDeadLetters(letters, plan), limits)
+    observer = WorkersObserver(ground.halted)
     workplace = Workplace(
         clock,
         lambda: TaskExecutor(scheduler, name, "pool", sizes.threads),
@@ -123,8 +168,8 @@ def hired(ground: Ground, sizes: Sizes, name: str, faults: Sequence[Fault], watc
         FaultyObserver(observer, plan),
         lambda: 0.5,
     )
-    runner = Runner(source, source, [route], Run(name, "pipeline", "settings", 0.0), _patient(sizes), workplace)
-    return Worker(name, plan, runner, observer, clock)
+    runner = Runner(source, extent, [route], Run(name, "pipeline", "settings", 0.0), _patient(sizes), workplace)
+    return Worker(name, plan, runner, observer, clock, extent)
 
 
 def _flow_limits(sizes: Sizes) -> FlowLimits:
@@ -140,5 +185,5 @@ def _flow_limits(sizes: Sizes) -> FlowLimits:
 
 
 def _patient(sizes: Sizes) -> RunnerLimits:
-    """Long polls: what only waits costs no steps."""
-    return RunnerLimits(poll_records=sizes.poll_records, poll_seconds=3.0, busy_poll_seconds=0.3, others_seconds_max=120.0)
+    """Long polls mostly: what only waits costs no steps."""
+    return RunnerLimits(poll_records=sizes.poll_records, poll_seconds=sizes.poll_seconds, busy_poll_seconds=0.5, others_seconds_max=120.0)
