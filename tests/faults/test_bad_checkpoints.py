@@ -133,3 +133,15 @@ def test_what_a_killed_process_left_of_a_checkpoint_is_swept(tmp_path: Path) -> 
     assert not workshop.parent.exists()
     assert [event.act for event in world.ears.heard if isinstance(event, Maintained)] == ["sweep"]
     assert verify_table(world.path).proved
+
+
+def test_statistics_of_others_keep_nobody_from_starting(tmp_path: Path) -> None:
+    """The newest entry is another tool's, and says nothing that we could read of its file."""
+    world = world_at(tmp_path)
+    landed_with_checkpoints(world)
+    table = DeltaTable(world.path)
+    entry = Path(world.path) / log_name(table.version())
+    add = next(json.loads(line)["add"] for line in entry.read_text().splitlines() if '"add"' in line)
+    theirs = {"add": {**add, "stats": "not json"}}
+    (entry.parent / Path(log_name(table.version() + 1)).name).write_text(json.dumps(theirs))
+    assert world.sink("run-2").positions([LANE]) == {LANE: AFTER}

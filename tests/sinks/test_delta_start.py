@@ -392,3 +392,26 @@ def test_an_empty_entry_in_an_object_store_is_damage() -> None:
         lost_entries("s3://lake/t", range(3, 4))
     assert caught.value.code == "LOG_CORRUPT"
     assert lost_entries("s3://lake/t", range(0)) == ()
+
+
+@pytest.mark.parametrize(
+    ("odd", "code"),
+    [
+        ('{"commitInfo":"text"}', None),
+        ('{"commitInfo":{},"more":[]}', None),
+        ('{"commitInfo":{"operation":"WRITE"}}\n{"txn":{"appId":"theirs","version":7}}', None),
+        ('{"commitInfo":{"landfast.compaction":"none"}}', "LOG_CORRUPT"),
+        ('{"commitInfo":{"landfast.compaction":"{\\"files\\":0,\\"rows\\":1}"}}', "LOG_CORRUPT"),
+    ],
+)
+def test_s9_an_odd_last_entry_ends_in_words(world: DeltaWorld, odd: str, code: str | None) -> None:
+    """Others may write what they like into the log: a start takes it for a commit, or names it; it never falls over it."""
+    sink = world.sink()
+    version = sink.commit([sink.stage(world.batch(LANE, 0, 10, first=True))]).version
+    (Path(world.path) / log_name(version + 1)).write_text(odd)
+    if code is not None:
+        refused(world, code)
+        return
+    later = world.sink("run-2")
+    later.commit([later.stage(world.batch(LANE, 10, 20))])
+    assert world.landed() == [("events", 0, offset) for offset in range(20)]

@@ -18,7 +18,6 @@ from landfast.errors import Broken
 from landfast.events import Notice
 from landfast.ports import Observer
 from landfast.sinks.delta.checkpoint import LAST_CHECKPOINT
-from landfast.sinks.delta.errors import is_foreign
 from landfast.sinks.delta.files import LOG, Disk, LocalFiles, local_path
 from landfast.sinks.delta.ground import shown
 from landfast.sinks.delta.tail import fill, has_table, lost_tail, versions_of
@@ -88,9 +87,11 @@ def _is_whole(files: LocalFiles, name: str) -> bool:
     try:
         parquet = pq.ParquetFile(pa.BufferReader(content))
         rows = sum(batch.num_rows for batch in parquet.iter_batches(batch_size=_ROWS_AT_ONCE))
-    except BaseException as error:
-        # Whatever pyarrow raises over bytes that are no checkpoint. An interrupt is none of ours to catch.
-        if is_foreign(error):
-            return False
+    except MemoryError:
         raise
+    except pa.ArrowNotImplementedError:
+        # Another tool's, in a form that pyarrow does not read: nothing says that it is damaged.
+        return True
+    except (pa.ArrowException, OSError):
+        return False
     return rows == parquet.metadata.num_rows

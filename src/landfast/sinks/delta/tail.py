@@ -137,16 +137,32 @@ def _begins_a_table(actions: Sequence[Mapping[str, Any]]) -> bool:
 
 def _is_complete(actions: Sequence[Mapping[str, Any]]) -> bool:
     """Whether the entry of a commit of ours has the rows and positions that its record names: a cut between two lines reads well."""
-    info: Mapping[str, Any] = next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
-    rows = sum(json.loads(action["add"].get("stats") or "{}").get("numRecords", 0) for action in actions if "add" in action)
+    info = next((said for action in actions if isinstance(said := action.get("commitInfo"), dict)), {})
     if COMPACTION_KEY in info:
-        told = json.loads(info[COMPACTION_KEY])
-        return bool(sum("remove" in action for action in actions) == told["files"] and rows >= told["rows"])
+        files, rows = _told_by_compaction(info[COMPACTION_KEY])
+        return sum("remove" in action for action in actions) == files and _rows_added(actions) >= rows
     record = from_commit_info(info)
     if record is None:
         return True
-    moved = {action["txn"]["appId"] for action in actions if "txn" in action}
-    return rows >= record.rows and {app_id(record.pipeline_id, span.stream) for span in record.spans} <= moved
+    moved = {str(action["txn"].get("appId")) for action in actions if isinstance(action.get("txn"), dict)}
+    return _rows_added(actions) >= record.rows and {app_id(record.pipeline_id, span.stream) for span in record.spans} <= moved
+
+
+def _told_by_compaction(text: object) -> tuple[int, int]:
+    """How many files a compaction says that it replaces, and how many rows they hold; no number of files where it says nothing."""
+    try:
+        told = json.loads(str(text))
+        return int(told["files"]), int(told["rows"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return -1, 0
+
+
+def _rows_added(actions: Sequence[Mapping[str, Any]]) -> int:
+    """The rows of all files that are added, by their statistics; none where these are not as we write them."""
+    try:
+        return sum(int(json.loads(action["add"]["stats"])["numRecords"]) for action in actions if "add" in action)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return 0
 
 
 def _damaged(path: str, version: int, how: str) -> Broken:
