@@ -210,8 +210,7 @@ class AnnouncingDisk(Disk):
 
     def link(self, path: Path, name: Path) -> None:
         """See `Disk`."""
-        # A checkpoint gets its name in the same way, and is no commit.
-        act = "" if ".checkpoint" in name.name else self._herald.act
+        act = self._herald.act
         self._at(_COMPARED.get(act))
         super().link(path, name)
         self._at(_UNANSWERED.get(act))

@@ -28,8 +28,8 @@ JOIN_SECONDS_MAX = 60.0
 END_SECONDS_MAX = 90.0
 KILLS_PER_MEASUREMENT, CALM_SECONDS_MAX = 20, 60.0
 """After so many kills the time of a recovery is measured, in calm, which may take so long."""
-CRASHES_MAX = 5
-"""When so many workers have ended by themselves, nothing more is to be learned."""
+CRASHES_MAX = 4
+"""When so many workers have ended by themselves and nothing has landed in between, nothing more is to be learned."""
 LEAVE_SECONDS_MAX = 60.0
 
 _AT_WORK = [point for point in POINTS if point not in JOINING]
@@ -73,6 +73,7 @@ class Harness:
         self._unheard: deque[Said] = deque()
         self._posts: list[Post] = []
         self._numbers = itertools.count(1)
+        self._fruitless = self._commits_before = 0
         self._standing_by: Worker | None = None
         self._load: Load | None = None
         self._calm = Calm.NONE
@@ -195,8 +196,11 @@ class Harness:
 
     def _crashed(self, worker: Worker, how: str) -> None:
         self.crashes.append(f"a worker {how}. Its last words:\n{worker.last_words}")
-        if len(self.crashes) >= CRASHES_MAX:
-            raise Broken("TORTURE_FAILED", f"{len(self.crashes)} workers ended by themselves, the last so: {self.crashes[-1]}")
+        commits = self.tally.counts["commits"]
+        self._fruitless = 1 if commits > self._commits_before else self._fruitless + 1
+        self._commits_before = commits
+        if self._fruitless >= CRASHES_MAX:
+            raise Broken("TORTURE_FAILED", f"{self._fruitless} workers in a row ended by themselves, the last so: {self.crashes[-1]}")
 
     # The time of a recovery.
 
