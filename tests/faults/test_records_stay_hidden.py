@@ -21,6 +21,8 @@ from tests.cli.command import Running, landfast, pipeline_file
 from tests.cli.table import ask
 from tests.faults.canaries import found_in, plain_canary
 
+pytestmark = pytest.mark.long
+
 TOPIC = "personal"
 COLUMNS = {
     "id": "int64 not null",
@@ -80,6 +82,7 @@ def landed(tmp_path_factory: pytest.TempPathFactory) -> Landed:
             source={"topic_ids": "ignored", "options": {"debug": "all"}},
             decode={"columns": COLUMNS, "tombstones": "dead", "unknown_fields": "dead", "record_bytes_max": "4 KiB"},
             dead_letters={"max_share": 1.0},
+            batch={"seconds": 0.5},
         )
         (port,) = free_ports(1)
         with Running("run", file, "--json", "--metrics", port) as worker:
