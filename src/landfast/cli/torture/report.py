@@ -148,8 +148,8 @@ def machine() -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """The commit that this code is of, where it runs from a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    """The commit that this code is of, where it runs from a checkout, and whether something was changed since."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*"]
     try:
         found = subprocess.run(command, check=False, capture_output=True, text=True, timeout=10)  # noqa: S603 — every word of it stands above
     except (OSError, subprocess.TimeoutExpired):
