@@ -99,11 +99,6 @@ class TcpProxy:
         self._thread.join(_ANSWER_SECONDS_MAX)
         self._loop.close()
 
-    @property
-    def connections(self) -> int:
-        """How many connections there are now, those that were forgotten left out."""
-        return sum(not one.forgotten for one in tuple(self._connections))
-
     def be(self, line: Line) -> None:
         """From now on the line is like this, for the connections there are and for those to come."""
         self._do(self._become(line))
