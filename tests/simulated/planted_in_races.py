@@ -27,7 +27,7 @@ plant = BED.plant
 
 _compare, _tiled, _put, _put_through_faults = sink._compare, sink._tiled, MemoryTable.put, FaultyTable.put  # noqa: SLF001 - what the plants change
 _commit, _take_over, _resolve, _answer = MemorySink.commit, MemorySink.take_over, MemorySink._resolve, MemorySink._answer  # noqa: SLF001 - the same
-_append, _bound, _take, _log_bounds = MemoryLetterStore.append, Lane.bound, Flow.take, MemoryLog.bounds
+_append, _bound, _place, _take, _log_bounds = MemoryLetterStore.append, Lane.bound, Lane.place, Flow.take, MemoryLog.bounds
 
 
 # ---- who owns a stream ----
@@ -287,6 +287,18 @@ def confirmed_once_for_all(patch: pytest.MonkeyPatch) -> None:
             flow.lanes[stream].confirmed = 10**9
 
     patch.setattr(Flow, "confirm", confirm)
+
+
+@plant
+def confirmed_kept_over_a_new_placement(patch: pytest.MonkeyPatch) -> None:
+    """What was confirmed under an old placement counts for what the new one reads."""
+
+    def place(lane: Lane, epoch: int, position: Position | None, buried: frozenset[int]) -> None:
+        confirmed = lane.confirmed
+        _place(lane, epoch, position, buried)
+        lane.confirmed = confirmed
+
+    patch.setattr(Lane, "place", place)
 
 
 @plant

@@ -87,6 +87,7 @@ CRASH_PLACES = frozenset(
     }
 )
 
+_IMPOSTORS_APART = 13
 _DISPUTES = (Deed.PRODUCE_DISPUTED, Deed.PRODUCE_DISPUTED, Deed.PRODUCE_BAD, Deed.PRODUCE)
 _MOVES = (Deed.MOVE, Deed.MOVE, Deed.HAND_OVER, Deed.EXPEL)
 _ONLY_BEFORE = {Kind.UNAVAILABLE, Kind.CONFLICT, Kind.ANSWER_LATE, Kind.OVERTAKEN}
@@ -257,7 +258,16 @@ def drawn(seed: int) -> Schedule:
             Act(round(chance.uniform(0, QUIET_AT_SECONDS) * chance.random() ** 2, 3), deed, chance.randrange(6), chance.randint(1, 4))
         )
     faults = _duel(chance) if duel else _faults(chance)
+    if seed % _IMPOSTORS_APART == _IMPOSTORS_APART - 1:
+        # A topic is created again in the moment when a lane is placed anew, and what it is filled with is there at once.
+        acts += [Act(0.0, Deed.PRODUCE_POISON, chance.randrange(6), 1), Act(0.0, Deed.PRODUCE, chance.randrange(6), 4)]
+        faults = tuple((_impostor(chance),) for _ in range(4))
     return Schedule(seed, sizes, tuple(sorted(acts, key=lambda act: act.at_seconds)), faults)
+
+
+def _impostor(chance: random.Random) -> Fault:
+    number = chance.choice([number for number, act in enumerate(AIMED, 1) if act.deed is Deed.RECREATE])
+    return Fault(chance.randint(10, 60), chance.choice([When.BEFORE, When.AFTER]), Kind.DISTURBED, number, "source.rewind")
 
 
 def _faults(chance: random.Random) -> tuple[tuple[Fault, ...], ...]:
