@@ -117,8 +117,8 @@ def _as_text(name: str, value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, str | int | float):
         text = _number_text(name, value)
-        if not _is_passable(text):
-            message = f"{name}: an option holds no NUL character and nothing that UTF-8 cannot write"
+        if not (_is_passable(name) and _is_passable(text)):
+            message = f"{name!r}: an option has no NUL character and nothing that UTF-8 cannot write, in its name and in its value"
             raise ValueError(message)
         return text
     message = f"{name}: an option is a text, a number or a boolean"
