@@ -11,6 +11,7 @@ import hashlib
 import mmap
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import time
@@ -18,6 +19,7 @@ import traceback
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from tests.fuzz.place import scratch
 from tests.fuzz.search import BYTES_MAX, Search, corpus_of
 from tests.fuzz.targets import CORPUS, TARGETS
 
@@ -105,7 +107,8 @@ def _child(name: str, seed: int, deadline: float, shared: mmap.mmap, told: Conne
         signal.alarm(0)
         runs += 1
     told.send((runs, search.words, failure))
-    # Without the exit handlers of the parent, which this process shares.
+    # Without the exit handlers, which are the parent's too: what this process made goes here.
+    shutil.rmtree(scratch(), ignore_errors=True)
     sys.stdout.flush()
     os._exit(0)
 
