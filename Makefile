@@ -61,7 +61,7 @@ check: $(INSTALLED) ## lint, format, types, import directions, docstrings, house
 system: $(INSTALLED) ## only the tests on a real broker and a real store
 	@$(BIN)/python -m pytest tests -m system $(SIDE_BY_SIDE)
 
-simulate: $(INSTALLED) ## seeded schedules of the whole engine in a simulated world (SIMULATE="--schedules 20000", --seed 7 for one)
+simulate: $(INSTALLED) ## seeded schedules of the whole engine in a simulated world (SIMULATE="--schedules 1000", "--seed 7", "--every-call")
 	@$(BIN)/python -m landfast.testing.world $(SIMULATE)
 
 fuzz: $(INSTALLED) ## hostile bytes for settings, decoders, log entries, ids and log lines (FUZZ="--minutes 5")
