@@ -211,6 +211,10 @@ class AnnouncingDisk(Disk):
     def link(self, path: Path, name: Path) -> None:
         """See `Disk`."""
         act = self._herald.act
+        if ".checkpoint" in name.name:
+            super().link(path, name)
+            self._at("checkpoint.named")
+            return
         self._at(_COMPARED.get(act))
         super().link(path, name)
         self._at(_UNANSWERED.get(act))
@@ -238,11 +242,6 @@ class AnnouncingTable(DeltaTable):
         super().create_write_transaction(*arguments, **named)
         if act in _UNANSWERED:
             self._herald.at(_UNANSWERED[act])
-
-    def create_checkpoint(self) -> None:
-        """See `DeltaTable`."""
-        self._herald.at("checkpoint.begun")
-        super().create_checkpoint()
 
     def cleanup_metadata(self) -> None:
         """See `DeltaTable`."""
