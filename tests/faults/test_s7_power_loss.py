@@ -98,7 +98,7 @@ def test_s7_power_loss_at_any_moment_loses_and_doubles_nothing(tmp_path: Path) -
     for cut in sample(found):
         recovered(tmp_path / "image", cut, tally)
     told("a run", found, sample(found), tally)
-    assert len(sample(found)) >= IMAGES_MAX // 2
+    assert len(sample(found)) >= min(IMAGES_MAX, len(found)) // 2
 
 
 @pytest.mark.long
@@ -127,7 +127,7 @@ def test_s7_power_loss_in_the_recovery_from_power_loss_loses_and_doubles_nothing
             recovered(tmp_path / "image", one, tally)
             tried.append(one)
     told("recoveries", later, tried, tally)
-    assert len(tried) >= IMAGES_MAX // 4
+    assert len(tried) >= min(IMAGES_MAX, len(earlier)) // 4
 
 
 def test_s7_a_checkpoint_is_durable_before_anybody_sees_it(tmp_path: Path) -> None:
