@@ -75,7 +75,8 @@ def test_b3_all_brokers_are_restarted_one_by_one(brokers: ScriptedKafka, tmp_pat
             run.until(made.landed)
             brokers.start(broker)
         assert unhurt(run)
-        assert not {notice for notice in run.codes if notice not in {"BROKER_UNREACHABLE", "KAFKA_CLIENT", "GROUP_COMMIT_FAILED"}}
+        # How much of a restart the client notices depends on its speed; what it may say of it are these.
+        assert run.codes <= {"BROKER_UNREACHABLE", "KAFKA_CLIENT", "GROUP_COMMIT_FAILED", "SOURCE_DOWN"}
     made.settle()
 
 

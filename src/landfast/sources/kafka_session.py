@@ -286,7 +286,8 @@ class Session:
         elif concerned:
             for reader in concerned:
                 self._roster.halt(reader, kafka_errors.refused(reader.stream, reader.position, error))
-        elif message.partition() is None or (message.partition() or 0) < 0:
+        elif not message.topic() or message.partition() is None or (message.partition() or 0) < 0:
+            # Without a topic the driver's partition is no partition: it speaks of the group, or of all.
             raise kafka_errors.raised_at_start(KafkaException(error), "reading")
         # Otherwise it speaks of a partition that stands still already, or is ours no more.
 
