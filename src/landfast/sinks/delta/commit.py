@@ -10,7 +10,7 @@ twice for each commit, so that a table gets slower with every day.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from landfast.errors import Broken, Conflict, LandfastError, Unavailable, check
@@ -20,7 +20,7 @@ from landfast.sinks.delta.errors import is_foreign
 from landfast.sinks.delta.log import Entry, entries_back
 from landfast.sinks.delta.metadata import CommitRecord, app_id, to_metadata
 from landfast.sinks.delta.parquet import DataFile
-from landfast.sinks.delta.suitability import problems
+from landfast.sinks.delta.suitability import column_conflicts
 from landfast.sinks.delta.table import TableHome, incarnation_app_id, incarnation_number, owner_app_id
 from landfast.sinks.delta.tenure import Tenure, followed, wait_seconds
 from landfast.sinks.delta.view import View
@@ -159,12 +159,13 @@ class Committer:
 
     def _attempt(self, commit: Commit) -> Committed | None:
         """One attempt; None when somebody else's commit came between and another attempt is due."""
-        view, version = self._compared(commit)
+        transactions = self._transactions(commit)
+        view, version = self._compared(commit, transactions)
         if version is not None:
             return Committed(version, already=True)
         base = view.version
         try:
-            landed = self._home.put(view, to_metadata(self._record(commit)), self._transactions(commit), commit.files)
+            landed = self._home.put(view, to_metadata(self._record(commit)), transactions, commit.files)
         except BaseException as error:
             if is_foreign(error) and not isinstance(error, LandfastError):
                 version = self._resolved(commit, base, error)
@@ -179,19 +180,18 @@ class Committer:
             check(reached, "a position read back after the commit is not its end")
         return Committed(base + 1, already=False)
 
-    def _compared(self, commit: Commit) -> tuple[View, int | None]:
+    def _compared(self, commit: Commit, asked: Iterable[str]) -> tuple[View, int | None]:
         """A view after which the commit may be made; or the version in which an earlier attempt has landed it.
 
         The view is kept again once the attempt has shown that it is still of use.
         """
         kept, self._view = self._view, None
-        asked = self._transactions(commit)
         if kept is not None and kept.answers(asked) and compare(self._home, self._tenure, kept, commit.moves) is Comparison.AT_START:
             return kept, None
         view = self._opened(self._home.open())
-        for problem in problems(view.handle, self._home.settings, None):
-            # Somebody changed the table while running so that an append of own files would break it.
-            raise Broken(problem.code, problem.message, next_step=problem.next_step)
+        for conflict in column_conflicts(view.handle, self._home.settings, None):
+            # Somebody changed the columns while running so that an append of own files would break the table.
+            raise Broken(conflict.code, conflict.message, next_step=conflict.next_step)
         if compare(self._home, self._tenure, view, commit.moves) is Comparison.AT_START:
             return view, None
         version = self._find(commit, view, self._landed_version or 0)

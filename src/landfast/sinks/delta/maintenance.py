@@ -119,21 +119,21 @@ class Maintenance:
             ("cleaning up the log", self._clean_log),
         )
         stop_at = began + budget_seconds
-        worn = False
+        acted = False
         for name, act in acts:
             if self._clock.monotonic() > stop_at:
                 break
             try:
-                worn = act(version, stop_at) or worn
+                acted = act(version, stop_at) or acted
             except BaseException as error:
                 # No promise rests on upkeep, so whatever the driver raises is told and outlived; a panic of its is no Exception.
                 # What is not the driver's, like an interrupt, is none of ours to catch.
                 if _harmless(error):
                     self._tell_failure(name, error)
-                    worn = True
+                    acted = True
                     continue
                 raise
-        return worn
+        return acted
 
     def _checkpoint(self, version: int, _stop_at: float) -> bool:
         if self._checkpoint_version is None or version - self._checkpoint_version >= self._settings.checkpoint_commits:

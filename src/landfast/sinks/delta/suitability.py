@@ -22,6 +22,11 @@ FORBIDDEN_IN_NAMES = frozenset(" ,;{}()\n\t=")
 def problems(handle: DeltaTable, settings: DeltaSettings, data_schema: pa.Schema | None) -> Iterator[Misconfigured]:
     """Everything about the table that forbids landing in it, most basic first."""
     yield from demands(handle)
+    yield from column_conflicts(handle, settings, data_schema)
+
+
+def column_conflicts(handle: DeltaTable, settings: DeltaSettings, data_schema: pa.Schema | None) -> Iterator[Misconfigured]:
+    """Everything about the table's columns that forbids landing in it."""
     for said in _column_problems(shape_of(handle), settings, data_schema):
         next_step = 'Make settings and table agree; unknown_fields = "evolve" adds columns that are missing.'
         yield Misconfigured("SCHEMA_CONFLICT", said, next_step=next_step)

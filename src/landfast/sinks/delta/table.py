@@ -146,11 +146,11 @@ class TableHome:
             tip = handle.version()
             self._see_whether_the_log_is_the_same(tip)
             with self._lock:
-                seen = self._seen
-            end = fingerprint(self.files, tip)
-            self._look_at(
-                [one for one in (entry(self.files, version) for version in range(seen + 1, tip + 1)) if one is not None], tip, end
-            )
+                seen, end = self._seen, self._end
+            entries = [one for one in (entry(self.files, version) for version in range(seen + 1, tip + 1)) if one is not None]
+            if tip != seen:
+                end = entries[-1].fingerprint if entries and entries[-1].version == tip else fingerprint(self.files, tip)
+            self._look_at(entries, tip, end)
             with self._lock:
                 if tip >= self._seen:
                     self._shape = shape_of(handle)
