@@ -19,12 +19,11 @@ from deltalake import DeltaTable
 
 from landfast.errors import check
 from landfast.sinks.delta.files import LOG, Disk, local_path
+from landfast.sinks.delta.log import ENTRY_NAME, LAST_CHECKPOINT
 
 WORKSHOP = "_landfast_checkpoint-"
 """What the folders are called in which checkpoints are made; readers leave out names that begin so."""
-LAST_CHECKPOINT = "_last_checkpoint"
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\.(.+)")
-_ENTRY = re.compile(r"(\d{20})\.json")
 _IN_ONE_FILE = "parquet"
 
 
@@ -77,7 +76,7 @@ def _needed(log: Path, version: int) -> list[str] | None:
     bases = [(form, name) for number, form, name in checkpoints if number == newest]
     if any(form != _IN_ONE_FILE for form, _ in bases):
         return None
-    entries = [name for name in names if (match := _ENTRY.fullmatch(name)) and newest < int(match[1]) <= version]
+    entries = [name for name in names if (match := ENTRY_NAME.fullmatch(name)) and newest < int(match[1]) <= version]
     return [*(name for _, name in bases), *entries]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,9 @@ _REPLACING = (
 )
 
 
-LAST_CHECKPOINT = f"{LOG}/_last_checkpoint"
+ENTRY_NAME = re.compile(r"(\d{20})\.json")
+LAST_CHECKPOINT = "_last_checkpoint"
+"""The name of the hint in the log's folder."""
 _NOTHING = b" \t\x00"
 """What bytes read as that were never written, and what stands between actions."""
 _LOOKED_AT = (b'"commitInfo"', b'"txn"', b'"metaData"', b'"protocol"')
@@ -91,7 +94,7 @@ def entry(files: Files, version: int) -> Entry | None:
         record=from_commit_info(info) if KEY in info else None,
         transactions=transactions,
         reshapes=reshapes,
-        whole=bool(lines) and _is_action(lines[-1]),
+        whole=bool(lines) and is_action(lines[-1]),
         fingerprint=_digest(content),
     )
 
@@ -99,18 +102,28 @@ def entry(files: Files, version: int) -> Entry | None:
 def fingerprint(files: Files, version: int) -> str:
     """What tells the log at this version from another log: its entry, or the newest checkpoint where clean-up has taken that entry."""
     content = files.read(log_name(version))
-    return _digest(b"checkpoint " + (files.read(LAST_CHECKPOINT) or b"") if content is None else content)
+    return _digest(b"checkpoint " + (files.read(f"{LOG}/{LAST_CHECKPOINT}") or b"") if content is None else content)
 
 
 def _digest(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def _is_action(line: bytes) -> bool:
+def is_action(line: bytes) -> bool:
+    """Whether the line of an entry is a JSON object."""
     try:
         return isinstance(json.loads(line), dict)
     except ValueError:
         return False
+
+
+def hinted_checkpoint(files: Files) -> int | None:
+    """The version of the newest checkpoint by the log's hint; None where it says nothing, which readers tolerate."""
+    content = files.read(f"{LOG}/{LAST_CHECKPOINT}")
+    try:
+        return None if content is None else int(json.loads(content)["version"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def entries_on(files: Files, oldest: int) -> Iterator[Entry]:

@@ -6,7 +6,6 @@ was promised: it is told as an event, and tried again later.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,11 +18,12 @@ from landfast.errors import LandfastError
 from landfast.events import Maintained, Notice
 from landfast.ports import Clock, Observer
 from landfast.sinks.delta.active import is_own
-from landfast.sinks.delta.checkpoint import LAST_CHECKPOINT, WORKSHOP, remove_workshop, write_checkpoint
+from landfast.sinks.delta.checkpoint import WORKSHOP, remove_workshop, write_checkpoint
 from landfast.sinks.delta.compaction import GROUP_FILES_MAX, Limits, compact, due
 from landfast.sinks.delta.errors import is_foreign, translated
 from landfast.sinks.delta.files import LOG, Disk, Files, drafts_among, files_of
 from landfast.sinks.delta.ground import spans_path
+from landfast.sinks.delta.log import hinted_checkpoint
 from landfast.sinks.delta.settings import MIB, DeltaSettings
 from landfast.sinks.delta.spans import roll_up
 from landfast.sinks.delta.staged import Sightings, StagedNames
@@ -138,7 +138,8 @@ class Maintenance:
     def _checkpoint(self, version: int, _stop_at: float) -> bool:
         if self._checkpoint_version is None or version - self._checkpoint_version >= self._settings.checkpoint_commits:
             # Another process may have written one meanwhile.
-            self._checkpoint_version = self._last_checkpoint()
+            hinted = hinted_checkpoint(self._files)
+            self._checkpoint_version = -1 if hinted is None else hinted
         if version - self._checkpoint_version < self._settings.checkpoint_commits:
             return False
         began = self._clock.monotonic()
@@ -147,13 +148,6 @@ class Maintenance:
         self._checkpoint_version = handle.version()
         self._tell("checkpoint", 1, 0, began)
         return True
-
-    def _last_checkpoint(self) -> int:
-        content = self._files.read(f"{LOG}/{LAST_CHECKPOINT}")
-        try:
-            return -1 if content is None else int(json.loads(content)["version"])
-        except (ValueError, KeyError, TypeError):
-            return -1  # readers tolerate a damaged hint; the next checkpoint writes it anew
 
     def _compact(self, version: int, stop_at: float) -> bool:
         # Each file of the table makes each commit slower: where commits are many and small, their number says when it is time.

@@ -7,7 +7,6 @@ are durable before they are seen: see `checkpoint`.)
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -17,9 +16,9 @@ import pyarrow.parquet as pq
 from landfast.errors import Broken
 from landfast.events import Notice
 from landfast.ports import Observer
-from landfast.sinks.delta.checkpoint import LAST_CHECKPOINT
 from landfast.sinks.delta.files import LOG, Disk, LocalFiles, local_path
 from landfast.sinks.delta.ground import shown
+from landfast.sinks.delta.log import LAST_CHECKPOINT, hinted_checkpoint
 from landfast.sinks.delta.tail import fill, has_table, lost_tail, versions_of
 
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\.parquet")
@@ -50,7 +49,7 @@ def mend(path: str, disk: Disk, observer: Observer) -> None:
 
 def _drop_bad_checkpoints(path: str, files: LocalFiles, disk: Disk, observer: Observer) -> None:
     # The hint first: whoever writes a checkpoint at this moment writes the hint after it.
-    hinted = _hinted(files.read(f"{LOG}/{LAST_CHECKPOINT}"))
+    hinted = hinted_checkpoint(files)
     sizes = files.sizes(LOG)
     checkpoints = sorted((int(match[1]), name) for name in sizes if (match := _CHECKPOINT.fullmatch(name)))
     entries = versions_of(sizes)
@@ -71,14 +70,6 @@ def _drop_bad_checkpoints(path: str, files: LocalFiles, disk: Disk, observer: Ob
         observer.notice(Notice("", "CHECKPOINT_BAD", message))
     if dropped:
         disk.sync_folder((local_path(path) or Path()) / LOG)
-
-
-def _hinted(content: bytes | None) -> int | None:
-    """The version that the hint names; None where it says nothing, which readers tolerate."""
-    try:
-        return None if content is None else int(json.loads(content)["version"])
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 def _is_whole(files: LocalFiles, name: str) -> bool:

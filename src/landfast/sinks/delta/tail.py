@@ -21,21 +21,21 @@ from landfast.ports import Observer
 from landfast.sinks.delta.compaction import METADATA_KEY as COMPACTION_KEY
 from landfast.sinks.delta.files import LOG, Disk, Files, local_path, log_name
 from landfast.sinks.delta.ground import shown
+from landfast.sinks.delta.log import ENTRY_NAME, is_action
 from landfast.sinks.delta.metadata import app_id, from_commit_info
 
-_ENTRY = re.compile(r"(\d{20})\.json")
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint.*parquet")
 _FILLING = b'{"commitInfo":{"operation":"LANDFAST EMPTY TAIL","operationParameters":{}}}\n'
 
 
 def versions_of(names: Mapping[str, int]) -> dict[int, int]:
     """The versions of the log entries among these names, with their sizes."""
-    return {int(match[1]): size for name, size in names.items() if (match := _ENTRY.fullmatch(name))}
+    return {int(match[1]): size for name, size in names.items() if (match := ENTRY_NAME.fullmatch(name))}
 
 
 def has_table(files: Files) -> bool:
     """Whether the log holds a first entry or a checkpoint: an empty log folder is no table yet."""
-    return any(_ENTRY.fullmatch(name) or _CHECKPOINT.fullmatch(name) for name in files.names(LOG))
+    return any(ENTRY_NAME.fullmatch(name) or _CHECKPOINT.fullmatch(name) for name in files.names(LOG))
 
 
 def lost_tail(path: str, files: Files) -> range:
@@ -112,19 +112,12 @@ def _is_torn(content: bytes) -> bool:
     if b"\x00" in content:
         return True
     *before, last = content.splitlines() or [b""]
-    return all(_is_action(line) for line in before) and last.startswith(b"{") and not _is_action(last)
-
-
-def _is_action(line: bytes) -> bool:
-    try:
-        return not line.strip() or isinstance(json.loads(line), dict)
-    except ValueError:
-        return False
+    return all(is_action(line) for line in before if line.strip()) and last.startswith(b"{") and not is_action(last)
 
 
 def _check_entry(path: str, files: Files, version: int) -> None:
     actions = [line for line in (files.read(log_name(version)) or b"").splitlines() if line.strip()]
-    if not all(map(_is_action, actions)):
+    if not all(map(is_action, actions)):
         raise _damaged(path, version, "is cut off or garbled")
     found = [json.loads(line) for line in actions]
     if not _is_complete(found) or (version == 0 and not _begins_a_table(found)):
