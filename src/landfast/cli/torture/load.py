@@ -22,15 +22,15 @@ from landfast.cli.torture.records import Lane, value_of
 
 TICK_SECONDS = 0.05
 FLUSH_SECONDS_MAX = 60.0
-ABORTED_SHARE = 0.2
-"""Of the transactions."""
+ABORTED_EVERY = 5
+"""Of so many transactions one is aborted, the first of all among them: however short the torture, there is one."""
 TRANSACTION_RECORDS_MAX = 400
 
 _PRODUCERS: Mapping[str, Mapping[str, str]] = {
+    "transactional": {"enable.idempotence": "true", "transaction.timeout.ms": "60000"},
     # Without retries a record is never in the log twice; one that is refused may be there once or not at all.
     "plain": {"enable.idempotence": "false", "retries": "0", "acks": "all"},
     "idempotent": {"enable.idempotence": "true"},
-    "transactional": {"enable.idempotence": "true", "transaction.timeout.ms": "60000"},
 }
 
 
@@ -77,6 +77,7 @@ class Producing:
         self._buckets = Buckets(Path(order.ledger), "load")
         self._in_transaction: list[tuple[int, int, int]] = []
         self._clients = self._connected()
+        self._turns = itertools.cycle(self._clients)
         self.sent = 0
         self.ends: dict[int, int] = {}
         self.needed: dict[int, int] = {}
@@ -98,8 +99,8 @@ class Producing:
         return clients
 
     def send(self, count: int, landed: Mapping[int, int]) -> None:
-        """Send about so many records through one of the producers."""
-        kind = self._chance.choice(list(self._clients))
+        """Send about so many records through the producer whose turn it is."""
+        kind = next(self._turns)
         if kind == "transactional":
             self._transaction(min(count, TRANSACTION_RECORDS_MAX), landed)
         else:
@@ -107,7 +108,7 @@ class Producing:
 
     def _transaction(self, count: int, landed: Mapping[int, int]) -> None:
         client = self._clients["transactional"]
-        aborts = self._chance.random() < ABORTED_SHARE
+        aborts = self.counts["transactions"] % ABORTED_EVERY == 0
         client.begin_transaction()
         self._produce("transactional", count, landed, self._delivered_in_transaction)
         client.flush(FLUSH_SECONDS_MAX)
