@@ -17,7 +17,7 @@ from landfast.cli.dead_letters import shown
 from landfast.cli.status import RouteStatus, StreamStatus, next_steps, stream_status
 from landfast.errors import Misconfigured
 from landfast.model import Bounds, Halt, Stream
-from landfast.sinks.delta.inspection import inspect, replaced_of
+from landfast.sinks.delta.proof.inspection import inspect, replaced_of
 from tests.cli.table import PASSWORD, Table, ask, settings_file, table_at
 from tests.sinks.delta_proof import LANE, bury, edit_record, files_with, letter
 from tests.sinks.delta_world import world_at

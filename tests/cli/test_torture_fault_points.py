@@ -27,7 +27,7 @@ from landfast.cli.torture.report import Outcome
 from landfast.cli.torture.tally import Tally, percentile
 from landfast.cli.torture.torment import REST_SECONDS, Deed, Torment
 from landfast.cli.torture.worker import order_of
-from landfast.sinks.delta.active import is_own
+from landfast.sinks.delta.files.names import is_own
 from landfast.system import SystemClock
 from landfast.testing.wait import wait_until
 

@@ -32,9 +32,9 @@ _LOADED = [
     "landfast.config",
     "landfast.decode.json",
     "landfast.observe.observation",
-    "landfast.sinks.delta.dead_letters",
-    "landfast.sinks.delta.sink",
-    "landfast.sinks.delta.startup",
+    "landfast.sinks.delta.landing.dead_letters",
+    "landfast.sinks.delta.landing.sink",
+    "landfast.sinks.delta.table.startup",
     "landfast.sources.kafka",
     "tests.faults.doomed",
 ]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from landfast.sinks.delta.files import Disk
+from landfast.sinks.delta.files.local import Disk
 
 FOLDER = None
 """What stands for a folder where a file has its content."""

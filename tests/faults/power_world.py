@@ -22,11 +22,12 @@ from landfast.core.upkeep import UpkeepLimits
 from landfast.decode.json import JsonDecoder
 from landfast.model import Run, Stream
 from landfast.sinks.delta import DeltaDeadLetters, DeltaSettings, DeltaSink, letters_path, open_table
-from landfast.sinks.delta.active import active_files
-from landfast.sinks.delta.files import Disk, files_of
-from landfast.sinks.delta.maintenance import Maintenance, MaintenanceSettings
-from landfast.sinks.delta.tail import has_table
-from landfast.sinks.delta.verify import verify_table
+from landfast.sinks.delta.files.local import Disk
+from landfast.sinks.delta.files.storage import files_of
+from landfast.sinks.delta.log.active import active_files
+from landfast.sinks.delta.log.tail import has_table
+from landfast.sinks.delta.proof.verify import verify_table
+from landfast.sinks.delta.upkeep.maintenance import Maintenance, MaintenanceSettings
 from landfast.testing.clock import ManualClock
 from landfast.testing.executor import InlineExecutor
 from landfast.testing.memory import MemoryGroup, MemoryLog, MemorySource, MemorySourceSettings, RecordingObserver

@@ -11,10 +11,11 @@ from deltalake import DeltaTable
 
 from landfast.errors import Broken
 from landfast.events import Maintained, Notice
-from landfast.sinks.delta.checkpoint import WORKSHOP, write_checkpoint
-from landfast.sinks.delta.files import Disk, log_name
-from landfast.sinks.delta.maintenance import Maintenance, MaintenanceSettings
-from landfast.sinks.delta.verify import verify_table
+from landfast.sinks.delta.files.local import Disk
+from landfast.sinks.delta.files.names import WORKSHOP, log_name
+from landfast.sinks.delta.proof.verify import verify_table
+from landfast.sinks.delta.upkeep.checkpoint import write_checkpoint
+from landfast.sinks.delta.upkeep.maintenance import Maintenance, MaintenanceSettings
 from tests.sinks.delta_world import DeltaWorld, stream, world_at
 
 LANE = stream(0)

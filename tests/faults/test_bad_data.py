@@ -21,7 +21,7 @@ from landfast.decode.schema import parse_columns
 from landfast.events import LettersBuried
 from landfast.model import Run
 from landfast.sinks.delta import DeltaDeadLetters, DeltaSettings, DeltaSink, letters_path, open_table
-from landfast.sinks.delta.verify import verify_table
+from landfast.sinks.delta.proof.verify import verify_table
 from landfast.testing.clock import ManualClock
 from landfast.testing.executor import InlineExecutor
 from landfast.testing.memory import MemoryGroup, MemoryLog, MemorySource, RecordingObserver

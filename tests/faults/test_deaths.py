@@ -20,7 +20,7 @@ pytestmark = pytest.mark.system
 # What was read of a worker that died is given to the next one after a session.
 QUICK = "session_seconds = 1.0"
 BATCH = "[batch]\nseconds = 0.2\n"
-COMMIT = "landfast.sinks.delta.sink:DeltaSink.commit"
+COMMIT = "landfast.sinks.delta.landing.sink:DeltaSink.commit"
 LANDED_BEFORE = 99
 
 
@@ -62,7 +62,7 @@ def test_p1_sigkill_while_idle(kafka: RealKafka, tmp_path: Path) -> None:
 def test_p2_sigkill_before_the_data_file(kafka: RealKafka, tmp_path: Path) -> None:
     """Nothing of the batch is there, and all of it is read again."""
     scene = Scene(kafka, tmp_path, "killed-before-file")
-    die(scene.line.file, Doom("landfast.sinks.delta.sink:write"))
+    die(scene.line.file, Doom("landfast.sinks.delta.landing.sink:write"))
     assert (rows(scene.line.table), scene.files_without_a_commit()) == (LANDED_BEFORE, 0)
     scene.go_on(at=100)
 
@@ -89,7 +89,7 @@ def test_p4_sigkill_between_the_data_file_and_its_commit(kafka: RealKafka, tmp_p
 def test_p5_sigkill_inside_the_commit(kafka: RealKafka, tmp_path: Path, when: str, landed: int, at: int) -> None:
     """On either side of the one act that lands a commit: it is there whole with its position, or not at all."""
     scene = Scene(kafka, tmp_path, f"killed-{when}-link")
-    die(scene.line.file, Doom("landfast.sinks.delta.files:Disk.link", when=when, within=COMMIT))
+    die(scene.line.file, Doom("landfast.sinks.delta.files.local:Disk.link", when=when, within=COMMIT))
     assert rows(scene.line.table) == landed
     scene.go_on(at=at)
 
@@ -116,7 +116,7 @@ def test_p7_sigkill_while_the_groups_offsets_are_written(kafka: RealKafka, tmp_p
 def test_p8_sigkill_between_the_letters_and_the_commit_that_passes_them(kafka: RealKafka, tmp_path: Path) -> None:
     """The letter is durable and the rows are not; in the end each is there once."""
     scene = Scene(kafka, tmp_path, "killed-after-letters")
-    die(scene.line.file, Doom("landfast.sinks.delta.dead_letters:DeltaDeadLetters.put", when="after"))
+    die(scene.line.file, Doom("landfast.sinks.delta.landing.dead_letters:DeltaDeadLetters.put", when="after"))
     letters = scene.line.table.with_name(f"{scene.line.table.name}__dead_letters")
     assert (rows(scene.line.table), rows(letters)) == (LANDED_BEFORE, 2)
     scene.go_on(at=100)
@@ -128,7 +128,7 @@ def test_p9_sigkill_during_every_start(kafka: RealKafka, tmp_path: Path) -> None
     scene = Scene(kafka, tmp_path, "killed-at-start")
     before, entries = scene.files_without_a_commit(), len(list((scene.line.table / "_delta_log").glob("*.json")))
     for number in range(8):
-        die(scene.line.file, Doom("landfast.sinks.delta.sink:DeltaSink.take_over", when="before" if number % 2 else "after"))
+        die(scene.line.file, Doom("landfast.sinks.delta.landing.sink:DeltaSink.take_over", when="before" if number % 2 else "after"))
     assert rows(scene.line.table) == LANDED_BEFORE
     assert scene.files_without_a_commit() == before
     assert len(list((scene.line.table / "_delta_log").glob("*.json"))) <= entries + 8
@@ -139,7 +139,7 @@ def test_p18_x12_a_native_crash_at_the_same_record_again_and_again(kafka: RealKa
     """A library that crashes the process at a batch does so at each start, at the same position; once it is mended, all lands once."""
     scene = Scene(kafka, tmp_path, "crashing")
     for _ in range(3):
-        crashed = die(scene.line.file, Doom("landfast.sinks.delta.sink:DeltaSink.stage", act=signal.SIGSEGV))
+        crashed = die(scene.line.file, Doom("landfast.sinks.delta.landing.sink:DeltaSink.stage", act=signal.SIGSEGV))
         assert "stream_gained" in crashed.output
         assert "position=100" in crashed.output
     assert rows(scene.line.table) == LANDED_BEFORE

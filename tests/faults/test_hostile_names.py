@@ -27,7 +27,7 @@ from landfast.observe.health import health
 from landfast.observe.logs import LogObserver, Redactor, logger
 from landfast.observe.prometheus import exposition
 from landfast.observe.state import State, reduce
-from landfast.sinks.delta.dead_letters import DeltaDeadLetters
+from landfast.sinks.delta.landing.dead_letters import DeltaDeadLetters
 from landfast.testing.clock import ManualClock
 from tests.cli.table import ask
 from tests.sinks.delta_proof import land, made

@@ -13,7 +13,7 @@ from deltalake import DeltaTable
 from landfast.errors import Conflict
 from landfast.model import Staged
 from landfast.sinks.delta import DeltaSink
-from landfast.sinks.delta.active import active_files
+from landfast.sinks.delta.log.active import active_files
 from tests.sinks.delta_proof import LANE, OTHER, land, made
 from tests.sinks.delta_world import DeltaWorld, world_at
 

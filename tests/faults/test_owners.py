@@ -20,7 +20,7 @@ from tests.system.field import rows
 
 pytestmark = pytest.mark.system
 
-COMMIT = "landfast.sinks.delta.sink:DeltaSink.commit"
+COMMIT = "landfast.sinks.delta.landing.sink:DeltaSink.commit"
 # What is read stays in memory until somebody asks for it.
 PATIENT = "[batch]\nseconds = 600.0\n"
 # A fifth of this is what a stream that goes has for what was read of it.
@@ -107,7 +107,7 @@ def test_r3_a_member_dies_inside_a_commit(kafka: RealKafka, tmp_path: Path) -> N
     made = shared(kafka, tmp_path, "bereaved", session_seconds=2.0)
     with Inside(made.line.file) as one:
         one.until(lambda: len(owned(one)) == 2)
-        doom = Doom("landfast.sinks.delta.files:Disk.link", when="after", within=COMMIT)
+        doom = Doom("landfast.sinks.delta.files.local:Disk.link", when="after", within=COMMIT)
         with worker(made.line.file, doom=doom) as victim:
             one.until(lambda: len(owned(one)) == 1)
             made.load.produce(400)

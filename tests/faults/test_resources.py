@@ -17,8 +17,8 @@ from landfast.decode.json import JsonDecoder
 from landfast.events import BatchLanded
 from landfast.model import Run
 from landfast.sinks.delta import DeltaDeadLetters, DeltaSettings, DeltaSink, open_table
-from landfast.sinks.delta.files import Disk
-from landfast.sinks.delta.verify import verify_table
+from landfast.sinks.delta.files.local import Disk
+from landfast.sinks.delta.proof.verify import verify_table
 from landfast.system import SystemClock
 from landfast.testing.memory import MemorySource, RecordingObserver
 from landfast.testing.wait import wait_until

@@ -13,11 +13,11 @@ from landfast.core.batching import BatchLimits
 from landfast.errors import Broken
 from landfast.events import BatchLanded, RecordsRead
 from landfast.sinks.delta import DeltaSettings
-from landfast.sinks.delta.compaction import GROUP_FILES_MAX, Limits, due
-from landfast.sinks.delta.files import log_name
-from landfast.sinks.delta.metadata import FORMAT, KEY
-from landfast.sinks.delta.table import open_handle
-from landfast.sinks.delta.verify import verify_table
+from landfast.sinks.delta.files.names import log_name
+from landfast.sinks.delta.log.record import FORMAT, KEY
+from landfast.sinks.delta.proof.verify import verify_table
+from landfast.sinks.delta.table.place import open_handle
+from landfast.sinks.delta.upkeep.compaction import GROUP_FILES_MAX, Limits, due
 from landfast.testing.memory import RecordingObserver
 from tests.faults.power_world import IN_ONE_GO, LIMITS, TABLE, PowerWorld
 from tests.sinks.delta_world import DeltaWorld, stream, world_at

@@ -9,7 +9,7 @@ from deltalake import DeltaTable
 
 from landfast.errors import Conflict
 from landfast.sinks.delta import DeltaSettings
-from landfast.sinks.delta.verify import verify_table
+from landfast.sinks.delta.proof.verify import verify_table
 from tests.sinks.delta_world import DeltaWorld, stream, world_at
 
 LANE = stream(0)

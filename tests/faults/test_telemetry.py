@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from landfast.sinks.delta.verify import verify_table
+from landfast.sinks.delta.proof.verify import verify_table
 from landfast.testing.kafka import RealKafka
 from tests.cli.command import fill, good, pipeline_file
 

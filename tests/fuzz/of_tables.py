@@ -8,13 +8,14 @@ from pathlib import Path
 
 from landfast.errors import LandfastError
 from landfast.sinks.delta.errors import looked
-from landfast.sinks.delta.files import LOG, files_of, log_name
-from landfast.sinks.delta.log import entry
-from landfast.sinks.delta.lookup import letter
-from landfast.sinks.delta.metadata import DIGEST_KEY, KEY, DamagedRecord, altered, from_commit_info, to_metadata
+from landfast.sinks.delta.files.names import LOG, log_name
+from landfast.sinks.delta.files.storage import files_of
+from landfast.sinks.delta.log.entries import entry
+from landfast.sinks.delta.log.record import DIGEST_KEY, KEY, DamagedRecord, altered, from_commit_info, to_metadata
+from landfast.sinks.delta.log.spans import read_log
+from landfast.sinks.delta.log.tail import lost_tail
+from landfast.sinks.delta.proof.lookup import letter
 from landfast.sinks.delta.settings import DeltaSettings
-from landfast.sinks.delta.spans import read_log
-from landfast.sinks.delta.tail import lost_tail
 from tests.fuzz.place import scratch
 from tests.sinks.delta_proof import bury, stream
 from tests.sinks.delta_proof import letter as letter_of

@@ -14,8 +14,8 @@ from deltalake import DeltaTable
 from landfast.core.verify import digest
 from landfast.model import Batch, Decoded, Letter, Reject, Span, Stream
 from landfast.sinks.delta import DeltaSink
-from landfast.sinks.delta.active import active_files
-from landfast.sinks.delta.dead_letters import DeltaDeadLetters
+from landfast.sinks.delta.landing.dead_letters import DeltaDeadLetters
+from landfast.sinks.delta.log.active import active_files
 from tests.sinks.delta_world import NUMBERS, DeltaWorld, chunk_of, stream
 
 LANE = stream(0)

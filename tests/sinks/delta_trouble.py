@@ -9,8 +9,8 @@ from pathlib import Path
 from deltalake import DeltaTable
 
 from landfast.sinks.delta import DeltaSettings
-from landfast.sinks.delta.files import Disk
-from landfast.sinks.delta.table import open_handle
+from landfast.sinks.delta.files.local import Disk
+from landfast.sinks.delta.table.place import open_handle
 from tests.sinks.delta_world import DeltaWorld
 
 

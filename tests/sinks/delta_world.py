@@ -15,8 +15,9 @@ from deltalake import DeltaTable
 from landfast.events import Event
 from landfast.model import Batch, Chunk, Decoded, Run, Span, Stream
 from landfast.sinks.delta import DeltaSettings, DeltaSink, TableHome, open_table
-from landfast.sinks.delta.files import Disk, Files, files_of
-from landfast.sinks.delta.table import open_handle
+from landfast.sinks.delta.files.local import Disk
+from landfast.sinks.delta.files.storage import Files, files_of
+from landfast.sinks.delta.table.place import open_handle
 
 NUMBERS = pa.schema([pa.field("number", pa.int64(), nullable=False), pa.field("text", pa.string())])
 

@@ -10,8 +10,8 @@ import pytest
 from deltalake import DeltaTable
 
 from landfast.errors import Misconfigured
-from landfast.sinks.delta.active import active_files
-from landfast.sinks.delta.verify import verify_table
+from landfast.sinks.delta.log.active import active_files
+from landfast.sinks.delta.proof.verify import verify_table
 from tests.sinks.delta_proof import LANE, land, made
 from tests.sinks.delta_world import DeltaWorld
 from tests.sinks.test_maintenance import EAGER, SteppingClock, acts, upkeep

@@ -9,8 +9,9 @@ import pytest
 from deltalake import DeltaTable
 
 from landfast.errors import Broken
-from landfast.sinks.delta.active import active_files
-from landfast.sinks.delta.files import Disk, log_name
+from landfast.sinks.delta.files.local import Disk
+from landfast.sinks.delta.files.names import log_name
+from landfast.sinks.delta.log.active import active_files
 from tests.sinks.delta_world import DeltaWorld, stream
 
 LANE = stream(0)

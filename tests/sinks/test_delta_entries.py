@@ -11,9 +11,9 @@ import pytest
 from deltalake import CommitProperties, DeltaTable
 from deltalake.transaction import AddAction
 
-from landfast.sinks.delta.entry_text import append_text
-from landfast.sinks.delta.files import log_name
-from landfast.sinks.delta.parquet import DataFile
+from landfast.sinks.delta.files.names import log_name
+from landfast.sinks.delta.files.parquet import DataFile
+from landfast.sinks.delta.log.entry_text import append_text
 from tests.sinks.delta_world import DeltaWorld, stream
 
 ODD = "".join(chr(code) for code in range(1, 128) if chr(code) != "/") + "é€😀\u00a0\u2028"

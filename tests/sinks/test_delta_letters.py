@@ -10,7 +10,7 @@ from landfast.errors import Conflict, Unavailable
 from landfast.events import Maintained
 from landfast.model import Letter
 from landfast.sinks.delta import DeltaDeadLetters, letters_path
-from landfast.sinks.delta.active import active_files
+from landfast.sinks.delta.log.active import active_files
 from tests.sinks.delta_trouble import PanicException, Trouble, nothing, raising, troubled
 from tests.sinks.delta_world import DeltaWorld, QuickClock, stream
 

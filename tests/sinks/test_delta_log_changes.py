@@ -13,7 +13,8 @@ from landfast.errors import Broken, Conflict
 from landfast.events import OutcomeResolved
 from landfast.model import Stream
 from landfast.sinks.delta import DeltaDeadLetters, DeltaSink, letters_path
-from landfast.sinks.delta.files import Disk, log_name
+from landfast.sinks.delta.files.local import Disk
+from landfast.sinks.delta.files.names import log_name
 from landfast.threads import side_by_side
 from tests.sinks.delta_proof import letter
 from tests.sinks.delta_world import NUMBERS, DeltaWorld, stream

@@ -11,7 +11,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from landfast.errors import Broken, Conflict, Unavailable
 from landfast.events import OutcomeResolved
-from landfast.sinks.delta.metadata import from_commit_info
+from landfast.sinks.delta.log.record import from_commit_info
 from tests.sinks.delta_trouble import PanicException, Trouble, nothing, raising, troubled
 from tests.sinks.delta_world import NUMBERS, DeltaWorld, stream
 

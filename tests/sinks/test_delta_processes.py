@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
-from landfast.sinks.delta.log import entries_back
+from landfast.sinks.delta.log.entries import entries_back
 from landfast.testing.wait import wait_until
 from tests.sinks.delta_workers import land_forever, race
 from tests.sinks.delta_world import DeltaWorld, stream

@@ -19,8 +19,8 @@ import pytest
 from deltalake import DeltaTable, QueryBuilder
 
 from landfast.sinks.delta import DeltaSettings
-from landfast.sinks.delta.active import active_files
-from landfast.sinks.delta.maintenance import Maintenance, MaintenanceSettings
+from landfast.sinks.delta.log.active import active_files
+from landfast.sinks.delta.upkeep.maintenance import Maintenance, MaintenanceSettings
 from tests.sinks.delta_world import DeltaWorld, QuickClock, batch_of, decoded_of, stream, world_at
 
 LANE = stream(0)

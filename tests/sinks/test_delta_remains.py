@@ -11,7 +11,7 @@ from deltalake import DeltaTable
 
 from landfast.errors import Misconfigured
 from landfast.sinks.delta import DeltaDeadLetters, DeltaSettings, inspect, letters_path
-from landfast.sinks.delta.table import open_handle
+from landfast.sinks.delta.table.place import open_handle
 from tests.sinks.delta_proof import letter
 from tests.sinks.delta_world import NUMBERS, DeltaWorld, stream
 

@@ -15,11 +15,11 @@ from deltalake import DeltaTable, write_deltalake
 from landfast.errors import Broken, LandfastError, Misconfigured
 from landfast.events import Notice
 from landfast.sinks.delta import DeltaSettings, inspect, probe_place
-from landfast.sinks.delta.files import log_name
-from landfast.sinks.delta.spans import read_spans
-from landfast.sinks.delta.table import open_handle
-from landfast.sinks.delta.tail import lost_entries
-from landfast.sinks.delta.verify import verify_table
+from landfast.sinks.delta.files.names import log_name
+from landfast.sinks.delta.log.spans import read_spans
+from landfast.sinks.delta.log.tail import lost_entries
+from landfast.sinks.delta.proof.verify import verify_table
+from landfast.sinks.delta.table.place import open_handle
 from tests.sinks.delta_world import NUMBERS, DeltaWorld, stream
 
 LANE = stream(0)

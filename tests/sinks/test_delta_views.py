@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from deltalake import CommitProperties, DeltaTable, Field, Transaction
 
-from landfast.sinks.delta.files import log_name
-from landfast.sinks.delta.table import open_handle
-from landfast.sinks.delta.view import View
+from landfast.sinks.delta.files.names import log_name
+from landfast.sinks.delta.table.place import open_handle
+from landfast.sinks.delta.table.view import View
 from tests.sinks.delta_world import DeltaWorld, stream
 
 LANES = [stream(partition) for partition in range(3)]

@@ -24,13 +24,14 @@ from deltalake.transaction import AddAction
 from landfast.errors import Broken
 from landfast.events import Event, Maintained, Notice
 from landfast.sinks.delta import DeltaSettings, DeltaSink
-from landfast.sinks.delta.active import ActiveFile, active_files
-from landfast.sinks.delta.compaction import GROUP_FILES_MAX, Limits, compact, due
-from landfast.sinks.delta.files import Disk, LocalFiles
-from landfast.sinks.delta.ground import spans_path
-from landfast.sinks.delta.maintenance import DAY_SECONDS, Maintenance, MaintenanceSettings
-from landfast.sinks.delta.spans import read_spans, roll_up
-from landfast.sinks.delta.verify import verify_table
+from landfast.sinks.delta.files.local import Disk, LocalFiles
+from landfast.sinks.delta.files.paths import spans_path
+from landfast.sinks.delta.log.active import ActiveFile, active_files
+from landfast.sinks.delta.log.spans import read_spans
+from landfast.sinks.delta.proof.verify import verify_table
+from landfast.sinks.delta.upkeep.compaction import GROUP_FILES_MAX, Limits, compact, due
+from landfast.sinks.delta.upkeep.maintenance import DAY_SECONDS, Maintenance, MaintenanceSettings
+from landfast.sinks.delta.upkeep.roll_up import roll_up
 from tests.sinks.delta_proof import LANE, OTHER, land, made, proved_table
 from tests.sinks.delta_world import DeltaWorld, QuickClock
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from landfast.audit import Kind, tiling
 from landfast.model import Span
-from landfast.sinks.delta.tally import Tally, complement, ranges_of, regions_of, within
+from landfast.sinks.delta.proof.offsets import complement, ranges_of, within
+from landfast.sinks.delta.proof.tally import Tally, regions_of
 from tests.sinks.delta_world import stream
 
 LANE = stream(0)

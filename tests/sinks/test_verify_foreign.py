@@ -11,11 +11,12 @@ from deltalake import DeltaTable, write_deltalake
 
 from landfast.audit import Finding, Kind, Verdict
 from landfast.cli.verify import as_lines, as_object
-from landfast.sinks.delta.active import active_files, is_own
-from landfast.sinks.delta.compaction import due
-from landfast.sinks.delta.letters import letters_path
-from landfast.sinks.delta.spans import roll_up
-from landfast.sinks.delta.verify import verify_table
+from landfast.sinks.delta.files.names import is_own
+from landfast.sinks.delta.files.paths import letters_path
+from landfast.sinks.delta.log.active import active_files
+from landfast.sinks.delta.proof.verify import verify_table
+from landfast.sinks.delta.upkeep.compaction import due
+from landfast.sinks.delta.upkeep.roll_up import roll_up
 from tests.sinks.delta_proof import LANE, land, made, proved_table
 from tests.sinks.delta_world import DeltaWorld
 from tests.sinks.test_maintenance import LIMITS, upkeep

@@ -9,9 +9,11 @@ import pytest
 from deltalake import DeltaTable
 
 from landfast.errors import Broken
-from landfast.sinks.delta.ground import spans_path
-from landfast.sinks.delta.spans import NO_OPTIONS, read_spans, roll_up, runs
-from landfast.sinks.delta.verify import verify_table
+from landfast.sinks.delta.files.paths import spans_path
+from landfast.sinks.delta.log.spans import NO_OPTIONS, read_spans
+from landfast.sinks.delta.proof.runs import runs_of
+from landfast.sinks.delta.proof.verify import verify_table
+from landfast.sinks.delta.upkeep.roll_up import roll_up
 from tests.sinks.delta_proof import LANE, edit_record, land, made, proved_table
 from tests.sinks.delta_world import DeltaWorld
 
@@ -86,12 +88,12 @@ def test_runs_tell_gaps_and_repeats(world: DeltaWorld) -> None:
     proved_table(world)
     sink = world.sink("run-2")
     land(sink, made(LANE, range(40, 44), 44))
-    first, second = runs(read_spans(world.path))
+    first, second = runs_of(read_spans(world.path))
     assert (first.run_id, first.commits, first.read, first.written, first.dead, first.skipped) == ("run-1", 4, 183, 179, 2, 2)
     assert (first.missing, first.repeated) == ((), ())
     assert (second.run_id, second.commits, second.read) == ("run-2", 1, 4)
     records = [record for record in read_spans(world.path) if record.sequence != second_of_four(world)]
-    assert runs(records)[0].missing == (second_of_four(world),)
+    assert runs_of(records)[0].missing == (second_of_four(world),)
 
 
 def second_of_four(world: DeltaWorld) -> int:

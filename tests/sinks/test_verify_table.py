@@ -12,10 +12,10 @@ from deltalake import DeltaTable, write_deltalake
 
 from landfast.audit import Finding, Kind, Verdict, tiling
 from landfast.model import Span
-from landfast.sinks.delta.active import active_files
-from landfast.sinks.delta.letters import letters_path
-from landfast.sinks.delta.scan import Depth
-from landfast.sinks.delta.verify import verify_table
+from landfast.sinks.delta.files.paths import letters_path
+from landfast.sinks.delta.log.active import active_files
+from landfast.sinks.delta.proof.scan import Depth
+from landfast.sinks.delta.proof.verify import verify_table
 from tests.sinks.delta_proof import LANE, OTHER, bury, edit_record, files_with, land, letter, made, proved_table
 from tests.sinks.delta_world import DeltaWorld, stream
 

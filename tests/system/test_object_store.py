@@ -15,10 +15,10 @@ from deltalake import DeltaTable
 from landfast.errors import Misconfigured, Unavailable
 from landfast.events import Maintained
 from landfast.sinks.delta import DeltaDeadLetters, DeltaSettings, DeltaSink
-from landfast.sinks.delta.files import files_of
-from landfast.sinks.delta.maintenance import Maintenance, MaintenanceSettings
-from landfast.sinks.delta.spans import read_spans
-from landfast.sinks.delta.verify import verify_table
+from landfast.sinks.delta.files.storage import files_of
+from landfast.sinks.delta.log.spans import read_spans
+from landfast.sinks.delta.proof.verify import verify_table
+from landfast.sinks.delta.upkeep.maintenance import Maintenance, MaintenanceSettings
 from landfast.testing.fault_proxy import Action, FaultProxy, Kind, Rule
 from landfast.testing.stores import BUCKET, FakeS3, VersityGateway, storage_options
 from tests.sinks.delta_proof import LANE, OTHER, land, letter, made

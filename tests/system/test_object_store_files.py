@@ -19,10 +19,10 @@ from landfast.errors import Misconfigured
 from landfast.events import Maintained
 from landfast.model import Run
 from landfast.sinks.delta import DeltaSettings, inspect, open_table, probe_place
-from landfast.sinks.delta.active import active_files
-from landfast.sinks.delta.files import ObjectFiles
-from landfast.sinks.delta.maintenance import Maintenance, MaintenanceSettings
-from landfast.sinks.delta.verify import verify_table
+from landfast.sinks.delta.files.object_store import ObjectFiles
+from landfast.sinks.delta.log.active import active_files
+from landfast.sinks.delta.proof.verify import verify_table
+from landfast.sinks.delta.upkeep.maintenance import Maintenance, MaintenanceSettings
 from landfast.testing.fault_proxy import Action, FaultProxy, Kind, Rule
 from landfast.testing.stores import BUCKET, FakeS3, VersityGateway, storage_options
 from tests.sinks.delta_proof import LANE, OTHER, land, made

@@ -18,8 +18,8 @@ from landfast.cli.torture.posts import leave_debris
 from landfast.cli.torture.records import value_of
 from landfast.core.report import Outcome, RunReport
 from landfast.core.runner import Runner
-from landfast.sinks.delta.sink import DeltaSink
-from landfast.sinks.delta.startup import open_table
+from landfast.sinks.delta.landing.sink import DeltaSink
+from landfast.sinks.delta.table.startup import open_table
 from landfast.system import SystemClock
 from landfast.testing.kafka import RealKafka
 from landfast.testing.kafka_records import Record, produce

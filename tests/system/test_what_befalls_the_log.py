@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from landfast.sinks.delta.spans import read_spans
+from landfast.sinks.delta.log.spans import read_spans
 from landfast.testing.kafka import RealKafka
 from landfast.testing.kafka_records import (
     Acknowledged,

@@ -44,7 +44,7 @@ AsHex = Annotated[bool, typer.Option("--hex", help="Key, value and headers as a 
 def list_letters(file: SettingsFile, limit: Limit = 50, reason: Reason = None, topic: Topic = None, as_json: AsJson = False) -> None:
     """List dead letters, newest first, and count them by reason. Shows no record's content."""
     from landfast import config, wiring
-    from landfast.sinks.delta import lookup
+    from landfast.sinks.delta.proof import lookup
 
     settings = config.load(file)
     screen = Screen(as_json=as_json, secrets=wiring.secrets(settings))
@@ -65,7 +65,7 @@ def list_letters(file: SettingsFile, limit: Limit = 50, reason: Reason = None, t
 def show_letter(file: SettingsFile, letter_id: LetterId, as_hex: AsHex = False, to_the_end: Whole = False, as_json: AsJson = False) -> None:
     """Show one dead letter, byte for byte. What is very long is cut on a terminal, and whole in a pipe or with --whole."""
     from landfast import config, wiring
-    from landfast.sinks.delta import lookup
+    from landfast.sinks.delta.proof import lookup
 
     settings = config.load(file)
 

@@ -15,20 +15,21 @@ from landfast.cli.screen import Screen
 
 if TYPE_CHECKING:
     from landfast.config import RouteSettings
-    from landfast.sinks.delta.spans import RunSummary
+    from landfast.sinks.delta.proof.runs import RunSummary
 
 
 def runs(file: SettingsFile, as_json: AsJson = False) -> None:
     """List the runs, oldest first. Those that landed something, with gaps and repeats in their commit sequence."""
     from landfast import config, wiring
-    from landfast.sinks.delta import spans
+    from landfast.sinks.delta.log.spans import read_spans
+    from landfast.sinks.delta.proof.runs import runs_of
 
     settings = config.load(file)
     screen = Screen(as_json=as_json, secrets=wiring.secrets(settings))
 
     def show(route: RouteSettings) -> int:
         sink = wiring.delta_settings(route)
-        found = spans.runs(spans.read_spans(sink.path, sink.storage_options))
+        found = runs_of(read_spans(sink.path, sink.storage_options))
         screen.say({"route": route.name, "runs": [_as_object(one) for one in found]} if as_json else "\n".join(as_lines(route.name, found)))
         return exits.WELL
 

@@ -96,7 +96,7 @@ def status(file: SettingsFile, as_json: AsJson = False) -> None:
 def status_of(settings: Settings, route: RouteSettings, bounds: Mapping[Stream, Bounds]) -> RouteStatus:
     """The status of one route, from its table and from what the source was found to have."""
     from landfast import wiring
-    from landfast.sinks.delta import inspection, lookup
+    from landfast.sinks.delta.proof import inspection, lookup
 
     sink = wiring.delta_settings(route)
     looked = inspection.inspect(sink, settings.name, wiring.configured_columns(route.decode))
@@ -119,8 +119,8 @@ def streams_of(
 ) -> tuple[StreamStatus, ...]:
     """How the streams of one route stand, from its table, where the pipeline has this id, and from what the source was found to have."""
     from landfast import wiring
-    from landfast.sinks.delta import inspection
-    from landfast.sinks.delta.spans import read_spans
+    from landfast.sinks.delta.log.spans import read_spans
+    from landfast.sinks.delta.proof import inspection
 
     sink = wiring.delta_settings(route)
     wanted = {stream: extent for stream, extent in bounds.items() if route.takes(stream.topic)}

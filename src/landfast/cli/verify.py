@@ -43,8 +43,8 @@ def verdict_of(settings: Settings, route: RouteSettings, *, with_source: bool) -
     """The verdict over one route's table, and over the log where it is asked for."""
     from landfast import audit, wiring
     from landfast.core.verify import digest
-    from landfast.sinks.delta.spans import read_spans
-    from landfast.sinks.delta.verify import verify_table
+    from landfast.sinks.delta.log.spans import read_spans
+    from landfast.sinks.delta.proof.verify import verify_table
 
     sink = wiring.delta_settings(route)
     try:

@@ -126,9 +126,9 @@ def assembled(source: Source, extent: Extent, routes: Sequence[Route], run: Run,
 
 def route_of(settings: Settings, route: RouteSettings, run: Run, site: Site, decoder: Decoder | None) -> Route:
     """A route with its table open."""
-    from landfast.sinks.delta.dead_letters import DeltaDeadLetters
-    from landfast.sinks.delta.sink import DeltaSink
-    from landfast.sinks.delta.startup import open_table
+    from landfast.sinks.delta.landing.dead_letters import DeltaDeadLetters
+    from landfast.sinks.delta.landing.sink import DeltaSink
+    from landfast.sinks.delta.table.startup import open_table
 
     with concerning(route):
         opening = partial(open_table, delta_settings(route), run, configured_columns(route.decode), site.clock, site.observer)

@@ -18,7 +18,7 @@ _LINES_TOLD_MAX = 10
 
 def guarantee() -> Guarantee:
     """What the sinks of a pipeline promise."""
-    from landfast.sinks.delta.sink import GUARANTEE
+    from landfast.sinks.delta.landing.sink import GUARANTEE
 
     return GUARANTEE
 
@@ -112,7 +112,7 @@ def look_at_sink(settings: Settings, route: RouteSettings) -> tuple[str, tuple[L
         Misconfigured: the columns or the store cannot be used.
         Unavailable: the store does not answer, or cannot be written.
     """
-    from landfast.sinks.delta.inspection import inspect, probe_place
+    from landfast.sinks.delta.proof.inspection import inspect, probe_place
 
     with concerning(route):
         columns = configured_columns(route.decode)

@@ -187,7 +187,7 @@ def delta_settings(route: RouteSettings) -> Any:
 
 def maintenance_settings(route: RouteSettings) -> Any:
     """How often the route's table is tidied up, and with which limits."""
-    from landfast.sinks.delta.maintenance import MaintenanceSettings
+    from landfast.sinks.delta.upkeep.maintenance import MaintenanceSettings
 
     wanted = route.sink.maintenance
     return MaintenanceSettings(
@@ -204,7 +204,7 @@ def maintenance_settings(route: RouteSettings) -> Any:
 
 def maintenance_of(route: RouteSettings, site: Site) -> Any:
     """What keeps the route's table fast and small."""
-    from landfast.sinks.delta.maintenance import Maintenance
+    from landfast.sinks.delta.upkeep.maintenance import Maintenance
 
     return Maintenance(maintenance_settings(route), delta_settings(route), site.clock, site.observer, flow=route.name)
 

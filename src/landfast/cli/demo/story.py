@@ -101,7 +101,7 @@ def _count_line(counted: Count) -> str:
 
 def _partitions(table: Path) -> list[Partition]:
     """Who landed what, as the table's commits tell it."""
-    from landfast.sinks.delta.spans import read_spans
+    from landfast.sinks.delta.log.spans import read_spans
 
     spans = read_spans(str(table))
     first_run = spans[0].run_id

@@ -13,7 +13,7 @@ from landfast.cli.torture.points import Herald
 from landfast.model import Assignment, Batch, Bounds, Guarantee, Halt, Letter, Poll, Position, Receipt, Staged, Stream
 from landfast.pipeline import ReadableSource
 from landfast.ports import DeadLetters, Membership, Sink
-from landfast.sinks.delta.files import Disk
+from landfast.sinks.delta.files.local import Disk
 from landfast.sinks.delta.settings import DeltaSettings
 
 # What is announced when a thing is done, by the act it is part of.

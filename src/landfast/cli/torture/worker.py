@@ -27,10 +27,10 @@ from landfast.core.runner import Runner
 from landfast.errors import LandfastError
 from landfast.model import Stream
 from landfast.observe.observation import Observation, ObserveSettings
-from landfast.sinks.delta.dead_letters import DeltaDeadLetters
-from landfast.sinks.delta.maintenance import Maintenance
-from landfast.sinks.delta.sink import DeltaSink
-from landfast.sinks.delta.startup import open_table
+from landfast.sinks.delta.landing.dead_letters import DeltaDeadLetters
+from landfast.sinks.delta.landing.sink import DeltaSink
+from landfast.sinks.delta.table.startup import open_table
+from landfast.sinks.delta.upkeep.maintenance import Maintenance
 from landfast.sources.kafka import KafkaSource
 from landfast.system import SystemClock, stop_on_signals
 

@@ -1,12 +1,25 @@
-"""Delta Lake as a sink, exactly once."""
+"""Delta Lake as a sink, exactly once.
 
-from landfast.sinks.delta.dead_letters import DeltaDeadLetters
-from landfast.sinks.delta.inspection import Inspection, inspect, positions_of, probe_place
-from landfast.sinks.delta.letters import letters_path
+Imports point down only:
+
+landing   what lands rows, positions and dead letters: begin at `landing.sink`, then `landing.commit`
+proof     what only looks: the proof of a table from itself, and what people ask of it
+upkeep    what keeps a table fast and small, between commits
+table     the table as a whole: created or found suitable, marked as a pipeline's, opened, watched for what others do to it
+log       what the table's log says, what is written into it, and how its end is made whole after a power cut
+files     the files of a table: what they are called, where they lie, what is in them, when they are durable
+
+`settings` is what the sink can be told, `errors` what an exception of a driver means. What proves a table shares no code with what lands
+in it above the table itself.
+"""
+
+from landfast.sinks.delta.files.paths import letters_path
+from landfast.sinks.delta.landing.dead_letters import DeltaDeadLetters
+from landfast.sinks.delta.landing.sink import DeltaSink, Keeper
+from landfast.sinks.delta.proof.inspection import Inspection, inspect, positions_of, probe_place
 from landfast.sinks.delta.settings import DeltaSettings, UnknownFields
-from landfast.sinks.delta.sink import DeltaSink, Keeper
-from landfast.sinks.delta.startup import open_table
-from landfast.sinks.delta.table import TableHome
+from landfast.sinks.delta.table.home import TableHome
+from landfast.sinks.delta.table.startup import open_table
 
 __all__ = [
     "DeltaDeadLetters",

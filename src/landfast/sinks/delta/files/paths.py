@@ -1,0 +1,53 @@
+"""A table's path, and the paths of the tables beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlparse, urlsplit, urlunsplit
+
+from landfast.errors import Misconfigured
+
+
+def local_path(path: str) -> Path | None:
+    """The local folder that a path or `file:` URI names; None for an object store."""
+    if "://" not in path:
+        return Path(path).absolute()
+    parsed = urlparse(path)
+    return Path(unquote(parsed.path)) if parsed.scheme == "file" else None
+
+
+def shown(path: str) -> str:
+    """A path or URI without the user, password and query that it may carry."""
+    if "://" not in path:
+        return path
+    parts = urlsplit(path)
+    user, _, host = parts.netloc.rpartition("@")
+    # In abfss://container@account the part before the @ names a container; only user:password is a secret.
+    return urlunsplit((parts.scheme, host if ":" in user else parts.netloc, parts.path, "", ""))
+
+
+def check_way(path: str) -> None:
+    """See that a folder can be at a local path.
+
+    Raises:
+        Misconfigured: a file lies there, or on the way.
+    """
+    folder = local_path(path)
+    if folder is None:
+        return
+    for step in (folder, *folder.parents):
+        if step.exists():
+            if step.is_dir():
+                return
+            message = f"{step} is a file, and the table's folder would have to be {'it' if step == folder else 'below it'}"
+            raise Misconfigured("NOT_A_TABLE", message, next_step="Choose a path where a folder can be.")
+
+
+def letters_path(path: str) -> str:
+    """Where the dead letters of the table at `path` lie."""
+    return path.rstrip("/") + "__dead_letters"
+
+
+def spans_path(path: str) -> str:
+    """Where the spans of the table at `path` are rolled up to."""
+    return path.rstrip("/") + "__spans"

@@ -1,0 +1,1 @@
+"""What lands rows, positions and dead letters."""

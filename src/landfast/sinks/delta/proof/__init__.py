@@ -1,0 +1,1 @@
+"""What only looks: the proof of a table from itself, and what people ask of it."""

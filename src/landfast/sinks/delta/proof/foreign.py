@@ -1,0 +1,102 @@
+"""Rows of ours in foreign files, those that another writer wrote: coordinates can be counted, and values are that writer's word.
+
+A file of ours holds only what we wrote, since compaction joins files of ours alone; its name says that it is ours. Of a foreign one the
+table's log says which commit wrote them and what it claims to have done. What lies behind the log's beginning nobody can tell.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import unquote
+
+import pyarrow as pa
+
+from landfast.audit import Finding, Kind, Rewritten
+from landfast.sinks.delta.files.names import LOG, is_own, log_name, versions_of
+from landfast.sinks.delta.files.storage import Files
+from landfast.sinks.delta.log.active import ActiveFile
+from landfast.sinks.delta.proof.offsets import Offsets, Place, ascending, grouped, ranges_of
+from landfast.sinks.delta.proof.scan import Scan
+
+_KEEPS_VALUES = frozenset({"DELETE"})
+"""What such a commit leaves of a file is written again and not changed, though its new files count as changed data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """The commit that wrote a file. `changes`: it, or one whose rows it took on, may have changed values."""
+
+    version: int
+    writer: str
+    changes: bool
+
+
+def writings(files: Files, newest: int, offset_name: str) -> dict[str, Writing]:
+    """The first writing of each foreign file, as far back as the log goes. Rows of ours have an `offset_name`."""
+    found: dict[str, Writing] = {}
+    for version in sorted(version for version in versions_of(files.sizes(LOG)) if version <= newest):
+        actions = [json.loads(line) for line in (files.read(log_name(version)) or b"").splitlines() if line.strip()]
+        foreign = {path: add for add in _parts(actions, "add") if not is_own(path := unquote(add["path"]))}
+        if not foreign:
+            continue
+        info = next(_parts(actions, "commitInfo"), {})
+        operation, engine = str(info.get("operation", "unknown operation")), str(info.get("engineInfo", "unknown engine"))
+        taken = [unquote(remove["path"]) for remove in _parts(actions, "remove")]
+        inherited = any(path in found and found[path].changes for path in taken)
+        for path, add in foreign.items():
+            changes = bool(add["dataChange"]) and operation not in _KEEPS_VALUES and not _holds_none_of_ours(add, offset_name)
+            # Whoever adds a file again, as a restore does, has not written it.
+            found.setdefault(path, Writing(version, f"{operation} by {engine}", inherited or changes))
+    return found
+
+
+def _holds_none_of_ours(add: dict[str, Any], offset_name: str) -> bool:
+    """Whether the file's statistics say that no row in it has an offset."""
+    stats = json.loads(add.get("stats") or "{}")
+    nulls = stats.get("nullCount", {}).get(offset_name)
+    return nulls is not None and nulls == stats.get("numRecords")
+
+
+def _parts(actions: Sequence[Any], name: str) -> Iterator[dict[str, Any]]:
+    return (cast("dict[str, Any]", action[name]) for action in actions if isinstance(action.get(name), dict))
+
+
+def look_for_foreign(scan: Scan, newest: int) -> list[Rewritten]:
+    """Foreign files with rows at coordinates of ours. One whose commit may have changed values is a finding of the scan.
+
+    Costs nothing where every file is ours; otherwise reads the log once more, and the coordinates in those files.
+    """
+    foreign = [file for file in scan.active if not is_own(file.path)]
+    known = writings(scan.files, newest, scan.key_names[-1]) if foreign else {}
+    rewritten: list[Rewritten] = []
+    for file in foreign:
+        held = _held(scan, file)
+        writing = known.get(file.path)
+        if writing is not None and writing.changes:
+            scan.findings.extend(_finding(file, writing, place, offsets) for place, offsets in sorted(held.items()))
+        elif held:
+            version, writer = (None, "before the log begins") if writing is None else (writing.version, writing.writer)
+            rewritten.append(Rewritten(file.path, sum(map(len, held.values())), version, writer))
+    return rewritten
+
+
+def _held(scan: Scan, file: ActiveFile) -> dict[Place, Offsets]:
+    """The offsets of the file's rows by topic and partition; rows without coordinates are none of ours."""
+    found: defaultdict[Place, list[Offsets]] = defaultdict(list)
+    *place_names, offset_name = scan.key_names
+    for keys in scan.keys_again([file]):
+        for place, offsets in grouped(keys, place_names, offset_name):
+            if None not in place and not offsets.null_count:
+                found[place[0], place[-1]].append(offsets)
+    return {place: ascending(pa.concat_arrays(parts)) for place, parts in found.items()}
+
+
+def _finding(file: ActiveFile, writing: Writing, place: Place, offsets: Offsets) -> Finding:
+    words = (
+        f"version {writing.version} ({writing.writer}) wrote this file with rows of {place[0]}[{place[1]}]: nobody vouches for their values"
+    )
+    return Finding(Kind.FOREIGN_FILE, words, None, tuple(ranges_of(offsets)), len(offsets), file.path)

@@ -1,0 +1,241 @@
+"""The proof from the table alone: every offset that the commits account for is in exactly one place, and every byte is as written.
+
+What it cannot see: a record that was never read (`verify_source` can), an edit by somebody who also computes the digests again, and what
+became of values in files that another writer wrote; those it names.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
+
+from landfast.audit import Finding, Kind, Range, Rewritten, StreamAccount, Verdict, account, tiling
+from landfast.errors import Misconfigured
+from landfast.model import Position, Span, Stream
+from landfast.sinks.delta.errors import looked, mapped
+from landfast.sinks.delta.files.names import log_name
+from landfast.sinks.delta.files.own_columns import SYSTEM_SCHEMA
+from landfast.sinks.delta.files.paths import check_way, letters_path, shown
+from landfast.sinks.delta.files.storage import files_of
+from landfast.sinks.delta.log.app_ids import app_id
+from landfast.sinks.delta.log.spans import NO_OPTIONS, Lineage, read_lineage
+from landfast.sinks.delta.log.tail import lost_tail
+from landfast.sinks.delta.proof.close_up import look_closely
+from landfast.sinks.delta.proof.foreign import look_for_foreign
+from landfast.sinks.delta.proof.offsets import COORDINATES, Offsets, Place, ascending, grouped, ranges_of, within
+from landfast.sinks.delta.proof.scan import Depth, Scan
+from landfast.sinks.delta.proof.tally import Tally, regions_of
+from landfast.sinks.delta.table.marks import PROPERTY
+from landfast.sinks.delta.table.place import shape_of
+from landfast.sinks.delta.table.suitability import reading_problems
+
+MIB = 1024 * 1024
+HELD_BYTES_MAX = 256 * MIB
+CLOSE_UP_ROWS_MAX = 8_000_000
+LETTER_KEYS = ("topic", "topic_id", "partition", "offset")
+
+
+def verify_table(
+    path: str,
+    storage_options: Mapping[str, str] = NO_OPTIONS,
+    *,
+    depth: Depth = Depth.EVERY_PAGE,
+    held_bytes_max: int = HELD_BYTES_MAX,
+    close_up_rows_max: int = CLOSE_UP_ROWS_MAX,
+    progress: Callable[[int], None] = lambda _rows: None,
+) -> Verdict:
+    """Prove the table at `path` from itself, at the version it has now. Safe beside running writers; changes nothing.
+
+    `progress` hears how many rows each file held. Memory is bounded by `held_bytes_max`, `close_up_rows_max` (offsets of what looks
+    wrong) and one file, whatever the table's size.
+
+    Raises:
+        Misconfigured: there is no table, it is not one of Landfast's, or the store cannot be used as it is set.
+        Unavailable: the store does not answer.
+        Broken: the table's log cannot be read.
+    """
+    with looked(f"proving {shown(path)}"):
+        check_way(path)
+        table = _own_table(path, storage_options)
+        return _verdict(table, Where(path, storage_options, depth), held_bytes_max, close_up_rows_max, progress)
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """The table that is proved, and how much of each file is read."""
+
+    path: str
+    storage_options: Mapping[str, str]
+    depth: Depth
+
+
+def _own_table(path: str, storage_options: Mapping[str, str]) -> DeltaTable:
+    """The table, with the coordinates that every table of Landfast's has.
+
+    Raises:
+        Misconfigured: it has none, or its files do not tell what its rows are; so nothing can be said of it.
+    """
+    # deltalake takes an empty entry for an empty commit, and names no entry that is damaged.
+    hollow = lost_tail(path, files_of(path, storage_options))
+    if hollow:
+        entry = f"the log entry {log_name(hollow[0])} of {shown(path)}"
+        message = f"{entry} is empty or torn, as a power cut leaves it: nobody can say what it held"
+        raise Misconfigured(
+            "TAIL_EMPTY", message, next_step="Start the pipeline: it reads those records again. Then ask for the proof again."
+        )
+    table = DeltaTable(path, storage_options=dict(storage_options))
+    for problem in reading_problems(table):
+        raise problem
+    schema = shape_of(table).schema
+    lacking = [field.name for field in SYSTEM_SCHEMA if field.name not in schema.names or schema.field(field.name).type != field.type]
+    if not lacking:
+        return table
+    words = f"the table at {shown(path)} has no columns {', '.join(lacking)} of the type that they have in Landfast's tables"
+    if any(name.startswith(PROPERTY) for name in table.metadata().configuration):
+        next_step = "Find out who changed the table's columns; bring them back, or restore the version before."
+        raise Misconfigured("SCHEMA_CONFLICT", words, next_step=next_step)
+    next_step = "Name the table that a pipeline lands in: there is nothing to prove of one that no pipeline has written."
+    raise Misconfigured("FOREIGN_PIPELINE", words, next_step=next_step)
+
+
+def _verdict(table: DeltaTable, where: Where, held_bytes_max: int, close_up_rows_max: int, progress: Callable[[int], None]) -> Verdict:
+    path, storage_options, depth = where.path, where.storage_options, where.depth
+    with mapped("reading the table's commits"):
+        lineage = read_lineage(table, path, storage_options)
+    findings = [
+        Finding(Kind.METADATA_CHANGED, f"the record of version {version} {words}") for version, words in sorted(lineage.damaged.items())
+    ]
+    accounts = _accounts(table, lineage, findings)
+    spans = [record.span for record in lineage.records]
+    letters, rewritten = _read_letters(path, storage_options, depth, findings)
+    pending = _check_letters(letters, accounts, spans, findings)
+    scan = Scan(path, storage_options, table, keys=COORDINATES, depth=depth)
+    tally = _check_rows(scan, spans, letters, held_bytes_max, progress)
+    findings.extend(_row_findings(scan, tally, letters, close_up_rows_max))
+    rewritten += look_for_foreign(scan, table.version())
+    findings.extend(scan.findings)
+    return Verdict(
+        findings=tuple(findings),
+        accounts=tuple(accounts),
+        version=table.version(),
+        rows=tally.rows,
+        foreign_rows=tally.foreign_rows,
+        letters=sum(len(offsets) for offsets in letters.values()),
+        pending=pending,
+        files=len(scan.active),
+        nbytes=scan.nbytes,
+        checked_spans=len(spans),
+        rewritten=tuple(rewritten),
+    )
+
+
+def _accounts(table: DeltaTable, lineage: Lineage, findings: list[Finding]) -> list[StreamAccount]:
+    by_owner: defaultdict[tuple[str, Stream], list[Span]] = defaultdict(list)
+    for record in lineage.records:
+        by_owner[record.pipeline_id, record.span.stream].append(record.span)
+    accounts: list[StreamAccount] = []
+    for (pipeline_id, stream), spans in sorted(by_owner.items()):
+        with mapped("reading a position"):
+            position = table.transaction_version(app_id(pipeline_id, stream))
+        accounts.append(account(stream, spans, position))
+        findings.extend(tiling(stream, spans, position))
+    return accounts
+
+
+def _read_letters(
+    path: str, storage_options: Mapping[str, str], depth: Depth, findings: list[Finding]
+) -> tuple[dict[Stream, Offsets], list[Rewritten]]:
+    """The buried offsets of each stream, ascending, and the foreign files with letters."""
+    found: defaultdict[Stream, list[Offsets]] = defaultdict(list)
+    target = letters_path(path)
+    with mapped("opening the dead letters"):
+        table = _table_or_none(target, storage_options)
+    if table is None:
+        return {}, []
+    scan = Scan(target, storage_options, table, keys=LETTER_KEYS, depth=depth)
+    for keys in scan.keys(lambda _rows: None):
+        for (topic, topic_id, partition), offsets in grouped(keys, LETTER_KEYS[:3], LETTER_KEYS[3]):
+            found[Stream(topic, topic_id, partition)].append(offsets)
+    rewritten = look_for_foreign(scan, table.version())
+    findings.extend(scan.findings)
+    return {stream: ascending(pa.concat_arrays(parts)) for stream, parts in found.items()}, rewritten
+
+
+def _table_or_none(path: str, storage_options: Mapping[str, str]) -> DeltaTable | None:
+    try:
+        return DeltaTable(path, storage_options=dict(storage_options))
+    except TableNotFoundError:
+        return None
+
+
+def _check_letters(
+    letters: Mapping[Stream, Offsets], accounts: Sequence[StreamAccount], spans: Iterable[Span], findings: list[Finding]
+) -> int:
+    """Letters that come twice, and letters that no commit accounts for; returns how many are still to be passed by a commit."""
+    positions: dict[Stream, Position | None] = {one.stream: one.position for one in accounts}
+    covered: defaultdict[Stream, list[Range]] = defaultdict(list)
+    for span in spans:
+        covered[span.stream].append((span.start, span.end))
+    pending = 0
+    for stream, offsets in sorted(letters.items()):
+        repeated = offsets[1:].filter(pc.equal(offsets[1:], offsets[:-1]))
+        if len(repeated):
+            words = "these offsets are buried more often than once"
+            findings.append(Finding(Kind.LETTER_DOUBLED, words, stream, tuple(ranges_of(repeated)), len(repeated)))
+        position = positions.get(stream)
+        passed = within(offsets, 0, position) if position is not None else offsets[:0]
+        pending += len(offsets) - len(passed)
+        outside = _outside(passed, covered[stream])
+        if len(outside):
+            words = "letters at offsets that no commit accounts for"
+            findings.append(Finding(Kind.LETTER_PHANTOM, words, stream, tuple(ranges_of(outside)), len(outside)))
+    return pending
+
+
+def _outside(offsets: Offsets, ranges: Iterable[Range]) -> Offsets:
+    """The ascending offsets that lie in none of the ranges."""
+    parts = [offsets[:0]]
+    reached = 0
+    for start, end in sorted(ranges):
+        if start > reached:
+            parts.append(within(offsets, reached, start))
+        reached = max(reached, end)
+    if len(offsets):
+        parts.append(within(offsets, reached, offsets[-1].as_py() + 1))
+    return pa.concat_arrays(parts)
+
+
+def _check_rows(
+    scan: Scan,
+    spans: Iterable[Span],
+    letters: Mapping[Stream, Offsets],
+    held_bytes_max: int,
+    progress: Callable[[int], None],
+) -> Tally:
+    """Count all rows by the spans that they belong to."""
+    regions = regions_of(spans)
+    for region in regions:
+        buried = sum(len(pc.unique(within(letters.get(stream), region.start, region.end))) for stream in region.streams)
+        region.suspect = buried != region.dead
+    by_topic: defaultdict[Place, list[Offsets]] = defaultdict(list)
+    for stream, offsets in letters.items():
+        by_topic[stream.topic, stream.partition].append(offsets)
+    tally = Tally(regions, {place: ascending(pa.concat_arrays(parts)) for place, parts in by_topic.items()}, held_bytes_max)
+    for coordinates in scan.keys(progress):
+        tally.add(coordinates)
+    return tally
+
+
+def _row_findings(scan: Scan, tally: Tally, letters: Mapping[Stream, Offsets], rows_max: int) -> Iterator[Finding]:
+    for (topic, partition), count in sorted(tally.outside_rows.items()):
+        words = f"rows of {topic}[{partition}] at offsets that no commit accounts for"
+        yield Finding(Kind.PHANTOM_ROW, words, None, tuple(tally.outside[topic, partition]), count)
+    suspects = tally.close()
+    if suspects:
+        yield from look_closely(scan, suspects, letters, rows_max)

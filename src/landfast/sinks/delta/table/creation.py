@@ -1,0 +1,87 @@
+"""How a table comes to be, whoever else creates it at the same moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable
+from deltalake.schema import Schema
+
+from landfast.errors import Misconfigured
+from landfast.sinks.delta.errors import Fate, fate_of, mapped
+from landfast.sinks.delta.files.names import LOG, OWN_PREFIX
+from landfast.sinks.delta.files.own_columns import RESCUED, SYSTEM_SCHEMA
+from landfast.sinks.delta.files.paths import shown
+from landfast.sinks.delta.files.storage import Files
+from landfast.sinks.delta.log.tail import has_table
+from landfast.sinks.delta.settings import DeltaSettings
+from landfast.sinks.delta.table.place import HOOKS_OFF, Place
+from landfast.sinks.delta.table.suitability import creation_problems
+
+CREATE_ATTEMPTS_MAX = 10
+
+
+def full_schema(settings: DeltaSettings, data_schema: pa.Schema) -> pa.Schema:
+    """The table's schema for these data columns."""
+    fields = list(data_schema)
+    if settings.unknown_fields != "dead" and RESCUED not in data_schema.names:
+        fields.append(pa.field(RESCUED, pa.string()))
+    return pa.schema([*fields, *SYSTEM_SCHEMA])
+
+
+def create_or_open(place: Place, schema: pa.Schema | None, configuration: Mapping[str, str]) -> DeltaTable:
+    """Open the table, or create it, with as many attempts as a race of several starters may need.
+
+    Raises:
+        Misconfigured: there is no table and no schema to create it with, or the path holds something else.
+    """
+    files = place.files
+    with mapped("opening the table"):
+        for _ in range(CREATE_ATTEMPTS_MAX):
+            if has_table(files):
+                return place.handle()
+            if schema is None:
+                message = "there is no table at the path, and no columns are set to create it with"
+                raise Misconfigured("TABLE_MISSING", message, next_step="Set [decode.columns], or run `landfast init`.")
+            strange = strange_contents(place.settings.path, files)
+            if strange is not None and not has_table(files):
+                raise strange
+            for said in creation_problems(schema, place.settings.partition_by):
+                raise Misconfigured("SCHEMA_CONFLICT", said, next_step="Correct the columns or partition_by in the settings.")
+            try:
+                _create(place, schema, configuration)
+            except Exception as error:
+                if fate_of(error) is Fate.INTERFERENCE:
+                    continue
+                raise
+    message = f"the table could not be created in {CREATE_ATTEMPTS_MAX} attempts, since others changed it each time"
+    raise Misconfigured("PREFLIGHT_FAILED", message, next_step="Start one pipeline first, then the others.")
+
+
+def _create(place: Place, schema: pa.Schema, configuration: Mapping[str, str]) -> None:
+    settings = place.settings
+    DeltaTable.create(
+        settings.path,
+        Schema.from_arrow(schema),
+        mode="error",
+        partition_by=list(settings.partition_by) or None,
+        configuration=dict(configuration),
+        storage_options=dict(settings.storage_options) or None,
+        raise_if_key_not_exists=False,
+        # With retries, deltalake would land a lost race as a second creation on top of the first, and swap the pipeline's id under it.
+        commit_properties=CommitProperties(max_commit_retries=0),
+        post_commithook_properties=HOOKS_OFF,
+    )
+    place.files.sync_log([0])
+    place.files.sync_root()
+
+
+def strange_contents(path: str, files: Files) -> Misconfigured | None:
+    """Why no table is created at a path where there is none yet: something else is there. None where the place is free."""
+    strange = [name for name in files.names("") if not name.startswith(OWN_PREFIX) and name != LOG]
+    if not strange:
+        return None
+    count = f"{len(strange)} files or folders" if len(strange) > 1 else "a file or folder"
+    message = f"{shown(path)} holds {count}, and no Delta table"
+    return Misconfigured("NOT_A_TABLE", message, next_step="Choose an empty path, or one that holds a Delta table.")

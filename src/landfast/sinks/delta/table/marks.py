@@ -1,0 +1,83 @@
+"""The mark by which a table is a pipeline's: the id under which it keeps its positions there."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+
+from deltalake import CommitProperties, DeltaTable
+
+from landfast.errors import Misconfigured
+from landfast.model import Run
+from landfast.sinks.delta.errors import Fate, fate_of, mapped
+from landfast.sinks.delta.log.lineage import former_pipeline_id
+from landfast.sinks.delta.table.place import HOOKS_OFF, Place
+from landfast.sinks.delta.table.remains import table_exchanged
+
+PROPERTY = "landfast.pipeline."
+"""What the name of a mark begins with: the property of a table, then the pipeline."""
+MARK_ATTEMPTS_MAX = 10
+OTHERS_CLEAN_UP = "delta.enableExpiredLogCleanup"
+"""Whether whoever commits cleans the log up too. A table of ours says no, unless its owner said yes: commits carry the spans that a proof
+needs, and our own upkeep removes them only after the spans are rolled up."""
+
+
+def pipeline_id_in(place: Place, run: Run) -> str:
+    """The id under which this pipeline keeps its positions: born with the table, or given to it now."""
+    own = PROPERTY + run.pipeline
+    for _ in range(MARK_ATTEMPTS_MAX):
+        with mapped("reading whose the table is"):
+            # Opened anew each time: whoever else starts at this moment may win, and what the table says then is what holds.
+            handle = place.handle()
+            owners = owners_of(handle)
+            if own in owners:
+                return owners[own]
+            given = _id_to_give(place, run, handle, owners)
+        mark(handle, {own: given, OTHERS_CLEAN_UP: handle.metadata().configuration.get(OTHERS_CLEAN_UP, "false")})
+    message = "the table's properties changed at each attempt to mark it as this pipeline's"
+    raise Misconfigured("FOREIGN_PIPELINE", message, next_step="Start one pipeline at a time.")
+
+
+def _id_to_give(place: Place, run: Run, handle: DeltaTable, owners: Mapping[str, str]) -> str:
+    settings = place.settings
+    if owners:
+        adopted = None if settings.adopt is None else owners.get(PROPERTY + settings.adopt)
+        if adopted is not None:
+            return adopted
+        names = sorted(key.removeprefix(PROPERTY) for key in owners)
+        message = f"the table belongs to the pipeline {', '.join(names)}, not to {run.pipeline}"
+        next_step = f'Choose another path; or, if the pipeline was renamed, set adopt = "{names[0]}".'
+        raise Misconfigured("FOREIGN_PIPELINE", message, next_step=next_step)
+    former = former_pipeline_id(place.files, handle.version(), run.pipeline)
+    if former is not None and settings.accept_lineage_version < 0:
+        # A restore to before the mark. A new id would know no position, and everything would land again.
+        message = "the table has commits of this pipeline and has lost the property that marks it, as after a restore"
+        next_step = f"Restore the version before; to go on as it is, set accept_lineage_version = {handle.version()}."
+        raise Misconfigured("LINEAGE_BROKEN", message, next_step=next_step)
+    if former is None:
+        exchanged = table_exchanged(settings)
+        # Looked at once more: another worker may have marked the table and buried letters of its own in between.
+        if exchanged is not None and not owners_of(place.handle()):
+            raise exchanged
+    return former or str(uuid.uuid4())
+
+
+def owners_of(handle: DeltaTable) -> dict[str, str]:
+    """The marks of a table: the id of each pipeline, by its property."""
+    return {key: value for key, value in handle.metadata().configuration.items() if key.startswith(PROPERTY)}
+
+
+def mark(handle: DeltaTable, properties: Mapping[str, str]) -> None:
+    """Set these properties of the table, unless somebody else changes it first: whoever marks it looks again."""
+    with mapped("marking the table as this pipeline's"):
+        try:
+            handle.alter.set_table_properties(
+                dict(properties),
+                raise_if_not_exists=False,
+                commit_properties=CommitProperties(max_commit_retries=0),
+                post_commithook_properties=HOOKS_OFF,
+            )
+        except Exception as error:
+            if fate_of(error) is Fate.INTERFERENCE:
+                return
+            raise

@@ -1,0 +1,128 @@
+"""What is found out before the first read: that the table is there, sound, ours, and safe to write."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from landfast.errors import Misconfigured, Unavailable, together
+from landfast.model import Run
+from landfast.ports import Clock, Observer
+from landfast.sinks.delta.errors import mapped
+from landfast.sinks.delta.files.local import Disk
+from landfast.sinks.delta.files.paths import check_way, letters_path, spans_path
+from landfast.sinks.delta.files.probe import check_atomic
+from landfast.sinks.delta.log.lineage import newest_break
+from landfast.sinks.delta.log.mending import SYNC_ENTRIES, mend
+from landfast.sinks.delta.log.tail import has_table, lost_entries, lost_tail
+from landfast.sinks.delta.settings import DeltaSettings
+from landfast.sinks.delta.table.columns import add_columns
+from landfast.sinks.delta.table.creation import create_or_open, full_schema
+from landfast.sinks.delta.table.halts import lineage_halt
+from landfast.sinks.delta.table.home import TableHome
+from landfast.sinks.delta.table.marks import MARK_ATTEMPTS_MAX, OTHERS_CLEAN_UP, PROPERTY, mark, pipeline_id_in
+from landfast.sinks.delta.table.place import Place, open_handle, place_of, shape_of
+from landfast.sinks.delta.table.remains import table_gone
+from landfast.sinks.delta.table.suitability import missing_columns, problems
+
+LOG_RETENTION = "delta.logRetentionDuration"
+LOG_RETENTION_CREATED = "interval 7 days"
+"""Of a table that is created here. On a local disk deltalake lists the whole log several times for each commit: with a commit every five
+seconds and the 30 days that are usual, that would be more than a second each. What a version before these days names has been replaced by
+compaction and swept by then."""
+_CODES_THAT_STAND = frozenset({"BUCKET_MISSING", "NOT_A_TABLE", "SINK_AUTH"})
+"""Codes that say by themselves what to change; what is found out at the start otherwise is PREFLIGHT_FAILED."""
+
+
+def open_table(
+    settings: DeltaSettings,
+    run: Run,
+    data_schema: pa.Schema | None,
+    clock: Clock,
+    observer: Observer,
+    *,
+    disk: Disk | None = None,
+    opener: Callable[[DeltaSettings], DeltaTable] = open_handle,
+) -> TableHome:
+    """The pipeline's table, created where it is missing, marked as this pipeline's where it is not yet.
+
+    `data_schema` holds the columns the decoder will make; None takes them from the existing table. `disk` and `opener` are for tests.
+
+    Raises:
+        Misconfigured: the table cannot be used as it is, or not by this pipeline; code and next step say why and how.
+        Broken: the end of the table's log is damaged.
+        Unavailable: the store does not answer.
+    """
+    with at_start():
+        with mapped("writing to the table's place"):
+            check_way(settings.path)
+            place = place_of(settings, disk, opener)
+            place.files.probe()
+        with mapped("reading the end of the table's log"):
+            for path in (settings.path, letters_path(settings.path), spans_path(settings.path)):
+                mend(path, place.disk, observer)
+            lost_entries(settings.path, lost_tail(settings.path, place.files))
+        _check_nothing_remains(place)
+        schema = None if data_schema is None else full_schema(settings, data_schema)
+        marks = {PROPERTY + run.pipeline: str(uuid.uuid4()), OTHERS_CLEAN_UP: "false", LOG_RETENTION: LOG_RETENTION_CREATED}
+        handle = create_or_open(place, schema, marks)
+        for problem in together(tuple(problems(handle, settings, data_schema))):
+            raise problem
+        with mapped("racing commits in a throw-away table"):
+            check_atomic(settings, place.files)
+        pipeline_id = pipeline_id_in(place, run)
+        add_columns(place, missing_columns(shape_of(handle), settings, data_schema))
+        with mapped("opening the table"):
+            handle = _opened_in_line(place, pipeline_id)
+            return TableHome(place, run, clock, observer, pipeline_id=pipeline_id, opened=handle)
+
+
+def _opened_in_line(place: Place, pipeline_id: str) -> DeltaTable:
+    """A handle on a table whose rows are those that the positions speak of, with the end of its log made durable."""
+    for _ in range(MARK_ATTEMPTS_MAX):
+        handle = place.handle()
+        broken = newest_break(place.files, handle.version(), pipeline_id, place.settings.accept_lineage_version)
+        if broken is not None:
+            halt = lineage_halt(broken)
+            raise Misconfigured(halt.code, halt.message, next_step=halt.next_step)
+        if OTHERS_CLEAN_UP in handle.metadata().configuration:
+            break
+        # An earlier version marked the table without saying it. Where others commit at each attempt, the next start says it.
+        mark(handle, {OTHERS_CLEAN_UP: "false"})
+    tip = handle.version()
+    place.files.sync_log(range(max(0, tip - SYNC_ENTRIES), tip + 1))
+    place.files.sync_root()
+    return handle
+
+
+def _check_nothing_remains(place: Place) -> None:
+    """See that no table is created beside the letters of a former one.
+
+    Raises:
+        Misconfigured: it would be.
+    """
+    with mapped("looking for letters of a former table"):
+        if has_table(place.files):
+            return
+        gone = table_gone(place.settings)
+        # Looked at once more: another worker may have created the table and buried letters of its own in between.
+        if gone is not None and not has_table(place.files):
+            raise gone
+
+
+@contextmanager
+def at_start() -> Iterator[None]:
+    """Before the first read, what an operator has to change is a setting or its surroundings; only an outage is waited for."""
+    try:
+        yield
+    except Unavailable as error:
+        if error.kind not in ("auth", "disk", "unknown") and error.code != "TABLE_MISSING":
+            raise
+        if error.code in _CODES_THAT_STAND:
+            raise Misconfigured(error.code, error.message, next_step=error.next_step) from error
+        next_step = "Give this process a path, an endpoint and credentials that can be read and written."
+        raise Misconfigured("PREFLIGHT_FAILED", error.message, next_step=next_step) from error

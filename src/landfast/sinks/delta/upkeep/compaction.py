@@ -1,0 +1,234 @@
+"""Small files made into large ones, as one commit of our own that changes no row.
+
+deltalake's `optimize` is never used: two of them at once double every row. Ours carries a transaction that serves as a mutex, so that of
+two that meet one is refused. Every row of the new file is compared with the old ones before the commit, and nothing that was written is
+deleted when a commit fails: its outcome may be "committed".
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.transaction import AddAction, RemoveAction
+
+from landfast.errors import check
+from landfast.sinks.delta.errors import Fate, fate_of
+from landfast.sinks.delta.files.names import is_own
+from landfast.sinks.delta.files.own_columns import SYSTEM_COLUMNS
+from landfast.sinks.delta.files.parquet import DataFile, new_file, partition_text, read_back
+from landfast.sinks.delta.files.stats import stats_json
+from landfast.sinks.delta.files.storage import Files
+from landfast.sinks.delta.log.active import ActiveFile, active_files
+from landfast.sinks.delta.log.record import COMPACTION_KEY
+from landfast.sinks.delta.settings import DeltaSettings
+from landfast.sinks.delta.table.place import HOOKS_OFF, Shape, shape_of
+
+APP_ID = "landfast/compactor"
+"""Its transaction is the mutex between compactors."""
+COMMIT_ATTEMPTS_MAX = 5
+GROUP_FILES_MAX = 256
+"""However small they are: reading a file has a price of its own, and landing waits while a group is joined."""
+BATCH_ROWS = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Which files are worth it, and how much is taken at once.
+
+    file_bytes_small       only files below this are compacted
+    files_min              so many of them make it worthwhile
+    bytes_max              stored bytes of the files that one commit replaces
+    row_group_bytes_max    rows held in memory, decoded
+    """
+
+    file_bytes_small: int
+    files_min: int
+    bytes_max: int
+    row_group_bytes_max: int
+
+
+def due(table: DeltaTable, limits: Limits) -> list[list[ActiveFile]]:
+    """Groups of small files of one partition each, oldest first, every group worth a commit and within the limits.
+
+    Foreign files are left alone: a proof goes by a file's name when it asks who has written it.
+    """
+    by_partition: defaultdict[str, list[ActiveFile]] = defaultdict(list)
+    for file in active_files(table):
+        if is_own(file.path) and file.nbytes < limits.file_bytes_small and file.rows is not None:
+            by_partition[json.dumps(_texts(file))].append(file)
+    groups: list[list[ActiveFile]] = []
+    files_max = max(limits.files_min, GROUP_FILES_MAX)
+    for small in by_partition.values():
+        group: list[ActiveFile] = []
+        nbytes = 0
+        for file in small:
+            if group and (nbytes + file.nbytes > limits.bytes_max or len(group) >= files_max):
+                groups.append(group)
+                group, nbytes = [], 0
+            group.append(file)
+            nbytes += file.nbytes
+        groups.append(group)
+    return [group for group in groups if len(group) >= limits.files_min]
+
+
+def compact(
+    table: DeltaTable, files: Files, group: Sequence[ActiveFile], settings: DeltaSettings, limits: Limits, now: float
+) -> DataFile | None:
+    """Replace the group by one file in one commit made through this handle; None where somebody else changed one of its files first.
+
+    Appends of others do not disturb it. The new file of an attempt that fails stays where it is, for the sweep.
+
+    Raises:
+        Broken: the new file does not hold the rows of the old ones; nothing was committed.
+    """
+    shape = shape_of(table)
+    old = [file.path for file in group]
+    written = _write(files, group, shape, settings, limits, now)
+    rows = sum(file.rows or 0 for file in group)
+    check(written.rows == rows, f"a compacted file holds {written.rows} rows instead of {rows}")
+    check(_same(_rows_of(files, old, shape), _rows_of(files, [written.path], shape)), "a compacted file holds other rows")
+    for _ in range(COMMIT_ATTEMPTS_MAX):
+        table.update_incremental()
+        if not set(old) <= {file.path for file in active_files(table)} or shape_of(table) != shape:
+            return None
+        before = table.version()
+        try:
+            _commit(table, group, written)
+        except Exception as error:
+            # deltalake's classes do not tell a lost race from a fault, so the text decides; what is not a race is raised as it was.
+            if fate_of(error) is Fate.INTERFERENCE:
+                continue
+            raise
+        table.update_incremental()
+        files.sync_log(range(before + 1, table.version() + 1))
+        return written
+    return None
+
+
+def _commit(table: DeltaTable, group: Sequence[ActiveFile], written: DataFile) -> None:
+    """Commit only if nobody has committed since the handle's snapshot, in which every file of the group was active.
+
+    deltalake would otherwise step over an `optimize` of somebody else that has taken the same files, and every row would come twice.
+    """
+    actions: list[AddAction | RemoveAction] = [
+        RemoveAction(file.path, data_change=False, deletion_timestamp=written.modified_at, size=file.nbytes, partition_values=_texts(file))
+        for file in group
+    ]
+    actions.append(
+        AddAction(written.path, written.nbytes, written.partition_values, written.modified_at, data_change=False, stats=written.stats)
+    )
+    properties = CommitProperties(
+        custom_metadata={COMPACTION_KEY: json.dumps({"files": len(group), "rows": written.rows})},
+        max_commit_retries=0,
+        app_transactions=[Transaction(APP_ID, (table.transaction_version(APP_ID) or 0) + 1)],
+    )
+    partition_by = list(table.metadata().partition_columns) or None
+    table.create_write_transaction(
+        actions, "append", table.schema(), partition_by, commit_properties=properties, post_commithook_properties=HOOKS_OFF
+    )
+
+
+def _write(files: Files, group: Sequence[ActiveFile], shape: Shape, settings: DeltaSettings, limits: Limits, now: float) -> DataFile:
+    """All rows of the group, in order, as one durable file: one row group in memory at a time."""
+    path = f"{group[0].path.rpartition('/')[0]}/landfast-{uuid.uuid4().hex}.zstd.parquet".lstrip("/")
+    schema = _stored_schema(shape)
+    tables = _gathered(_rows_of(files, [file.path for file in group], shape), settings.row_group_rows_max, limits.row_group_bytes_max)
+    first = next(tables, pa.table(schema.empty_table()))
+    with new_file(files, path, schema, first, settings.compression_level) as writer:
+        writer.write_table(first, row_group_size=max(1, first.num_rows))
+        for table in tables:
+            writer.write_table(table, row_group_size=table.num_rows)
+    footer, nbytes = read_back(files, path)
+    stats = stats_json(footer, schema, SYSTEM_COLUMNS, lambda name: _column(files, path, name))
+    return DataFile(path, nbytes, footer.num_rows, _texts(group[0]), int(now * 1000), stats)
+
+
+def _stored_schema(shape: Shape) -> pa.Schema:
+    return pa.schema([field for field in shape.schema if field.name not in shape.partition_by])
+
+
+def _rows_of(files: Files, paths: Sequence[str], shape: Shape) -> Iterator[pa.Table]:
+    """The rows of these files in the table's columns as they are now; a column that a file is too old to have is null."""
+    schema = _stored_schema(shape)
+    for path in paths:
+        with files.open(path) as stored:
+            for batch in pq.ParquetFile(stored, page_checksum_verification=True).iter_batches(batch_size=BATCH_ROWS):
+                columns = {
+                    field.name: batch.column(field.name).cast(field.type)
+                    if field.name in batch.schema.names
+                    else pa.nulls(batch.num_rows, field.type)
+                    for field in schema
+                }
+                strange = set(batch.schema.names) - set(shape.schema.names)
+                check(not strange, f"a file has columns that the table does not have: {sorted(strange)}")
+                yield pa.table(columns, schema=schema)
+
+
+def _column(files: Files, path: str, name: str) -> Iterator[pa.Table]:
+    """One column of a file, a part at a time."""
+    with files.open(path) as stored:
+        for batch in pq.ParquetFile(stored).iter_batches(batch_size=BATCH_ROWS, columns=[name]):
+            yield pa.Table.from_batches([batch])
+
+
+def _gathered(tables: Iterator[pa.Table], rows_max: int, bytes_max: int) -> Iterator[pa.Table]:
+    """The same rows in tables as large as the limits allow."""
+    held: list[pa.Table] = []
+    rows = nbytes = 0
+    for table in tables:
+        held.append(table)
+        rows += table.num_rows
+        nbytes += table.nbytes
+        if rows >= rows_max or nbytes >= bytes_max:
+            yield pa.concat_tables(held)
+            held = []
+            rows = nbytes = 0
+    if held:
+        yield pa.concat_tables(held)
+
+
+def _same(left: Iterator[pa.Table], right: Iterator[pa.Table]) -> bool:
+    """Whether two sequences of tables hold the same rows in the same order, bit for bit, however they are cut."""
+    one: pa.Table | None = None
+    other: pa.Table | None = None
+    while True:
+        one = one if one is not None and one.num_rows else next((table for table in left if table.num_rows), None)
+        other = other if other is not None and other.num_rows else next((table for table in right if table.num_rows), None)
+        if one is None or other is None:
+            return one is None and other is None
+        rows = min(one.num_rows, other.num_rows)
+        if not _bits(one.slice(0, rows)).equals(_bits(other.slice(0, rows))):
+            return False
+        one, other = one.slice(rows), other.slice(rows)
+
+
+def _bits(table: pa.Table) -> pa.Table:
+    """The table with its floats as integers, so that NaN equals itself and -0.0 is not 0.0."""
+    columns = [table.column(field.name).combine_chunks() for field in table.schema]
+    return pa.table({field.name: column.view(_integral(field.type)) for field, column in zip(table.schema, columns, strict=True)})
+
+
+_INTEGERS: dict[int, pa.DataType] = {16: pa.int16(), 32: pa.int32(), 64: pa.int64()}
+
+
+def _integral(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_floating(kind):
+        return _INTEGERS[kind.bit_width]
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_integral(field.type)) for field in kind.fields])
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_integral(kind.value_type)))
+    if pa.types.is_map(kind):
+        return pa.map_(_integral(kind.key_type), _integral(kind.item_type))
+    return kind
+
+
+def _texts(file: ActiveFile) -> dict[str, str | None]:
+    return {name: partition_text(value) for name, value in file.partition_values.items()}

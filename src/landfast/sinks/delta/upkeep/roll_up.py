@@ -1,0 +1,78 @@
+"""Copies the spans out of a table's log before its entries are cleaned up."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.transaction import AddAction, RemoveAction
+
+from landfast.errors import Unavailable, check
+from landfast.sinks.delta.errors import Fate, fate_of, translated
+from landfast.sinks.delta.files import parquet
+from landfast.sinks.delta.files.parquet import Part
+from landfast.sinks.delta.files.paths import spans_path
+from landfast.sinks.delta.files.storage import files_of
+from landfast.sinks.delta.log.spans import SCHEMA, as_rows, read_log
+from landfast.sinks.delta.settings import DeltaSettings
+from landfast.sinks.delta.table.creation import create_or_open
+from landfast.sinks.delta.table.place import HOOKS_OFF, Place, place_of
+
+APP_ID = "landfast/spans"
+"""Its transaction version in the spans table is the data table's version up to which spans are rolled up."""
+
+ROLL_UP_ATTEMPTS_MAX = 20
+
+
+def roll_up(table: DeltaTable, path: str, storage_options: Mapping[str, str], now: float) -> int:
+    """Copy the spans of the handle's log into the spans table, durably; how many were copied.
+
+    Safe to repeat and to race: when it returns, every span up to the handle's version is in the spans table exactly once.
+
+    Raises:
+        Broken: a commit's record is damaged; nothing was copied, and the log must be kept.
+        Unavailable: the store does not answer, or others were faster each time.
+    """
+    place = place_of(DeltaSettings(path=spans_path(path), storage_options=storage_options))
+    version = table.version()
+    failure: BaseException | None = None
+    for _ in range(ROLL_UP_ATTEMPTS_MAX):
+        target = create_or_open(place, SCHEMA, {})
+        done = target.transaction_version(APP_ID)
+        after = -1 if done is None else done
+        if after >= version:
+            return 0
+        log = read_log(files_of(path, storage_options), version, after)
+        check(not log.damaged, f"commits {sorted(log.damaged)[:10]} of the table carry damaged records", code="LOG_CORRUPT")
+        try:
+            _append(target, place, as_rows(log.records), version, now)
+        except Exception as error:
+            failure = error
+            # Somebody else has rolled up meanwhile, or our own answer was lost: the position says how far that went.
+            if fate_of(error) is Fate.INTERFERENCE:
+                continue
+            raise translated(error, "rolling spans up") from error
+        return len(log.records)
+    message = f"other processes rolled the spans up during each of {ROLL_UP_ATTEMPTS_MAX} attempts"
+    raise Unavailable("COMMIT_CONFLICT", message, next_step="Nothing: it is tried again.") from failure
+
+
+def _append(target: DeltaTable, place: Place, rows: pa.Table, version: int, now: float) -> None:
+    """Land the rows and the version they reach in one durable commit."""
+    files = place.files
+    adds: list[AddAction | RemoveAction] = []
+    if rows.num_rows:
+        file = parquet.write(files, f"spans-{uuid.uuid4().hex}.zstd.parquet", Part("", {}, rows), place.settings, now=now)
+        adds.append(AddAction(file.path, file.nbytes, file.partition_values, file.modified_at, data_change=True, stats=file.stats))
+    target.create_write_transaction(
+        adds,
+        "append",
+        SCHEMA,
+        commit_properties=CommitProperties(app_transactions=[Transaction(APP_ID, version)]),
+        post_commithook_properties=HOOKS_OFF,
+    )
+    before = target.version()
+    target.update_incremental()
+    files.sync_log(range(before, target.version() + 1))
