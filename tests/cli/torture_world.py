@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -59,8 +60,10 @@ class World:
     def judged(self) -> Count:
         """What the judge says of it."""
         ledger = Buckets(self.folder / "ledger", "load")
-        for one in self.sent:
-            ledger.add(one.lane, one.offset, mark_of(one.number, aborted=one.aborted))
+        for index in range(len(LANES)):
+            sent = [one for one in self.sent if one.lane == index]
+            marks = [mark_of(one.number, aborted=one.aborted) for one in sent]
+            ledger.add(index, array("q", [one.offset for one in sent]), array("q", marks))
         ledger.flush()
         table = self.folder / "table"
         _table(table, [(rows, _SCHEMA) for rows in self.commits], compacted=self.compacted)

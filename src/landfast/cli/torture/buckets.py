@@ -38,15 +38,19 @@ class Buckets:
         self._count = 0
         folder.mkdir(parents=True, exist_ok=True)
 
-    def add(self, lane: int, offset: int, mark: int) -> None:
-        """Add one entry; it is on disk after `flush`."""
-        bucket = (lane, offset // WINDOW)
-        held = self._held.get(bucket)
-        if held is None:
-            held = self._held[bucket] = (array("q"), array("q"))
-        held[0].append(offset)
-        held[1].append(mark)
-        self._count += 1
+    def add(self, lane: int, offsets: array[int], marks: array[int]) -> None:
+        """Add entries; they are on disk after `flush`."""
+        windows = range(min(offsets) // WINDOW, max(offsets) // WINDOW + 1)
+        for window in windows:
+            held = self._held.setdefault((lane, window), (array("q"), array("q")))
+            if len(windows) == 1:
+                held[0].extend(offsets)
+                held[1].extend(marks)
+            else:
+                chosen = [place for place, offset in enumerate(offsets) if offset // WINDOW == window]
+                held[0].extend(offsets[place] for place in chosen)
+                held[1].extend(marks[place] for place in chosen)
+        self._count += len(offsets)
         if self._count >= _FLUSH_ENTRIES:
             self.flush()
 

@@ -47,6 +47,7 @@ path = "table"
 [sink.maintenance]
 checkpoint_commits = 20
 compaction_seconds = 2.0
+file_bytes_small = "1 MiB"
 [batch]
 rows = 20000
 seconds = 0.3

@@ -25,7 +25,8 @@ COLUMNS = {
     "note": "string",
 }
 
-_BAD_EVERY = 97
+_BAD_RUN_EVERY, _BAD_RUN, _BAD_EVERY = 4850, 40, 1009
+"""So many in a row are bad of so many, as where a producer has gone mad, and now and then a single one."""
 _TOMBSTONE_EVERY = 211
 _NOTE_EVERY = 5
 _OK_EVERY = 13
@@ -66,23 +67,27 @@ def lanes(topics: Sequence[str], partitions: int) -> tuple[Lane, ...]:
     )
 
 
+def _is_bad(number: int) -> bool:
+    return number % _BAD_RUN_EVERY < _BAD_RUN or number % _BAD_EVERY == 0
+
+
 def fate_of(number: int) -> Fate:
     """Where the record of this number has to end."""
-    if number % _BAD_EVERY == 0:
+    if _is_bad(number):
         return Fate.DEAD
     return Fate.SKIP if number % _TOMBSTONE_EVERY == 1 else Fate.ROW
 
 
 def fates_of(numbers: Column) -> dict[Fate, Column]:
     """The same of many numbers: for each fate, whether it is theirs."""
-    dead = pc.equal(_remainder(numbers, _BAD_EVERY), 0)
+    dead = pc.or_(pc.less(_remainder(numbers, _BAD_RUN_EVERY), _BAD_RUN), pc.equal(_remainder(numbers, _BAD_EVERY), 0))
     skip = pc.and_not(pc.equal(_remainder(numbers, _TOMBSTONE_EVERY), 1), dead)
     return {Fate.DEAD: dead, Fate.SKIP: skip, Fate.ROW: pc.invert(pc.or_(dead, skip))}
 
 
 def value_of(number: int, seed: int) -> bytes | None:
     """The value of the record of this number; None for a tombstone."""
-    if number % _BAD_EVERY == 0:
+    if _is_bad(number):
         return _bad(number, seed)
     return None if number % _TOMBSTONE_EVERY == 1 else _good(number, seed)
 
@@ -108,7 +113,7 @@ def _bad(number: int, seed: int) -> bytes:
         whole.replace(b'"event_id"', b'"eventid"'),
         b"\xff\xfe\x00" + whole,
     )
-    return ways[number // _BAD_EVERY % len(ways)]
+    return ways[number % len(ways)]
 
 
 def numbers_of(rows: pa.Table | pa.RecordBatch, seed: int) -> Column:
