@@ -118,13 +118,17 @@ class Poll:
                 last record, over markers or a compacted tail
     confirmed   streams of which everything below this position is known to belong to the stream's incarnation, by a check made
                 later than the read; only that may land
-    halted      streams that the source cannot go on with
+    halted      streams that the source cannot go on with; what it read of them and did not confirm may not be theirs, or not be there
+                any more, so what has not landed is forgotten
+    halting     streams that the source cannot go on with behind what it has read. It goes on to confirm that, and they halt once it has
+                landed: the log may not hold it any more
     """
 
     chunks: Sequence[Chunk] = ()
     reached: Mapping[Stream, Position] = field(default_factory=dict)
     confirmed: Mapping[Stream, Position] = field(default_factory=dict)
     halted: Mapping[Stream, Halt] = field(default_factory=dict)
+    halting: Mapping[Stream, Halt] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,6 +136,11 @@ class Flow:
             self.confirm(stream, position)
         for stream, halt in poll.halted.items():
             self.halt(stream, halt)
+        for stream, halt in poll.halting.items():
+            lane = self.lanes.get(stream)
+            # A lane that is to be placed anew is read again up to there, and told again.
+            if lane is not None and lane.state is LaneState.RUNNING:
+                lane.end(halt)
 
     def confirm(self, stream: Stream, position: Position) -> None:
         """Everything of a stream below `position` is known to belong to its incarnation."""
@@ -166,8 +171,15 @@ class Flow:
         # What is crowded makes room: rows may be so much wider than records that a batch never fills.
         self._cut_ready(now, drain=drain or self._crowded)
         self._start_landing(now)
+        self._end_lanes()
         self._upkeep.turn(landing=self._flight.landing)
         self._look_at_memory()
+
+    def _end_lanes(self) -> None:
+        """Halt the lanes that were to land what they took, and have."""
+        for stream, lane in self.lanes.items():
+            if lane.state is LaneState.HALTING and lane.halt is not None and not self.busy((stream,)):
+                self._stop_lane(stream, lane.halt)
 
     def fail(self, error: LandfastError) -> None:
         """The flow is broken: every lane halts with the error's code, nothing more is landed by it."""
@@ -297,7 +309,7 @@ class Flow:
         touched = self._flight.dissolve().union(*(item.ends for item in group))
         for stream in touched:
             lane = self.lanes.get(stream)
-            if lane is not None and lane.state is LaneState.RUNNING:
+            if lane is not None and lane.state in (LaneState.RUNNING, LaneState.HALTING):
                 lane.unplace()
 
     def _look_at_memory(self) -> None:

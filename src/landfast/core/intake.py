@@ -51,13 +51,14 @@ class Intake:
         return decode(raws, self._route.decoder, self._around.pool)
 
     def due(self, now: float, *, drain: bool) -> bool:
-        """Whether a batch should be cut: it is full, or old, or nothing more will come; `drain` says that it must not wait."""
+        """Whether a batch should be cut: it is full, or old, or nothing more will come for a lane; `drain` says that it must not wait."""
         waiting = [lane for lane in self.lanes.values() if lane.uncut]
         if not waiting:
             return False
         old = now - min(lane.waiting_since for lane in waiting) >= self._limits.batch.seconds_max
         whole = all(lane.read_whole for lane in self.lanes.values() if lane.state is LaneState.RUNNING)
-        return drain or old or whole or self.full
+        halting = any(lane.state is LaneState.HALTING for lane in waiting)
+        return drain or old or whole or halting or self.full
 
     def cut(self) -> Work:
         """Cut one batch: all pieces that were handed out, and what else there is room for, the lane that has waited longest first."""

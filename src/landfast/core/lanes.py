@@ -19,11 +19,13 @@ from landfast.model import Bounds, Chunk, Halt, Position, Stream
 class LaneState(enum.Enum):
     """What a lane does.
 
-    UNPLACED: it is ours, and the position to read from has still to be asked of the sink. RELEASED: it is not ours any more.
+    UNPLACED: it is ours, and the position to read from has still to be asked of the sink. HALTING: it takes no more, and halts once what it
+    took has landed. RELEASED: it is not ours any more.
     """
 
     UNPLACED = "unplaced"
     RUNNING = "running"
+    HALTING = "halting"
     HALTED = "halted"
     RELEASED = "released"
 
@@ -118,7 +120,13 @@ class Lane:
         """The position is not known any more: ask the sink, then `place`."""
         self.forget()
         self.state = LaneState.UNPLACED
+        self.halt = None
         self.read_to = None
+
+    def end(self, halt: Halt) -> None:
+        """Take no more, and halt when what was taken has landed."""
+        self.state = LaneState.HALTING
+        self.halt = halt
 
     def stop(self, halt: Halt) -> None:
         """Halt: forget what was not cut and take no more."""

@@ -148,9 +148,11 @@ class Ownership:
                 self._roster.halt(reader, findings.halted[mark])
             elif mark in findings.confirmed and extent is not None and position is not None:
                 reader.start(position)
-                below = position < extent.first
-                halt = expired(reader.stream, position, extent.first) if below else truncated(reader.stream, position, extent.high)
-                self._roster.halt(reader, halt)
+                if position < extent.first:
+                    # What was read before is what nobody can read again.
+                    self._roster.end(reader, expired(reader.stream, position, extent.first))
+                else:
+                    self._roster.halt(reader, truncated(reader.stream, position, extent.high))
 
     def _put_off(self, error: Misconfigured | Unavailable) -> None:
         self._notices.say(error.code, f"streams that are ours cannot start yet: {error.message}", about="place")

@@ -18,12 +18,14 @@ class State(enum.Enum):
     WAITING   ours; nobody has said where to start
     ASKED     somebody has, and the broker has still to be asked what the log holds
     READING   assigned to the driver
+    HALTING   not read any more; what was read is still to be confirmed
     HALTED    not read any more
     """
 
     WAITING = "waiting"
     ASKED = "asked"
     READING = "reading"
+    HALTING = "halting"
     HALTED = "halted"
 
 
@@ -52,6 +54,11 @@ class Reader:
     def key(self) -> Key:
         """What the driver knows the stream by."""
         return (self.stream.topic, self.stream.partition)
+
+    @property
+    def counts(self) -> bool:
+        """Whether what was read of it may land once it is confirmed."""
+        return self.state in (State.READING, State.HALTING)
 
     @property
     def began(self) -> bool:
@@ -95,13 +102,13 @@ class Mark:
 
 
 def marks(readers: Collection[Reader]) -> tuple[Mark, ...]:
-    """Where these readers stand."""
-    return tuple(Mark(reader.stream, reader.epoch, reader.position) for reader in readers if reader.state is State.READING)
+    """Where those of these readers stand of whom something may land."""
+    return tuple(Mark(reader.stream, reader.epoch, reader.position) for reader in readers if reader.counts)
 
 
 def current(mark: Mark, readers: Mapping[Key, Reader]) -> Reader | None:
-    """The reader that a mark speaks of, if it still reads under the mark's epoch: an older answer says nothing about it."""
+    """The reader that a mark speaks of, if what it read under the mark's epoch still counts: an older answer says nothing about it."""
     reader = readers.get((mark.stream.topic, mark.stream.partition))
-    if reader is None or reader.stream != mark.stream or reader.epoch != mark.epoch or reader.state is not State.READING:
+    if reader is None or reader.stream != mark.stream or reader.epoch != mark.epoch or not reader.counts:
         return None
     return reader

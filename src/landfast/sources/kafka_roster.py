@@ -25,6 +25,7 @@ class Roster:
         self._feed = feed
         self._membership = membership
         self._halted: dict[Stream, Halt] = {}
+        self._halting: dict[Stream, Halt] = {}
 
     def reading(self, key: Key) -> Reader | None:
         """The reader of a partition that is being read."""
@@ -45,19 +46,22 @@ class Roster:
         return marks([*self.readers.values(), *self.orphans.values()])
 
     def unheld(self) -> tuple[Mark, ...]:
-        """How far the streams were read that nobody holds back."""
-        return marks([reader for key, reader in self.readers.items() if key not in self._feed.held])
+        """How far the streams were read that are read, and that nobody holds back."""
+        return marks([reader for key, reader in self.readers.items() if reader.state is State.READING and key not in self._feed.held])
 
     def behind(self) -> bool:
         """Whether something waits for a topic-id check."""
-        return bool(self.orphans) or any(
-            reader.confirmed < reader.position for reader in self.readers.values() if reader.state is State.READING
-        )
+        return bool(self.orphans) or any(reader.confirmed < reader.position for reader in self.readers.values() if reader.counts)
 
     def newly_halted(self) -> dict[Stream, Halt]:
         """Streams that were halted since this was asked last."""
         halted, self._halted = self._halted, {}
         return halted
+
+    def newly_halting(self) -> dict[Stream, Halt]:
+        """Streams that were ended since this was asked last."""
+        halting, self._halting = self._halting, {}
+        return halting
 
     def newly_confirmed(self) -> dict[Stream, Position]:
         """Positions that were confirmed since this was asked last."""
@@ -76,8 +80,15 @@ class Roster:
                 reader.confirmed = max(reader.confirmed, mark.position)
         self.halt_marked(findings.halted)
 
+    def end_marked(self, halts: Mapping[Mark, Halt]) -> None:
+        """End streams if they are still read under the marks' epochs."""
+        for mark, halt in halts.items():
+            reader = current(mark, self.readers)
+            if reader is not None and reader.state is State.READING:
+                self.end(reader, halt)
+
     def halt_marked(self, halts: Mapping[Mark, Halt]) -> None:
-        """Halt streams if they are still read under the marks' epochs."""
+        """Halt streams if what they read under the marks' epochs still counts."""
         for mark, halt in halts.items():
             reader = current(mark, self.readers)
             if reader is not None:
@@ -85,8 +96,14 @@ class Roster:
             elif self.orphans.pop(mark.stream, None) is not None:
                 self._halted[mark.stream] = halt
 
+    def end(self, reader: Reader, halt: Halt) -> None:
+        """Stop reading a stream, for a reason that the next `poll` tells; what it has read stays good, and is looked after."""
+        self._feed.take_back([reader.key])
+        reader.state = State.HALTING
+        self._halting[reader.stream] = halt
+
     def halt(self, reader: Reader, halt: Halt) -> None:
-        """Stop reading a stream, for a reason that the next `poll` tells."""
+        """Stop reading a stream, for a reason that the next `poll` tells; what it has read is in doubt."""
         self._feed.take_back([reader.key])
         reader.state = State.HALTED
         self._halted[reader.stream] = halt

@@ -120,8 +120,8 @@ class Session:
         self._streams.place(now)
         self._group_wait.turn(now, self._streams.count)
         self._look_after_identity(now)
-        self._roster.halt_marked(self._stall.turn(now, self._roster.unheld(), self._roster.readers))
-        return Poll(chunks, reached, self._roster.newly_confirmed(), self._roster.newly_halted())
+        self._roster.end_marked(self._stall.turn(now, self._roster.unheld(), self._roster.readers))
+        return Poll(chunks, reached, self._roster.newly_confirmed(), self._roster.newly_halted(), self._roster.newly_halting())
 
     def rewind(self, assignments: Mapping[Stream, Assignment]) -> None:
         """See `ports.Source`."""
@@ -285,7 +285,7 @@ class Session:
             self._streams.again(concerned)
         elif concerned:
             for reader in concerned:
-                self._roster.halt(reader, kafka_errors.refused(reader.stream, reader.position, error))
+                self._roster.end(reader, kafka_errors.refused(reader.stream, reader.position, error))
         elif not message.topic() or message.partition() is None or (message.partition() or 0) < 0:
             # Without a topic the driver's partition is no partition: it speaks of the group, or of all.
             raise kafka_errors.raised_at_start(KafkaException(error), "reading")

@@ -38,6 +38,7 @@ class _Reader:
     position: Position
     confirmed: Position
     halted: bool = False
+    halting: bool = False
 
 
 class MemorySource:
@@ -71,12 +72,12 @@ class MemorySource:
         check(limit > 0, "a poll asks for at least one record")
         self._reconcile()
         halted = self._check_when_due("before")
-        chunks, reached, unreadable = self._read(limit, hold)
+        chunks, reached, unreadable, halting = self._read(limit, hold)
         halted |= unreadable | self._check_when_due("after")
         self.polls += 1
-        if not chunks and not halted:
+        if not (chunks or halted or halting):
             self._clock.sleep(timeout_seconds)
-        return Poll(chunks, reached, self._confirmed(), halted)
+        return Poll(chunks, reached, self._confirmed(), halted, halting)
 
     def rewind(self, assignments: Mapping[Stream, Assignment]) -> None:
         """Read these streams again from there; those that are not ours any more are left alone."""
@@ -155,23 +156,29 @@ class MemorySource:
             halted[stream] = _gone(stream) if today is None else _replaced(stream, today)
         return halted
 
-    def _read(self, limit: int, hold: AbstractSet[Stream]) -> tuple[list[Chunk], dict[Stream, Position], dict[Stream, Halt]]:
+    def _read(
+        self, limit: int, hold: AbstractSet[Stream]
+    ) -> tuple[list[Chunk], dict[Stream, Position], dict[Stream, Halt], dict[Stream, Halt]]:
         """One chunk of each stream that is not held, beginning with another stream each time, until the limit is reached."""
         chunks: list[Chunk] = []
         reached: dict[Stream, Position] = {}
         halted: dict[Stream, Halt] = {}
+        halting: dict[Stream, Halt] = {}
         order = sorted(self._readers)
         self._turn += 1
         start = self._turn % len(order) if order else 0
         for stream in order[start:] + order[:start]:
             reader = self._readers[stream]
-            if reader is None or reader.halted or stream in hold or limit <= 0:
+            if reader is None or reader.halted or reader.halting or stream in hold or limit <= 0:
                 continue
             bounds = self._log.bounds(stream.topic, stream.partition)
-            problem = _outside(stream, reader.position, bounds)
-            if bounds is None or problem is not None:
+            if bounds is None or reader.position > bounds.end:
                 reader.halted = True
-                halted[stream] = problem or _gone(stream)
+                halted[stream] = _gone(stream) if bounds is None else _truncated(stream, reader.position, bounds.end)
+                continue
+            if reader.position < bounds.first:
+                reader.halting = True
+                halting[stream] = _expired(stream, reader.position, bounds.first)
                 continue
             records = self._log.read(stream.topic, stream.partition, reader.position, min(limit, self._settings.chunk_records_max))
             limit -= len(records)
@@ -182,7 +189,7 @@ class MemorySource:
             if not self._log.read(stream.topic, stream.partition, reader.position, 1):
                 # The rest is a gap: the reader steps over it, and its next chunk starts behind it.
                 reader.position = reached[stream] = bounds.end
-        return chunks, reached, halted
+        return chunks, reached, halted, halting
 
 
 def chunk_of(stream: Stream, epoch: int, start: Position, end: Position, records: Sequence[Record]) -> Chunk:
@@ -206,16 +213,14 @@ def chunk_of(stream: Stream, epoch: int, start: Position, end: Position, records
     )
 
 
-def _outside(stream: Stream, position: Position, bounds: Bounds | None) -> Halt | None:
-    if bounds is None:
-        return _gone(stream)
-    if position < bounds.first:
-        message = f"{stream} begins at {bounds.first} today, and {position} is what was to be read next"
-        return Halt("DATA_EXPIRED", message, "Restore the range, or set the position forward.")
-    if position > bounds.end:
-        message = f"{stream} ends at {bounds.end} today, and {position} is what was to be read next"
-        return Halt("LOG_TRUNCATED", message, "Find out what happened to the log.")
-    return None
+def _expired(stream: Stream, position: Position, first: Position) -> Halt:
+    message = f"{stream} begins at {first} today, and {position} is what was to be read next"
+    return Halt("DATA_EXPIRED", message, "Restore the range, or set the position forward.")
+
+
+def _truncated(stream: Stream, position: Position, end: Position) -> Halt:
+    message = f"{stream} ends at {end} today, and {position} is what was to be read next"
+    return Halt("LOG_TRUNCATED", message, "Find out what happened to the log.")
 
 
 def _gone(stream: Stream) -> Halt:

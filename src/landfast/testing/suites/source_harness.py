@@ -149,7 +149,7 @@ class Reading:
             if stream in self._stands:
                 demand(position <= self.end_of(stream), f"{stream} is confirmed up to {position} and read up to {self.end_of(stream)}")
             self.confirmed[stream] = position
-        self.halted.update(poll.halted)
+        self.halted |= {**poll.halted, **poll.halting}
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
         """Poll, and let those beside poll, until the condition is true."""
