@@ -9,6 +9,8 @@ import pytest
 from landfast.testing.world import drawn, problem_of
 from tests.simulated.plants import FIRST_SEEDS, PLANTS, SEEDS_MAX, Plant
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.name)
 def test_a_planted_bug_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:

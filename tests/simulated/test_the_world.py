@@ -35,6 +35,7 @@ def nothing_put(_table: MemoryTable, _version: int, _commit: object) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("unmeasured")
 def test_schedules_of_whole_worlds_lose_double_and_stop_nothing() -> None:
     """Whatever befalls several workers, every record ends in exactly one place, once, and the world comes to rest."""
     tally = campaign(0, SCHEDULES)
@@ -51,6 +52,7 @@ def test_a_schedule_that_failed_before_stays_mended(seed: int) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("unmeasured")
 def test_every_call_of_a_port_may_fail_in_every_way() -> None:
     """Each call of a small workload fails once in each way that it can, and a spread sample of all pairs on the commit path does."""
     whole = every_call(pairs_apart=PAIRS_APART)
@@ -72,6 +74,11 @@ def test_every_call_fails_from_the_command_line_too(capsys: pytest.CaptureFixtur
     assert '{"seed": 1, ' in capsys.readouterr().out
 
 
+def test_the_world_is_measured() -> None:
+    """Of all the schedules that are played these are the ones that coverage sees."""
+    assert campaign(0, 100).problems == {}
+
+
 def test_what_was_drawn_once_is_drawn_again() -> None:
     """A seed is enough to have its schedule, and a schedule is enough to have its trace."""
     for seed in range(20):
@@ -81,6 +88,7 @@ def test_what_was_drawn_once_is_drawn_again() -> None:
     assert World(drawn(1)).play().trace_hash != World(drawn(2)).play().trace_hash
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_a_campaign_has_one_trace() -> None:
     """The same seeds leave the same trace, however many processes play them, and others leave another."""
     assert campaign(0, 260).trace == campaign(0, 260, processes=2).trace != campaign(1, 260).trace
@@ -88,9 +96,10 @@ def test_a_campaign_has_one_trace() -> None:
 
 def test_nothing_depends_on_the_order_of_a_set() -> None:
     """Processes with other seeds of hashing see the same traces."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     seen = {
         subprocess.run(
-            [sys.executable, "-c", HASHES], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+            [sys.executable, "-c", HASHES], env={**plain, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
         ).stdout
         for seed in ("1", "2")
     }
