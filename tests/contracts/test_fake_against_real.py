@@ -16,7 +16,6 @@ from landfast.testing.suites.scripts import log_answers, sink_answers
 from tests.contracts.test_delta_contract import DeltaSinkHarness
 from tests.contracts.test_kafka_contract import KafkaHarness
 from tests.contracts.test_memory_ports import MemorySinkHarness, MemorySourceHarness
-from tests.sources.kafka_world import unique
 
 
 class MemoryLogHarness(MemorySourceHarness):
@@ -33,9 +32,9 @@ class KafkaLogHarness(KafkaHarness):
     """A topic, written in transactions too."""
 
     def transact(self, stream: Stream, records: Sequence[Draft], *, committed: bool) -> None:
-        """By a producer of its own."""
+        """By a transactional producer."""
         batch = [Record(self._topic, draft.value, stream.partition, draft.key, draft.headers, draft.timestamp) for draft in records]
-        produce_transactions(self._servers, [(committed, batch)], identity=unique("producer"))
+        produce_transactions(self._servers, [(committed, batch)], identity=self._topic)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -51,7 +51,7 @@ class KafkaHarness:
     def append_gap(self, stream: Stream) -> Position:
         """An aborted transaction: its record and its marker."""
         end = self.bounds(stream).end + 2
-        produce_transactions(self._servers, [(False, [Record(self._topic, b"aborted", stream.partition)])], identity=unique("producer"))
+        produce_transactions(self._servers, [(False, [Record(self._topic, b"aborted", stream.partition)])], identity=self._topic)
         assert self.bounds(stream).end == end
         return end
 

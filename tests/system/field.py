@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
+from landfast.testing.kafka_records import kept_producer
 from landfast.testing.wait import wait_until
 
 # Workers here mostly end by SIGKILL and could not write down what they covered; to measure them would only halve the load.
@@ -53,7 +54,8 @@ class Load:
 
     def produce(self, records: int, *, partition: int | None = None) -> None:
         """Produce so many more records, round robin or to one partition, and wait until all are acknowledged."""
-        client = Producer({"bootstrap.servers": self.servers, "enable.idempotence": True, "linger.ms": 20, "log_level": 0})
+        client = kept_producer(self.servers)
+        client.list_topics(self.topic, timeout=120)
         failed: list[str] = []
 
         def delivered(error: object, _: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import threading
@@ -15,10 +16,12 @@ from landfast.model import Headers
 from landfast.testing.wait import wait_until
 
 if TYPE_CHECKING:
-    from confluent_kafka import Message
+    from confluent_kafka import Message, Producer
     from confluent_kafka.admin import AdminClient
 
 _QUIET = {"log_level": 0}
+# A kept producer finds a broker again soon after it was restarted.
+_KEPT = {**_QUIET, "linger.ms": 5, "reconnect.backoff.max.ms": 200, "topic.metadata.refresh.interval.ms": 1000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +156,37 @@ def produce(
     Raises:
         Unavailable: a record was refused or not acknowledged in time; what was acknowledged is in `truth`.
     """
+    return _send(kept_producer(servers, options), records, truth, flush_seconds_max)
+
+
+def kept_producer(servers: str, options: Mapping[str, Any] | None = None) -> Producer:
+    """An idempotent producer: the same as before, where the options are. Let it look at a topic (`list_topics`) that may have changed.
+
+    A new one waits for half a second before it may send, whatever it is told: it asks for its number before it has a connection.
+    """
+    return _producer(servers, tuple(sorted((options or {}).items())))
+
+
+@functools.lru_cache(maxsize=4)
+def _producer(servers: str, options: tuple[tuple[str, Any], ...]) -> Producer:
     from confluent_kafka import Producer
 
-    client = Producer({"bootstrap.servers": servers, "enable.idempotence": True, "linger.ms": 5, **_QUIET, **(options or {})})
-    return _send(client, records, truth, flush_seconds_max)
+    return Producer({"bootstrap.servers": servers, "enable.idempotence": True, **_KEPT, **dict(options)})
+
+
+@functools.lru_cache(maxsize=4)
+def _transactional_producer(servers: str, identity: str, wait_seconds_max: float) -> Producer:
+    from confluent_kafka import Producer
+
+    client = Producer({"bootstrap.servers": servers, "transactional.id": identity, **_KEPT})
+    client.init_transactions(wait_seconds_max)
+    return client
+
+
+def _let_go() -> None:
+    """A producer that has failed may be of no use any more."""
+    _producer.cache_clear()
+    _transactional_producer.cache_clear()
 
 
 def produce_transactions(
@@ -172,10 +202,7 @@ def produce_transactions(
     Returns what was committed, once readers can see where all of it ends: aborted records must never be seen again. Partitions that
     another transaction holds open are not for this.
     """
-    from confluent_kafka import Producer
-
-    client = Producer({"bootstrap.servers": servers, "transactional.id": identity, "linger.ms": 5, **_QUIET})
-    client.init_transactions(wait_seconds_max)
+    client = _transactional_producer(servers, identity, wait_seconds_max)
     committed: list[Acknowledged] = []
     places: set[tuple[str, int]] = set()
     for commits, records in transactions:
@@ -212,7 +239,12 @@ def _wait_until_settled(servers: str, partitions: Collection[tuple[str, int]], w
 def _send(client: Any, records: Iterable[Record], truth: Truth | None, flush_seconds_max: float) -> list[Acknowledged]:
     acknowledged: list[Acknowledged] = []
     refused: list[str] = []
+    known: set[str] = set()
     for record in records:
+        if record.topic not in known:
+            # It may have been created again, or have grown, since this client saw it.
+            client.list_topics(record.topic, timeout=flush_seconds_max)
+            known.add(record.topic)
 
         def delivered(error: object, message: Message, record: Record = record) -> None:
             if error is not None:
@@ -237,5 +269,6 @@ def _send(client: Any, records: Iterable[Record], truth: Truth | None, flush_sec
     if truth is not None:
         truth.add(acknowledged)
     if refused or left:
+        _let_go()
         raise Unavailable("SOURCE_DOWN", f"{len(refused)} records were refused and {left} not acknowledged: {refused[:1]}")
     return acknowledged
