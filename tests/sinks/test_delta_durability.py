@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from landfast.errors import Broken
 from landfast.sinks.delta.files.local import Disk
 from landfast.sinks.delta.files.names import log_name
 from landfast.sinks.delta.log.active import active_files
+from landfast.sinks.delta.settings import DeltaSettings
+from landfast.sinks.delta.table.place import open_handle
 from tests.sinks.delta_world import DeltaWorld, stream
 
 LANE = stream(0)
@@ -91,6 +94,32 @@ def test_entries_of_others_are_made_durable_before_anything_is_built_on_them(wor
     diary.notes.clear()
     ours.positions([LANE])
     assert ("file", Path(log_name(landed.version)).name, landed.version) in diary.notes
+
+
+def test_a_start_makes_the_newest_entries_durable_once(world: DeltaWorld, diary: DiskDiary) -> None:
+    """Each sync of a file costs a turn of the disk, and hundreds of entries are synced: never twice, unless something came in between."""
+    sink = world.sink()
+    sink.commit([sink.stage(world.batch(LANE, 0, 10, first=True))])
+    diary.notes.clear()
+    world.home("run-2")
+    synced = Counter(name for kind, name, _ in diary.notes if kind == "file" and name.endswith(".json"))
+    assert synced == {Path(log_name(version)).name: 1 for version in range(DeltaTable(world.path).version() + 1)}
+
+
+def test_what_comes_in_the_middle_of_a_start_is_durable_at_its_end(world: DeltaWorld, diary: DiskDiary) -> None:
+    """Another process commits and is killed before its sync, after this start has looked at the log and before it opens the table."""
+    world.home()
+    diary.notes.clear()
+
+    def meddled(settings: DeltaSettings) -> DeltaTable:
+        DeltaTable(settings.path).alter.set_table_properties({"delta.appendOnly": "false"})
+        return open_handle(settings)
+
+    world.opener = meddled
+    world.home("run-2")
+    newest = DeltaTable(world.path).version()
+    assert newest > 0
+    assert ("file", Path(log_name(newest)).name, newest) in diary.notes
 
 
 @pytest.mark.parametrize(("failing", "position"), [(".parquet", None), (".landfast.tmp", None), ("_delta_log", 10)])

@@ -19,33 +19,42 @@ from landfast.ports import Observer
 from landfast.sinks.delta.files.local import Disk, LocalFiles
 from landfast.sinks.delta.files.names import LAST_CHECKPOINT, LOG, versions_of
 from landfast.sinks.delta.files.paths import local_path, shown
+from landfast.sinks.delta.files.storage import Files
 from landfast.sinks.delta.log.entries import hinted_checkpoint
 from landfast.sinks.delta.log.tail import fill, has_table, lost_tail
 
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\.parquet")
 _OF_A_CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\..*")
 _ROWS_AT_ONCE = 10_000
-SYNC_ENTRIES = 200
-"""How many of the newest log entries are made durable at the start: more than come between two checkpoints."""
+_SYNC_ENTRIES = 200
 
 
-def mend(path: str, disk: Disk, observer: Observer) -> None:
-    """Make a table on a local disk sound and durable. Nothing happens where there is none, or where it is in an object store.
+def mend(path: str, disk: Disk, observer: Observer) -> int:
+    """Make a table on a local disk sound and durable; up to which version. Where there is none, or it is in an object store: -1.
 
     Raises:
         Broken: a part of its log is damaged beyond what a cut of the power does, or what a damaged part held is nowhere else.
     """
     root = local_path(path)
     if root is None:
-        return
+        return -1
     files = LocalFiles(root, disk)
     if not has_table(files):
-        return
+        return -1
     _drop_bad_checkpoints(path, files, disk, observer)
     fill(path, lost_tail(path, files), disk, observer)
-    files.sync_root()
     tip = max(versions_of(files.sizes(LOG)), default=0)
-    files.sync_log(range(max(0, tip - SYNC_ENTRIES), tip + 1))
+    make_certain(files, tip)
+    return tip
+
+
+def make_certain(files: Files, tip: int) -> None:
+    """Make durable what a commit after version `tip` stands on: the table's folders and the newest entries of its log.
+
+    Those are more than come between two checkpoints, which hold what is older.
+    """
+    files.sync_root()
+    files.sync_log(range(max(0, tip - _SYNC_ENTRIES), tip + 1))
 
 
 def _drop_bad_checkpoints(path: str, files: LocalFiles, disk: Disk, observer: Observer) -> None:

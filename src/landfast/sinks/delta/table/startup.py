@@ -17,7 +17,7 @@ from landfast.sinks.delta.files.local import Disk
 from landfast.sinks.delta.files.paths import check_way, letters_path, spans_path
 from landfast.sinks.delta.files.probe import check_atomic
 from landfast.sinks.delta.log.lineage import newest_break
-from landfast.sinks.delta.log.mending import SYNC_ENTRIES, mend
+from landfast.sinks.delta.log.mending import make_certain, mend
 from landfast.sinks.delta.log.tail import has_table, lost_entries, lost_tail
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.table.columns import add_columns
@@ -63,9 +63,11 @@ def open_table(
             place = place_of(settings, disk, opener)
             place.files.probe()
         with mapped("reading the end of the table's log"):
-            for path in (settings.path, letters_path(settings.path), spans_path(settings.path)):
+            certain = mend(settings.path, place.disk, observer)
+            for path in (letters_path(settings.path), spans_path(settings.path)):
                 mend(path, place.disk, observer)
-            lost_entries(settings.path, lost_tail(settings.path, place.files))
+            if not place.files.local:
+                lost_entries(settings.path, lost_tail(settings.path, place.files))
         _check_nothing_remains(place)
         schema = None if data_schema is None else full_schema(settings, data_schema)
         marks = {PROPERTY + run.pipeline: str(uuid.uuid4()), OTHERS_CLEAN_UP: "false", LOG_RETENTION: LOG_RETENTION_CREATED}
@@ -78,11 +80,14 @@ def open_table(
         add_columns(place, missing_columns(shape_of(handle), settings, data_schema))
         with mapped("opening the table"):
             handle = _opened_in_line(place, pipeline_id)
+            if handle.version() != certain:
+                # A mark or a column of ours came since, a commit of somebody else, or the table itself: deltalake syncs nothing.
+                make_certain(place.files, handle.version())
             return TableHome(place, run, clock, observer, pipeline_id=pipeline_id, opened=handle)
 
 
 def _opened_in_line(place: Place, pipeline_id: str) -> DeltaTable:
-    """A handle on a table whose rows are those that the positions speak of, with the end of its log made durable."""
+    """A handle on a table whose rows are those that the positions speak of."""
     for _ in range(MARK_ATTEMPTS_MAX):
         handle = place.handle()
         broken = newest_break(place.files, handle.version(), pipeline_id, place.settings.accept_lineage_version)
@@ -90,12 +95,9 @@ def _opened_in_line(place: Place, pipeline_id: str) -> DeltaTable:
             halt = lineage_halt(broken)
             raise Misconfigured(halt.code, halt.message, next_step=halt.next_step)
         if OTHERS_CLEAN_UP in handle.metadata().configuration:
-            break
+            return handle
         # An earlier version marked the table without saying it. Where others commit at each attempt, the next start says it.
         mark(handle, {OTHERS_CLEAN_UP: "false"})
-    tip = handle.version()
-    place.files.sync_log(range(max(0, tip - SYNC_ENTRIES), tip + 1))
-    place.files.sync_root()
     return handle
 
 
