@@ -17,7 +17,7 @@ from landfast.cli.torture.records import Column
 
 pc: Any = pyarrow.compute
 
-WINDOW = 1 << 20
+WINDOW = 1 << 18
 """Offsets in a bucket: what is held in memory while it is compared."""
 
 _FLUSH_ENTRIES = 20_000
@@ -56,9 +56,9 @@ class Buckets:
 
     def extend(self, lane: int, offsets: Column, marks: Column) -> None:
         """Add entries that are given as int64 columns without nulls."""
-        windows = pc.divide(offsets, WINDOW)
+        windows = pc.divide(offsets, pa.scalar(WINDOW, pa.int64()))
         for window in pc.unique(windows).to_pylist():
-            chosen = pc.equal(windows, window)
+            chosen = pc.equal(windows, pa.scalar(window, pa.int64()))
             self._write((lane, window), _bytes(offsets.filter(chosen)), _bytes(marks.filter(chosen)))
 
     def flush(self) -> None:

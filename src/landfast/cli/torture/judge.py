@@ -104,8 +104,10 @@ def _order(appended: Sequence[Path], lanes: Sequence[Lane], count: Count) -> Non
 
 def _sort_rows(active: Sequence[Path], lanes: Sequence[Lane], seed: int, into: Buckets, count: Count) -> None:
     for batch in batches(active, ("_topic", "_partition", "_offset", *COLUMNS)):
-        for index, rows in _known(batch, ("_topic", "_partition", "_offset"), lanes, count):
-            into.extend(index, rows.column("_offset"), numbers_of(rows, seed))
+        names = ("_topic", "_partition", "_offset")
+        found = pa.record_batch([*(batch.column(name) for name in names), numbers_of(batch, seed)], names=[*names, "number"])
+        for index, rows in _known(found, names, lanes, count):
+            into.extend(index, rows.column("_offset"), rows.column("number"))
 
 
 def _sort_letters(active: Sequence[Path], lanes: Sequence[Lane], into: Buckets, count: Count) -> None:
@@ -144,8 +146,8 @@ class _Window:
 
     def __init__(self, ledger: Path, scratch: Path, bucket: Bucket) -> None:
         self.offsets, marks = read(ledger, bucket)
-        self.numbers = pc.shift_right(marks, 1)
-        self.is_aborted = pc.equal(pc.bit_wise_and(marks, _ABORTED), 1)
+        self.numbers = pc.shift_right(marks, pa.scalar(1, pa.int64()))
+        self.is_aborted = pc.equal(pc.bit_wise_and(marks, pa.scalar(_ABORTED, pa.int64())), pa.scalar(_ABORTED, pa.int64()))
         self.rows, self.row_numbers = read(scratch / "rows", bucket)
         self.letters, self.letter_digests = read(scratch / "letters", bucket)
 

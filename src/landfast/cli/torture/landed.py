@@ -17,7 +17,7 @@ from landfast.errors import check
 
 pc: Any = pyarrow.compute
 
-BATCH_ROWS = 65_536
+BATCH_ROWS = 131_072
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,6 @@ def batches(paths: Sequence[Path], columns: Sequence[str]) -> Iterator[pa.Record
 def per_lane(batch: pa.RecordBatch, topic: str, partition: str) -> Iterator[tuple[tuple[str, int], pa.RecordBatch]]:
     """The rows of a batch by topic and partition, which these columns hold, in the order in which they lie there."""
     for name in pc.unique(batch.column(topic)).to_pylist():
-        of_topic = batch.filter(pc.equal(batch.column(topic), name))
+        of_topic = batch.filter(pc.equal(batch.column(topic), pa.scalar(name)))
         for number in pc.unique(of_topic.column(partition)).to_pylist():
-            yield (name, number), of_topic.filter(pc.equal(of_topic.column(partition), number))
+            yield (name, number), of_topic.filter(pc.equal(of_topic.column(partition), pa.scalar(number, pa.int32())))

@@ -80,8 +80,8 @@ def fate_of(number: int) -> Fate:
 
 def fates_of(numbers: Column) -> dict[Fate, Column]:
     """The same of many numbers: for each fate, whether it is theirs."""
-    dead = pc.or_(pc.less(_remainder(numbers, _BAD_RUN_EVERY), _BAD_RUN), pc.equal(_remainder(numbers, _BAD_EVERY), 0))
-    skip = pc.and_not(pc.equal(_remainder(numbers, _TOMBSTONE_EVERY), 1), dead)
+    dead = pc.or_(pc.less(_remainder(numbers, _BAD_RUN_EVERY), _whole(_BAD_RUN)), pc.equal(_remainder(numbers, _BAD_EVERY), _whole(0)))
+    skip = pc.and_not(pc.equal(_remainder(numbers, _TOMBSTONE_EVERY), _whole(1)), dead)
     return {Fate.DEAD: dead, Fate.SKIP: skip, Fate.ROW: pc.invert(pc.or_(dead, skip))}
 
 
@@ -123,30 +123,41 @@ def numbers_of(rows: pa.Table | pa.RecordBatch, seed: int) -> Column:
     alike = pc.is_valid(numbers)
     for name, column in expected.items():
         found = _flat(rows.column(name)).cast(column.type)
-        equal = pc.fill_null(pc.equal(found, column), fill_value=False)
+        equal = pc.fill_null(pc.equal(found, column), pa.scalar(value=False))
         alike = pc.and_(alike, pc.or_(equal, pc.and_(pc.is_null(found), pc.is_null(column))))
-    return pc.if_else(alike, numbers, pa.scalar(-1, pa.int64()))
+    return pc.if_else(alike, numbers, _whole(-1))
 
 
 def _expected(numbers: Column, seed: int) -> dict[str, Column]:
     """Every column but the number itself, as the records of these numbers have it."""
     text = numbers.cast(pa.string())
-    micros = pc.add(pc.multiply(_remainder(numbers, 1000), 1000), _remainder(numbers, _SITES))
-    seconds = _remainder(pc.divide(numbers, 1000), _DAY_SECONDS)
-    at = pc.add(pc.add(pc.multiply(seconds, 1_000_000), micros), _MIDNIGHT)
-    has_note = pc.not_equal(_remainder(numbers, _NOTE_EVERY), 0)
+    micros = pc.add(pc.multiply(_remainder(numbers, 1000), _whole(1000)), _remainder(numbers, _SITES))
+    seconds = _remainder(pc.divide(numbers, _whole(1000)), _DAY_SECONDS)
+    at = pc.add(pc.add(pc.multiply(seconds, _whole(1_000_000)), micros), _whole(_MIDNIGHT))
+    has_note = pc.not_equal(_remainder(numbers, _NOTE_EVERY), _whole(0))
     return {
-        "event_id": pc.binary_join_element_wise(str(seed), text, "-"),
+        "event_id": _joined(str(seed), text, "-"),
         "ts": at.cast(pa.timestamp("us", "UTC")),
-        "site": pc.binary_join_element_wise("hall", _remainder(numbers, _SITES).cast(pa.string()), "-"),
-        "ratio": pc.multiply(numbers.cast(pa.float64()), 0.1),
-        "ok": pc.not_equal(_remainder(numbers, _OK_EVERY), 0),
-        "note": pc.if_else(has_note, pc.binary_join_element_wise(_NOTE, text, ""), pa.scalar(None, pa.string())),
+        "site": _joined("hall", _remainder(numbers, _SITES).cast(pa.string()), "-"),
+        "ratio": pc.multiply(numbers.cast(pa.float64()), pa.scalar(0.1)),
+        "ok": pc.not_equal(_remainder(numbers, _OK_EVERY), _whole(0)),
+        "note": pc.if_else(has_note, _joined(_NOTE, text, ""), pa.scalar(None, pa.string())),
     }
 
 
+# Numbers and texts go to Arrow as its own: where numpy is missing it looks for it on every disk path each time it is given Python's.
+
+
+def _whole(number: int) -> pa.Scalar[Any]:
+    return pa.scalar(number, pa.int64())
+
+
+def _joined(before: str, text: Column, between: str) -> Column:
+    return pc.binary_join_element_wise(pa.scalar(before), text, pa.scalar(between))
+
+
 def _remainder(numbers: Column, by: int) -> Column:
-    return pc.subtract(numbers, pc.multiply(pc.divide(numbers, by), by))
+    return pc.subtract(numbers, pc.multiply(pc.divide(numbers, _whole(by)), _whole(by)))
 
 
 def _flat(column: Column) -> Column:
