@@ -25,7 +25,7 @@ from landfast.sinks.delta import DeltaDeadLetters, DeltaSettings, DeltaSink, let
 from landfast.sinks.delta.files.local import Disk
 from landfast.sinks.delta.files.storage import files_of
 from landfast.sinks.delta.log.active import active_files
-from landfast.sinks.delta.log.tail import has_table
+from landfast.sinks.delta.log.entries import has_table
 from landfast.sinks.delta.proof.verify import verify_table
 from landfast.sinks.delta.upkeep.maintenance import Maintenance, MaintenanceSettings
 from landfast.testing.clock import ManualClock

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterable, Mapping
+from typing import Literal, get_args
 
 LOG = "_delta_log"
 ENTRY_NAME = re.compile(r"(\d{20})\.json")
 LAST_CHECKPOINT = "_last_checkpoint"
 """The name of the hint in the log's folder."""
+CHECKPOINT_IN_ONE_FILE = "parquet"
+"""The form of a checkpoint that is one file; others have parts."""
+_CHECKPOINT_NAME = re.compile(r"(\d{20})\.checkpoint\.(.+)")
 
 OWN_PREFIX = "_landfast"
 """What the names of all our files begin with that are none of the table's; readers leave them out."""
@@ -17,7 +21,9 @@ PROBE = "_landfast_probe-"
 WORKSHOP = "_landfast_checkpoint-"
 """What the folders are called in which checkpoints are made."""
 _DRAFT_END = ".landfast.tmp"
-_OWN = re.compile(r"(?:.*/)?(?:landfast|letters|spans)-[0-9a-f]{32}\.zstd\.parquet")
+FileKind = Literal["landfast", "letters", "spans"]
+"""What the name of a file with rows of ours begins with: events, dead letters, or spans."""
+_OWN = re.compile(rf"(?:.*/)?(?:{'|'.join(get_args(FileKind))})-[0-9a-f]{{32}}\.zstd\.parquet")
 
 
 def log_name(version: int) -> str:
@@ -28,6 +34,16 @@ def log_name(version: int) -> str:
 def versions_of(names: Mapping[str, int]) -> dict[int, int]:
     """The versions of the log entries among these names, with their sizes."""
     return {int(match[1]): size for name, size in names.items() if (match := ENTRY_NAME.fullmatch(name))}
+
+
+def checkpoint_name(version: int) -> str:
+    """The name of a checkpoint in one file, in the log's folder."""
+    return f"{version:020d}.checkpoint.{CHECKPOINT_IN_ONE_FILE}"
+
+
+def checkpoints_among(names: Iterable[str]) -> list[tuple[int, str, str]]:
+    """The files of checkpoints among the names in a log's folder: the version, the form and the name of each."""
+    return [(int(match[1]), match[2], name) for name in names if (match := _CHECKPOINT_NAME.fullmatch(name))]
 
 
 def draft_name(version: int) -> str:
@@ -43,6 +59,11 @@ def drafts_among(names: Iterable[str]) -> list[str]:
 def probe_name() -> str:
     """A new name for a file that is written only to see whether it can be."""
     return f"{PROBE}{uuid.uuid4().hex}"
+
+
+def new_file_name(kind: FileKind) -> str:
+    """A new name for a file with rows of ours."""
+    return f"{kind}-{uuid.uuid4().hex}.zstd.parquet"
 
 
 def is_own(path: str) -> bool:

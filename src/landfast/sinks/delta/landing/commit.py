@@ -19,7 +19,7 @@ from landfast.model import Halt, Position, Span, Staged, Stream
 from landfast.sinks.delta.errors import is_foreign
 from landfast.sinks.delta.files.parquet import DataFile
 from landfast.sinks.delta.landing.tenure import Tenure, followed, wait_seconds
-from landfast.sinks.delta.log.app_ids import app_id, incarnation_app_id, incarnation_number, owner_app_id
+from landfast.sinks.delta.log.app_ids import incarnation_app_id, incarnation_number, owner_app_id, position_app_id
 from landfast.sinks.delta.log.entries import Entry, entries_back
 from landfast.sinks.delta.log.record import CommitRecord, to_metadata
 from landfast.sinks.delta.table.home import TableHome
@@ -177,7 +177,9 @@ class Committer:
         if not landed:
             return None
         if view.version == base + 1:
-            reached = all(view.transaction_version(app_id(self._home.pipeline_id, move.stream)) == move.end for move in commit.moves)
+            reached = all(
+                view.transaction_version(position_app_id(self._home.pipeline_id, move.stream)) == move.end for move in commit.moves
+            )
             check(reached, "a position read back after the commit is not its end")
         return Committed(base + 1, already=False)
 
@@ -220,7 +222,7 @@ class Committer:
         check(len(incarnations) == len(commit.moves), "two incarnations of one topic in one commit")
         owned = {owner_app_id(pipeline_id, move.stream): self._tenure.number(move.stream) for move in commit.moves}
         owners = {name: number for name, number in owned.items() if number is not None}
-        return {app_id(pipeline_id, move.stream): move.end for move in commit.moves} | incarnations | owners
+        return {position_app_id(pipeline_id, move.stream): move.end for move in commit.moves} | incarnations | owners
 
     def _resolved(self, commit: Commit, base: int, error: BaseException) -> int | None:
         """Whether a commit whose call failed has landed: its version, or None. Read back from a fresh view, never guessed."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import threading
-import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
@@ -24,7 +23,7 @@ from landfast.errors import Conflict, LandfastError, Unavailable
 from landfast.events import OutcomeResolved
 from landfast.model import Letter, Position, Stream
 from landfast.sinks.delta.errors import is_foreign, mapped
-from landfast.sinks.delta.files.names import LOG
+from landfast.sinks.delta.files.names import LOG, new_file_name
 from landfast.sinks.delta.files.parquet import DataFile, Part, write
 from landfast.sinks.delta.files.paths import letters_path
 from landfast.sinks.delta.landing.commit import open_patiently, outcome_words
@@ -194,7 +193,7 @@ class DeltaDeadLetters:
         files = []
         for group in letter_groups(letters, self._settings.file_bytes_target):
             rows = letters_table(self._data.pipeline_id, self._data.run.id, group)
-            files.append(write(self._files, f"letters-{uuid.uuid4().hex}.zstd.parquet", Part("", {}, rows), self._settings, now=now))
+            files.append(write(self._files, new_file_name("letters"), Part("", {}, rows), self._settings, now=now))
         return files
 
     def _tidy(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Protocol, cast
@@ -12,6 +11,7 @@ import pyarrow as pa
 from landfast.errors import Conflict, check
 from landfast.model import Batch, Guarantee, Halt, Level, Position, Receipt, Staged, Stream
 from landfast.sinks.delta.errors import mapped
+from landfast.sinks.delta.files.names import new_file_name
 from landfast.sinks.delta.files.parquet import DataFile, Part, write
 from landfast.sinks.delta.files.staged import StagedNames, first_gone
 from landfast.sinks.delta.landing.commit import Commit, Committer, moves_of
@@ -101,7 +101,7 @@ class DeltaSink:
         return side_by_side(self._write, shares, threads=WRITES_AT_ONCE, name="landfast-write")
 
     def _write(self, share: Part) -> DataFile:
-        name = f"landfast-{uuid.uuid4().hex}.zstd.parquet"
+        name = new_file_name("landfast")
         self._staged.add(f"{share.folder}{name}")
         return write(self._home.files, name, share, self._home.settings, now=self._home.clock.now())
 

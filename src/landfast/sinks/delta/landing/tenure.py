@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping
 from landfast.errors import Unavailable
 from landfast.model import Halt, Position, Stream
 from landfast.sinks.delta.log.app_ids import owner_app_id
+from landfast.sinks.delta.log.record import TAKE_OVER
 from landfast.sinks.delta.table.home import TableHome
 from landfast.sinks.delta.table.view import View
 
@@ -69,7 +70,7 @@ class Tenure:
             if not numbers:
                 return standing
             owners = {owner_app_id(home.pipeline_id, stream): number for stream, number in numbers.items()}
-            if home.put(view, {"landfast.act": "take over"}, owners):
+            if home.put(view, TAKE_OVER, owners):
                 with self._lock:
                     self._numbers.update(numbers)
                 return home.positions(view, streams)

@@ -1,4 +1,4 @@
-"""The application ids under which a table keeps numbers of ours as transaction versions, one for each purpose."""
+"""The application ids under which tables keep numbers of ours as transaction versions, one for each purpose."""
 
 from __future__ import annotations
 
@@ -6,25 +6,34 @@ import hashlib
 
 from landfast.model import Stream
 
+COMPACTOR = "landfast/compactor"
+"""Its transaction is the mutex between compactors of a table."""
+ROLLED_UP = "landfast/spans"
+"""Its transaction version in a spans table is the version of the data table up to which spans are rolled up."""
 
-def app_id(pipeline_id: str, stream: Stream) -> str:
-    """The Delta application id whose transaction version is the stream's position."""
+
+def position_app_id(pipeline_id: str, stream: Stream) -> str:
+    """The application id whose transaction version is the stream's position."""
+    return _stream_app_id(pipeline_id, stream)
+
+
+def owner_app_id(pipeline_id: str, stream: Stream) -> str:
+    """The application id whose transaction version counts the take-overs of a stream."""
+    return _stream_app_id(pipeline_id, stream) + "/owner"
+
+
+def fence_app_id(pipeline_id: str, stream: Stream) -> str:
+    """The application id whose transaction version, in a table of dead letters, is a stream's fence."""
+    return _stream_app_id(pipeline_id, stream) + "/letters"
+
+
+def _stream_app_id(pipeline_id: str, stream: Stream) -> str:
     return f"landfast/{pipeline_id}/{stream.topic}/{stream.incarnation}/{stream.partition}"
 
 
 def incarnation_app_id(pipeline_id: str, stream: Stream) -> str:
     """The application id that remembers which incarnation of a topic a partition's rows come from."""
     return f"landfast/{pipeline_id}/{stream.topic}/{stream.partition}/incarnation"
-
-
-def owner_app_id(pipeline_id: str, stream: Stream) -> str:
-    """The application id whose transaction version counts the take-overs of a stream."""
-    return f"landfast/{pipeline_id}/{stream.topic}/{stream.incarnation}/{stream.partition}/owner"
-
-
-def fence_app_id(pipeline_id: str, stream: Stream) -> str:
-    """The application id whose transaction version is a stream's fence."""
-    return f"landfast/{pipeline_id}/{stream.topic}/{stream.incarnation}/{stream.partition}/letters"
 
 
 def incarnation_number(incarnation: str) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from landfast.sinks.delta.files.names import LAST_CHECKPOINT, LOG, log_name
+from landfast.sinks.delta.files.names import ENTRY_NAME, LAST_CHECKPOINT, LOG, checkpoints_among, log_name
 from landfast.sinks.delta.files.storage import Files
 from landfast.sinks.delta.log.record import KEY, CommitRecord, from_commit_info
 
@@ -61,6 +61,12 @@ class Entry:
 
 def _is_empty_predicate(predicate: object) -> bool:
     return predicate is None or str(predicate).strip().lower() in ("", "[]", "true", '["true"]')
+
+
+def has_table(files: Files) -> bool:
+    """Whether the log holds a first entry or a checkpoint: an empty log folder is no table yet."""
+    names = files.names(LOG)
+    return any(map(ENTRY_NAME.fullmatch, names)) or any(form.endswith("parquet") for _, form, _ in checkpoints_among(names))
 
 
 def entry(files: Files, version: int) -> Entry | None:

@@ -7,7 +7,6 @@ are durable before they are seen: see `checkpoint`.)
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,14 +16,12 @@ from landfast.errors import Broken
 from landfast.events import Notice
 from landfast.ports import Observer
 from landfast.sinks.delta.files.local import Disk, LocalFiles
-from landfast.sinks.delta.files.names import LAST_CHECKPOINT, LOG, versions_of
+from landfast.sinks.delta.files.names import CHECKPOINT_IN_ONE_FILE, LAST_CHECKPOINT, LOG, checkpoints_among, versions_of
 from landfast.sinks.delta.files.paths import local_path, shown
 from landfast.sinks.delta.files.storage import Files
-from landfast.sinks.delta.log.entries import hinted_checkpoint
-from landfast.sinks.delta.log.tail import fill, has_table, lost_tail
+from landfast.sinks.delta.log.entries import has_table, hinted_checkpoint
+from landfast.sinks.delta.log.tail import fill, lost_tail
 
-_CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\.parquet")
-_OF_A_CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\..*")
 _ROWS_AT_ONCE = 10_000
 _SYNC_ENTRIES = 200
 
@@ -61,7 +58,7 @@ def _drop_bad_checkpoints(path: str, files: LocalFiles, disk: Disk, observer: Ob
     # The hint first: whoever writes a checkpoint at this moment writes the hint after it.
     hinted = hinted_checkpoint(files)
     sizes = files.sizes(LOG)
-    checkpoints = sorted((int(match[1]), name) for name in sizes if (match := _CHECKPOINT.fullmatch(name)))
+    checkpoints = sorted((version, name) for version, form, name in checkpoints_among(sizes) if form == CHECKPOINT_IN_ONE_FILE)
     entries = versions_of(sizes)
     dropped = []
     while checkpoints and not _is_whole(files, f"{LOG}/{checkpoints[-1][1]}"):
@@ -71,7 +68,7 @@ def _drop_bad_checkpoints(path: str, files: LocalFiles, disk: Disk, observer: Ob
     if dropped and any(version not in entries for version in range(oldest_needed, max(entries, default=0) + 1)):
         message = f"the checkpoint {LOG}/{dropped[0]} of {shown(path)} is damaged, and log entries from before it are gone"
         raise Broken("LOG_CORRUPT", message, next_step="Restore the checkpoint from a backup. Keep a copy of _delta_log.")
-    there = {int(match[1]) for name in sizes if name not in dropped and (match := _OF_A_CHECKPOINT.fullmatch(name))}
+    there = {version for version, _, name in checkpoints_among(sizes) if name not in dropped}
     if hinted is not None and hinted not in there:
         dropped.append(LAST_CHECKPOINT)
     for name in dropped:

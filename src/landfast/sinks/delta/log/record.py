@@ -18,6 +18,8 @@ FORMAT = 1
 KEY = "landfast"
 DIGEST_KEY = "landfast.digest"
 COMPACTION_KEY = "landfast.compaction"
+TAKE_OVER = {"landfast.act": "take over"}
+"""What a take-over says of itself in its `commitInfo`."""
 """What a compaction says of itself: how many files it replaces, and how many rows they hold."""
 
 
@@ -50,6 +52,25 @@ def to_metadata(record: CommitRecord) -> dict[str, Any]:
     }
     text = json.dumps(body, separators=(",", ":"))
     return {KEY: text, DIGEST_KEY: _digest(text)}
+
+
+def compaction_metadata(files: int, rows: int) -> dict[str, str]:
+    """What a compaction says of itself in its `commitInfo`: how many files it replaces, and how many rows they hold."""
+    return {COMPACTION_KEY: json.dumps({"files": files, "rows": rows})}
+
+
+def told_by_compaction(info: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The files and rows that a compaction tells of; -1 files where what it says is not as we write it.
+
+    None where the commit is no compaction of ours.
+    """
+    if COMPACTION_KEY not in info:
+        return None
+    try:
+        told = json.loads(str(info[COMPACTION_KEY]))
+        return int(told["files"]), int(told["rows"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return -1, 0
 
 
 def altered(info: Mapping[str, Any]) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,20 +18,14 @@ from landfast.errors import Broken
 from landfast.events import Notice
 from landfast.ports import Observer
 from landfast.sinks.delta.files.local import Disk
-from landfast.sinks.delta.files.names import ENTRY_NAME, LOG, log_name, versions_of
+from landfast.sinks.delta.files.names import LOG, checkpoints_among, log_name, versions_of
 from landfast.sinks.delta.files.paths import local_path, shown
 from landfast.sinks.delta.files.storage import Files
-from landfast.sinks.delta.log.app_ids import app_id
+from landfast.sinks.delta.log.app_ids import position_app_id
 from landfast.sinks.delta.log.entries import is_action
-from landfast.sinks.delta.log.record import COMPACTION_KEY, from_commit_info
+from landfast.sinks.delta.log.record import from_commit_info, told_by_compaction
 
-_CHECKPOINT = re.compile(r"(\d{20})\.checkpoint.*parquet")
 _FILLING = b'{"commitInfo":{"operation":"LANDFAST EMPTY TAIL","operationParameters":{}}}\n'
-
-
-def has_table(files: Files) -> bool:
-    """Whether the log holds a first entry or a checkpoint: an empty log folder is no table yet."""
-    return any(ENTRY_NAME.fullmatch(name) or _CHECKPOINT.fullmatch(name) for name in files.names(LOG))
 
 
 def lost_tail(path: str, files: Files) -> range:
@@ -46,7 +39,7 @@ def lost_tail(path: str, files: Files) -> range:
     newest = tail = max(sizes, default=-1)
     while tail in sizes and (sizes[tail] == 0 or (files.local and _is_torn(files.read(log_name(tail)) or b""))):
         tail -= 1
-    covered = max((int(match[1]) for name, size in names.items() if size and (match := _CHECKPOINT.fullmatch(name))), default=-1)
+    covered = max((version for version, form, name in checkpoints_among(names) if names[name] and form.endswith("parquet")), default=-1)
     hollow = [version for version, size in sizes.items() if size == 0 and covered < version < tail]
     if hollow:
         raise _damaged(path, hollow[0], "is empty, and later commits were built upon it")
@@ -128,23 +121,15 @@ def _begins_a_table(actions: Sequence[Mapping[str, Any]]) -> bool:
 def _is_complete(actions: Sequence[Mapping[str, Any]]) -> bool:
     """Whether the entry of a commit of ours has the rows and positions that its record names: a cut between two lines reads well."""
     info = next((said for action in actions if isinstance(said := action.get("commitInfo"), dict)), {})
-    if COMPACTION_KEY in info:
-        files, rows = _told_by_compaction(info[COMPACTION_KEY])
+    told = told_by_compaction(info)
+    if told is not None:
+        files, rows = told
         return sum("remove" in action for action in actions) == files and _rows_added(actions) >= rows
     record = from_commit_info(info)
     if record is None:
         return True
     moved = {str(action["txn"].get("appId")) for action in actions if isinstance(action.get("txn"), dict)}
-    return _rows_added(actions) >= record.rows and {app_id(record.pipeline_id, span.stream) for span in record.spans} <= moved
-
-
-def _told_by_compaction(text: object) -> tuple[int, int]:
-    """How many files a compaction says that it replaces, and how many rows they hold; no number of files where it says nothing."""
-    try:
-        told = json.loads(str(text))
-        return int(told["files"]), int(told["rows"])
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return -1, 0
+    return _rows_added(actions) >= record.rows and {position_app_id(record.pipeline_id, span.stream) for span in record.spans} <= moved
 
 
 def _rows_added(actions: Sequence[Mapping[str, Any]]) -> int:

@@ -14,9 +14,10 @@ from landfast.sinks.delta.errors import looked, mapped
 from landfast.sinks.delta.files.paths import check_way, local_path
 from landfast.sinks.delta.files.probe import check_atomic
 from landfast.sinks.delta.files.storage import Files, files_of
-from landfast.sinks.delta.log.app_ids import app_id, incarnation_app_id
+from landfast.sinks.delta.log.app_ids import incarnation_app_id, position_app_id
+from landfast.sinks.delta.log.entries import has_table
 from landfast.sinks.delta.log.lineage import former_pipeline_id, newest_break
-from landfast.sinks.delta.log.tail import has_table, lost_entries, lost_tail
+from landfast.sinks.delta.log.tail import lost_entries, lost_tail
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.table.creation import full_schema, strange_contents
 from landfast.sinks.delta.table.halts import lineage_halt, replaced_halt
@@ -96,7 +97,7 @@ def positions_of(settings: DeltaSettings, pipeline_id: str, streams: Collection[
     """The durable positions of a pipeline, without opening its table for writing."""
     with looked("reading positions"):
         handle = open_handle(settings)
-        return {stream: handle.transaction_version(app_id(pipeline_id, stream)) for stream in streams}
+        return {stream: handle.transaction_version(position_app_id(pipeline_id, stream)) for stream in streams}
 
 
 def replaced_of(settings: DeltaSettings, pipeline_id: str, streams: Collection[Stream]) -> Mapping[Stream, Halt]:

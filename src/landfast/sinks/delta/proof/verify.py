@@ -23,7 +23,7 @@ from landfast.sinks.delta.files.names import log_name
 from landfast.sinks.delta.files.own_columns import SYSTEM_SCHEMA
 from landfast.sinks.delta.files.paths import check_way, letters_path, shown
 from landfast.sinks.delta.files.storage import files_of
-from landfast.sinks.delta.log.app_ids import app_id
+from landfast.sinks.delta.log.app_ids import position_app_id
 from landfast.sinks.delta.log.spans import NO_OPTIONS, Lineage, read_lineage
 from landfast.sinks.delta.log.tail import lost_tail
 from landfast.sinks.delta.proof.close_up import look_closely
@@ -142,7 +142,7 @@ def _accounts(table: DeltaTable, lineage: Lineage, findings: list[Finding]) -> l
     accounts: list[StreamAccount] = []
     for (pipeline_id, stream), spans in sorted(by_owner.items()):
         with mapped("reading a position"):
-            position = table.transaction_version(app_id(pipeline_id, stream))
+            position = table.transaction_version(position_app_id(pipeline_id, stream))
         accounts.append(account(stream, spans, position))
         findings.extend(tiling(stream, spans, position))
     return accounts

@@ -14,7 +14,7 @@ from landfast.sinks.delta.files.names import LOG, OWN_PREFIX
 from landfast.sinks.delta.files.own_columns import RESCUED, SYSTEM_SCHEMA
 from landfast.sinks.delta.files.paths import shown
 from landfast.sinks.delta.files.storage import Files
-from landfast.sinks.delta.log.tail import has_table
+from landfast.sinks.delta.log.entries import has_table
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.table.place import HOOKS_OFF, Place
 from landfast.sinks.delta.table.suitability import creation_problems

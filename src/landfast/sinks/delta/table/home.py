@@ -15,7 +15,7 @@ from landfast.ports import Clock, Observer
 from landfast.sinks.delta.errors import mapped
 from landfast.sinks.delta.files.names import log_name
 from landfast.sinks.delta.files.parquet import DataFile
-from landfast.sinks.delta.log.app_ids import app_id, incarnation_app_id, owner_app_id
+from landfast.sinks.delta.log.app_ids import incarnation_app_id, owner_app_id, position_app_id
 from landfast.sinks.delta.log.entries import Entry, entries_on, entry, fingerprint
 from landfast.sinks.delta.log.entry_text import append_text
 from landfast.sinks.delta.table.features import demands
@@ -178,7 +178,9 @@ class TableHome:
 
     def positions(self, view: View, streams: Collection[Stream]) -> Mapping[Stream, Position | Halt | None]:
         """The position of each stream in this view, or why it must not be read."""
-        return {stream: self._halt(view, stream) or view.transaction_version(app_id(self.pipeline_id, stream)) for stream in streams}
+        return {
+            stream: self._halt(view, stream) or view.transaction_version(position_app_id(self.pipeline_id, stream)) for stream in streams
+        }
 
     def owner(self, view: View, stream: Stream) -> int:
         """How often the stream was taken over, in this view."""

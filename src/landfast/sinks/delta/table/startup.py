@@ -16,9 +16,10 @@ from landfast.sinks.delta.errors import mapped
 from landfast.sinks.delta.files.local import Disk
 from landfast.sinks.delta.files.paths import check_way, letters_path, spans_path
 from landfast.sinks.delta.files.probe import check_atomic
+from landfast.sinks.delta.log.entries import has_table
 from landfast.sinks.delta.log.lineage import newest_break
 from landfast.sinks.delta.log.mending import make_certain, mend
-from landfast.sinks.delta.log.tail import has_table, lost_entries, lost_tail
+from landfast.sinks.delta.log.tail import lost_entries, lost_tail
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.table.columns import add_columns
 from landfast.sinks.delta.table.creation import create_or_open, full_schema

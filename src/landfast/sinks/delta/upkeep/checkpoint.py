@@ -8,7 +8,6 @@ a folder of its own with the entries that it sums up under second names, synced,
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import uuid
 from collections.abc import Sequence
@@ -19,11 +18,16 @@ from deltalake import DeltaTable
 
 from landfast.errors import check
 from landfast.sinks.delta.files.local import Disk
-from landfast.sinks.delta.files.names import ENTRY_NAME, LAST_CHECKPOINT, LOG, WORKSHOP
+from landfast.sinks.delta.files.names import (
+    CHECKPOINT_IN_ONE_FILE,
+    ENTRY_NAME,
+    LAST_CHECKPOINT,
+    LOG,
+    WORKSHOP,
+    checkpoint_name,
+    checkpoints_among,
+)
 from landfast.sinks.delta.files.paths import local_path
-
-_CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\.(.+)")
-_IN_ONE_FILE = "parquet"
 
 
 def write_checkpoint(path: str, disk: Disk, handle: DeltaTable) -> None:
@@ -35,7 +39,7 @@ def write_checkpoint(path: str, disk: Disk, handle: DeltaTable) -> None:
     if root is None:
         handle.create_checkpoint()
         return
-    name = f"{handle.version():020d}.checkpoint.{_IN_ONE_FILE}"
+    name = checkpoint_name(handle.version())
     if (root / LOG / name).exists():
         return
     needed = _needed(root / LOG, handle.version())
@@ -70,10 +74,10 @@ def remove_workshop(path: str, name: str) -> None:
 def _needed(log: Path, version: int) -> list[str] | None:
     """The newest checkpoint up to this version and the entries after it; None where the checkpoint is not one file."""
     names = sorted(entry.name for entry in os.scandir(log))
-    checkpoints = [(int(match[1]), match[2], name) for name in names if (match := _CHECKPOINT.fullmatch(name)) and int(match[1]) <= version]
+    checkpoints = [one for one in checkpoints_among(names) if one[0] <= version]
     newest = max((number for number, _, _ in checkpoints), default=-1)
     bases = [(form, name) for number, form, name in checkpoints if number == newest]
-    if any(form != _IN_ONE_FILE for form, _ in bases):
+    if any(form != CHECKPOINT_IN_ONE_FILE for form, _ in bases):
         return None
     entries = [name for name in names if (match := ENTRY_NAME.fullmatch(name)) and newest < int(match[1]) <= version]
     return [*(name for _, name in bases), *entries]
@@ -91,7 +95,8 @@ def _publish(made: Path, log: Path, checkpoint: str, disk: Disk) -> None:
 
 
 def _sync_what_was_written(log: Path, version: int, disk: Disk) -> None:
-    for entry in os.scandir(log):
-        if entry.name.startswith(f"{version:020d}.checkpoint") or entry.name == LAST_CHECKPOINT:
-            disk.sync_file(Path(entry.path))
+    names = [entry.name for entry in os.scandir(log)]
+    written = [name for number, _, name in checkpoints_among(names) if number == version]
+    for name in (*written, LAST_CHECKPOINT):
+        disk.sync_file(log / name)
     disk.sync_folder(log)

@@ -8,7 +8,6 @@ deleted when a commit fails: its outcome may be "committed".
 from __future__ import annotations
 
 import json
-import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,18 +19,17 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from landfast.errors import check
 from landfast.sinks.delta.errors import Fate, fate_of
-from landfast.sinks.delta.files.names import is_own
+from landfast.sinks.delta.files.names import is_own, new_file_name
 from landfast.sinks.delta.files.own_columns import SYSTEM_COLUMNS
 from landfast.sinks.delta.files.parquet import DataFile, new_file, partition_text, read_back
 from landfast.sinks.delta.files.stats import stats_json
 from landfast.sinks.delta.files.storage import Files
 from landfast.sinks.delta.log.active import ActiveFile, active_files
-from landfast.sinks.delta.log.record import COMPACTION_KEY
+from landfast.sinks.delta.log.app_ids import COMPACTOR
+from landfast.sinks.delta.log.record import compaction_metadata
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.table.place import HOOKS_OFF, Shape, shape_of
 
-APP_ID = "landfast/compactor"
-"""Its transaction is the mutex between compactors."""
 COMMIT_ATTEMPTS_MAX = 5
 GROUP_FILES_MAX = 256
 """However small they are: reading a file has a price of its own, and landing waits while a group is joined."""
@@ -125,9 +123,9 @@ def _commit(table: DeltaTable, group: Sequence[ActiveFile], written: DataFile) -
         AddAction(written.path, written.nbytes, written.partition_values, written.modified_at, data_change=False, stats=written.stats)
     )
     properties = CommitProperties(
-        custom_metadata={COMPACTION_KEY: json.dumps({"files": len(group), "rows": written.rows})},
+        custom_metadata=compaction_metadata(len(group), written.rows),
         max_commit_retries=0,
-        app_transactions=[Transaction(APP_ID, (table.transaction_version(APP_ID) or 0) + 1)],
+        app_transactions=[Transaction(COMPACTOR, (table.transaction_version(COMPACTOR) or 0) + 1)],
     )
     partition_by = list(table.metadata().partition_columns) or None
     table.create_write_transaction(
@@ -137,7 +135,7 @@ def _commit(table: DeltaTable, group: Sequence[ActiveFile], written: DataFile) -
 
 def _write(files: Files, group: Sequence[ActiveFile], shape: Shape, settings: DeltaSettings, limits: Limits, now: float) -> DataFile:
     """All rows of the group, in order, as one durable file: one row group in memory at a time."""
-    path = f"{group[0].path.rpartition('/')[0]}/landfast-{uuid.uuid4().hex}.zstd.parquet".lstrip("/")
+    path = f"{group[0].path.rpartition('/')[0]}/{new_file_name('landfast')}".lstrip("/")
     schema = _stored_schema(shape)
     tables = _gathered(_rows_of(files, [file.path for file in group], shape), settings.row_group_rows_max, limits.row_group_bytes_max)
     first = next(tables, pa.table(schema.empty_table()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 
 import pyarrow as pa
@@ -11,17 +10,15 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from landfast.errors import Unavailable, check
 from landfast.sinks.delta.errors import Fate, fate_of, translated
-from landfast.sinks.delta.files import parquet
-from landfast.sinks.delta.files.parquet import Part
+from landfast.sinks.delta.files.names import new_file_name
+from landfast.sinks.delta.files.parquet import Part, write
 from landfast.sinks.delta.files.paths import spans_path
 from landfast.sinks.delta.files.storage import files_of
+from landfast.sinks.delta.log.app_ids import ROLLED_UP
 from landfast.sinks.delta.log.spans import SCHEMA, as_rows, read_log
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.table.creation import create_or_open
 from landfast.sinks.delta.table.place import HOOKS_OFF, Place, place_of
-
-APP_ID = "landfast/spans"
-"""Its transaction version in the spans table is the data table's version up to which spans are rolled up."""
 
 ROLL_UP_ATTEMPTS_MAX = 20
 
@@ -40,7 +37,7 @@ def roll_up(table: DeltaTable, path: str, storage_options: Mapping[str, str], no
     failure: BaseException | None = None
     for _ in range(ROLL_UP_ATTEMPTS_MAX):
         target = create_or_open(place, SCHEMA, {})
-        done = target.transaction_version(APP_ID)
+        done = target.transaction_version(ROLLED_UP)
         after = -1 if done is None else done
         if after >= version:
             return 0
@@ -64,13 +61,13 @@ def _append(target: DeltaTable, place: Place, rows: pa.Table, version: int, now:
     files = place.files
     adds: list[AddAction | RemoveAction] = []
     if rows.num_rows:
-        file = parquet.write(files, f"spans-{uuid.uuid4().hex}.zstd.parquet", Part("", {}, rows), place.settings, now=now)
+        file = write(files, new_file_name("spans"), Part("", {}, rows), place.settings, now=now)
         adds.append(AddAction(file.path, file.nbytes, file.partition_values, file.modified_at, data_change=True, stats=file.stats))
     target.create_write_transaction(
         adds,
         "append",
         SCHEMA,
-        commit_properties=CommitProperties(app_transactions=[Transaction(APP_ID, version)]),
+        commit_properties=CommitProperties(app_transactions=[Transaction(ROLLED_UP, version)]),
         post_commithook_properties=HOOKS_OFF,
     )
     before = target.version()
