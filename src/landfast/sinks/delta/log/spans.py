@@ -16,7 +16,6 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
-from deltalake.exceptions import TableNotFoundError
 
 from landfast.model import Span, Stream
 from landfast.sinks.delta.errors import looked
@@ -25,6 +24,7 @@ from landfast.sinks.delta.files.paths import check_way, shown, spans_path
 from landfast.sinks.delta.files.storage import Files, files_of
 from landfast.sinks.delta.log import record as metadata
 from landfast.sinks.delta.log.active import active_files
+from landfast.sinks.delta.log.snapshot import snapshot, snapshot_or_none
 
 NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 
@@ -131,7 +131,7 @@ def read_spans(path: str, storage_options: Mapping[str, str] = NO_OPTIONS) -> li
     """
     with looked(f"reading the commits of {shown(path)}"):
         check_way(path)
-        table = DeltaTable(path, storage_options=dict(storage_options))
+        table = snapshot(path, storage_options)
         return list(read_lineage(table, path, storage_options).records)
 
 
@@ -195,9 +195,8 @@ def _from_row(row: Mapping[str, Any]) -> SpanRecord:
 
 
 def _rolled_up(path: str, storage_options: Mapping[str, str]) -> list[SpanRecord]:
-    try:
-        table = DeltaTable(spans_path(path), storage_options=dict(storage_options))
-    except TableNotFoundError:
+    table = snapshot_or_none(spans_path(path), storage_options)
+    if table is None:
         return []
     files = files_of(spans_path(path), storage_options)
     records: list[SpanRecord] = []

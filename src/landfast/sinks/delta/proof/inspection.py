@@ -19,13 +19,13 @@ from landfast.sinks.delta.log.entries import has_table
 from landfast.sinks.delta.log.lineage import former_pipeline_id, newest_break
 from landfast.sinks.delta.log.tail import lost_entries, lost_tail
 from landfast.sinks.delta.settings import DeltaSettings
-from landfast.sinks.delta.table.creation import full_schema, strange_contents
-from landfast.sinks.delta.table.halts import lineage_halt, replaced_halt
-from landfast.sinks.delta.table.marks import PROPERTY
+from landfast.sinks.delta.table.creation import full_schema, no_columns, schema_problems, strange_contents
+from landfast.sinks.delta.table.halts import lineage_refusal, replaced_halt
+from landfast.sinks.delta.table.marks import pipelines_of
 from landfast.sinks.delta.table.place import Shape, open_handle, shape_of
 from landfast.sinks.delta.table.remains import table_exchanged, table_gone
 from landfast.sinks.delta.table.startup import at_start
-from landfast.sinks.delta.table.suitability import creation_problems, problems
+from landfast.sinks.delta.table.suitability import problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,7 @@ def inspect(settings: DeltaSettings, pipeline: str, data_schema: pa.Schema | Non
             handle = open_handle(settings)
         except LandfastError as error:
             return Inspection(problems=(error,))
-        pipelines = {
-            key.removeprefix(PROPERTY): value for key, value in handle.metadata().configuration.items() if key.startswith(PROPERTY)
-        }
+        pipelines = pipelines_of(handle)
         found = tuple(_problems(settings, pipeline, data_schema, files, handle, pipelines))
         return Inspection(handle.version(), shape_of(handle), pipelines, found, tuple(entry.name for entry in hollow))
 
@@ -118,11 +116,9 @@ def _problems_of_creation(settings: DeltaSettings, data_schema: pa.Schema | None
     if gone is not None:
         yield gone
     if data_schema is None:
-        message = "there is no table at the path, and no columns are set to create it with"
-        yield Misconfigured("TABLE_MISSING", message, next_step="Set [decode.columns], or run `landfast init`.")
+        yield no_columns()
         return
-    for said in creation_problems(full_schema(settings, data_schema), settings.partition_by):
-        yield Misconfigured("SCHEMA_CONFLICT", said, next_step="Correct the columns or partition_by in the settings.")
+    yield from schema_problems(full_schema(settings, data_schema), settings.partition_by)
 
 
 def _problems(
@@ -145,5 +141,4 @@ def _problems(
     if pipeline_id is not None:
         broken = newest_break(files, handle.version(), pipeline_id, settings.accept_lineage_version)
         if broken is not None:
-            halt = lineage_halt(broken)
-            yield Misconfigured(halt.code, halt.message, next_step=halt.next_step)
+            yield lineage_refusal(broken)

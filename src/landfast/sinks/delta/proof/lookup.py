@@ -11,8 +11,6 @@ from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import DeltaTable
-from deltalake.exceptions import TableNotFoundError
 
 from landfast.sinks.delta.errors import looked
 from landfast.sinks.delta.files.names import log_name
@@ -21,6 +19,7 @@ from landfast.sinks.delta.files.storage import files_of
 from landfast.sinks.delta.log import record as metadata
 from landfast.sinks.delta.log.active import active_files
 from landfast.sinks.delta.log.record import CommitRecord
+from landfast.sinks.delta.log.snapshot import snapshot_or_none
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.table.place import open_handle
 
@@ -135,9 +134,8 @@ def _rows(settings: DeltaSettings) -> Iterator[Mapping[str, Any]]:
 def _letter_files(settings: DeltaSettings) -> Iterator[tuple[str, Any]]:
     check_way(settings.path)
     path = letters_path(settings.path)
-    try:
-        table = DeltaTable(path, storage_options=dict(settings.storage_options))
-    except TableNotFoundError:
+    table = snapshot_or_none(path, settings.storage_options)
+    if table is None:
         return
     files = files_of(path, settings.storage_options)
     for file in active_files(table):

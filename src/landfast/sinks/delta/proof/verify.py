@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
-from deltalake.exceptions import TableNotFoundError
 
 from landfast.audit import Finding, Kind, Range, Rewritten, StreamAccount, Verdict, account, tiling
 from landfast.errors import Misconfigured
@@ -24,6 +23,7 @@ from landfast.sinks.delta.files.own_columns import SYSTEM_SCHEMA
 from landfast.sinks.delta.files.paths import check_way, letters_path, shown
 from landfast.sinks.delta.files.storage import files_of
 from landfast.sinks.delta.log.app_ids import position_app_id
+from landfast.sinks.delta.log.snapshot import snapshot, snapshot_or_none
 from landfast.sinks.delta.log.spans import NO_OPTIONS, Lineage, read_lineage
 from landfast.sinks.delta.log.tail import lost_tail
 from landfast.sinks.delta.proof.close_up import look_closely
@@ -31,11 +31,11 @@ from landfast.sinks.delta.proof.foreign import look_for_foreign
 from landfast.sinks.delta.proof.offsets import COORDINATES, Offsets, Place, ascending, grouped, ranges_of, within
 from landfast.sinks.delta.proof.scan import Depth, Scan
 from landfast.sinks.delta.proof.tally import Tally, regions_of
-from landfast.sinks.delta.table.marks import PROPERTY
+from landfast.sinks.delta.settings import MIB
+from landfast.sinks.delta.table.marks import pipelines_of
 from landfast.sinks.delta.table.place import shape_of
 from landfast.sinks.delta.table.suitability import reading_problems
 
-MIB = 1024 * 1024
 HELD_BYTES_MAX = 256 * MIB
 CLOSE_UP_ROWS_MAX = 8_000_000
 LETTER_KEYS = ("topic", "topic_id", "partition", "offset")
@@ -89,7 +89,7 @@ def _own_table(path: str, storage_options: Mapping[str, str]) -> DeltaTable:
         raise Misconfigured(
             "TAIL_EMPTY", message, next_step="Start the pipeline: it reads those records again. Then ask for the proof again."
         )
-    table = DeltaTable(path, storage_options=dict(storage_options))
+    table = snapshot(path, storage_options)
     for problem in reading_problems(table):
         raise problem
     schema = shape_of(table).schema
@@ -97,7 +97,7 @@ def _own_table(path: str, storage_options: Mapping[str, str]) -> DeltaTable:
     if not lacking:
         return table
     words = f"the table at {shown(path)} has no columns {', '.join(lacking)} of the type that they have in Landfast's tables"
-    if any(name.startswith(PROPERTY) for name in table.metadata().configuration):
+    if pipelines_of(table):
         next_step = "Find out who changed the table's columns; bring them back, or restore the version before."
         raise Misconfigured("SCHEMA_CONFLICT", words, next_step=next_step)
     next_step = "Name the table that a pipeline lands in: there is nothing to prove of one that no pipeline has written."
@@ -155,7 +155,7 @@ def _read_letters(
     found: defaultdict[Stream, list[Offsets]] = defaultdict(list)
     target = letters_path(path)
     with mapped("opening the dead letters"):
-        table = _table_or_none(target, storage_options)
+        table = snapshot_or_none(target, storage_options)
     if table is None:
         return {}, []
     scan = Scan(target, storage_options, table, keys=LETTER_KEYS, depth=depth)
@@ -165,13 +165,6 @@ def _read_letters(
     rewritten = look_for_foreign(scan, table.version())
     findings.extend(scan.findings)
     return {stream: ascending(pa.concat_arrays(parts)) for stream, parts in found.items()}, rewritten
-
-
-def _table_or_none(path: str, storage_options: Mapping[str, str]) -> DeltaTable | None:
-    try:
-        return DeltaTable(path, storage_options=dict(storage_options))
-    except TableNotFoundError:
-        return None
 
 
 def _check_letters(

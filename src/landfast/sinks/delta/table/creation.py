@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable
@@ -42,13 +42,12 @@ def create_or_open(place: Place, schema: pa.Schema | None, configuration: Mappin
             if has_table(files):
                 return place.handle()
             if schema is None:
-                message = "there is no table at the path, and no columns are set to create it with"
-                raise Misconfigured("TABLE_MISSING", message, next_step="Set [decode.columns], or run `landfast init`.")
+                raise no_columns()
             strange = strange_contents(place.settings.path, files)
             if strange is not None and not has_table(files):
                 raise strange
-            for said in creation_problems(schema, place.settings.partition_by):
-                raise Misconfigured("SCHEMA_CONFLICT", said, next_step="Correct the columns or partition_by in the settings.")
+            for problem in schema_problems(schema, place.settings.partition_by):
+                raise problem
             try:
                 _create(place, schema, configuration)
             except Exception as error:
@@ -75,6 +74,18 @@ def _create(place: Place, schema: pa.Schema, configuration: Mapping[str, str]) -
     )
     place.files.sync_log([0])
     place.files.sync_root()
+
+
+def no_columns() -> Misconfigured:
+    """Why no table is created without columns."""
+    message = "there is no table at the path, and no columns are set to create it with"
+    return Misconfigured("TABLE_MISSING", message, next_step="Set [decode.columns], or run `landfast init`.")
+
+
+def schema_problems(schema: pa.Schema, partition_by: tuple[str, ...]) -> Iterator[Misconfigured]:
+    """Why no table of this schema can be created."""
+    for said in creation_problems(schema, partition_by):
+        yield Misconfigured("SCHEMA_CONFLICT", said, next_step="Correct the columns or partition_by in the settings.")
 
 
 def strange_contents(path: str, files: Files) -> Misconfigured | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from landfast.errors import Misconfigured
 from landfast.model import Halt, Stream
 from landfast.sinks.delta.log.app_ids import incarnation_number
 from landfast.sinks.delta.log.entries import Entry
@@ -29,3 +30,9 @@ def lineage_halt(broken: Entry) -> Halt:
         f"To go on as it is, without the rows that were taken, set accept_lineage_version = {broken.version}."
     )
     return Halt("LINEAGE_BROKEN", message, next_step)
+
+
+def lineage_refusal(broken: Entry) -> Misconfigured:
+    """The same, where it is found out before the first read."""
+    halt = lineage_halt(broken)
+    return Misconfigured(halt.code, halt.message, next_step=halt.next_step)

@@ -24,27 +24,26 @@ needs, and our own upkeep removes them only after the spans are rolled up."""
 
 def pipeline_id_in(place: Place, run: Run) -> str:
     """The id under which this pipeline keeps its positions: born with the table, or given to it now."""
-    own = PROPERTY + run.pipeline
     for _ in range(MARK_ATTEMPTS_MAX):
         with mapped("reading whose the table is"):
             # Opened anew each time: whoever else starts at this moment may win, and what the table says then is what holds.
             handle = place.handle()
-            owners = owners_of(handle)
-            if own in owners:
-                return owners[own]
-            given = _id_to_give(place, run, handle, owners)
-        mark(handle, {own: given, OTHERS_CLEAN_UP: handle.metadata().configuration.get(OTHERS_CLEAN_UP, "false")})
+            pipelines = pipelines_of(handle)
+            if run.pipeline in pipelines:
+                return pipelines[run.pipeline]
+            given = _id_to_give(place, run, handle, pipelines)
+        mark(handle, {PROPERTY + run.pipeline: given, OTHERS_CLEAN_UP: handle.metadata().configuration.get(OTHERS_CLEAN_UP, "false")})
     message = "the table's properties changed at each attempt to mark it as this pipeline's"
     raise Misconfigured("FOREIGN_PIPELINE", message, next_step="Start one pipeline at a time.")
 
 
-def _id_to_give(place: Place, run: Run, handle: DeltaTable, owners: Mapping[str, str]) -> str:
+def _id_to_give(place: Place, run: Run, handle: DeltaTable, pipelines: Mapping[str, str]) -> str:
     settings = place.settings
-    if owners:
-        adopted = None if settings.adopt is None else owners.get(PROPERTY + settings.adopt)
+    if pipelines:
+        adopted = None if settings.adopt is None else pipelines.get(settings.adopt)
         if adopted is not None:
             return adopted
-        names = sorted(key.removeprefix(PROPERTY) for key in owners)
+        names = sorted(pipelines)
         message = f"the table belongs to the pipeline {', '.join(names)}, not to {run.pipeline}"
         next_step = f'Choose another path; or, if the pipeline was renamed, set adopt = "{names[0]}".'
         raise Misconfigured("FOREIGN_PIPELINE", message, next_step=next_step)
@@ -57,14 +56,15 @@ def _id_to_give(place: Place, run: Run, handle: DeltaTable, owners: Mapping[str,
     if former is None:
         exchanged = table_exchanged(settings)
         # Looked at once more: another worker may have marked the table and buried letters of its own in between.
-        if exchanged is not None and not owners_of(place.handle()):
+        if exchanged is not None and not pipelines_of(place.handle()):
             raise exchanged
     return former or str(uuid.uuid4())
 
 
-def owners_of(handle: DeltaTable) -> dict[str, str]:
-    """The marks of a table: the id of each pipeline, by its property."""
-    return {key: value for key, value in handle.metadata().configuration.items() if key.startswith(PROPERTY)}
+def pipelines_of(handle: DeltaTable) -> dict[str, str]:
+    """The pipelines that the table is marked with: the id of each, by its name."""
+    configuration = handle.metadata().configuration
+    return {key.removeprefix(PROPERTY): value for key, value in configuration.items() if key.startswith(PROPERTY)}
 
 
 def mark(handle: DeltaTable, properties: Mapping[str, str]) -> None:

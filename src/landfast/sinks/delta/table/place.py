@@ -12,6 +12,7 @@ from deltalake import DeltaTable, PostCommitHookProperties
 from landfast.sinks.delta.files.local import Disk
 from landfast.sinks.delta.files.own_columns import SYSTEM_COLUMNS
 from landfast.sinks.delta.files.storage import Files, files_of
+from landfast.sinks.delta.log.snapshot import snapshot
 from landfast.sinks.delta.settings import DeltaSettings
 
 HOOKS_OFF = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
@@ -37,7 +38,7 @@ def shape_of(handle: DeltaTable) -> Shape:
 
 def open_handle(settings: DeltaSettings) -> DeltaTable:
     """A handle on the newest snapshot of the table."""
-    return DeltaTable(settings.path, storage_options=dict(settings.storage_options) or None)
+    return snapshot(settings.path, settings.storage_options)
 
 
 @dataclass(frozen=True, slots=True)

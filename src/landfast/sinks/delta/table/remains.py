@@ -6,12 +6,10 @@ they hold would be refused and buried again.
 
 from __future__ import annotations
 
-from deltalake import DeltaTable
-from deltalake.exceptions import TableNotFoundError
-
 from landfast.errors import Misconfigured
 from landfast.sinks.delta.files.paths import letters_path, shown
 from landfast.sinks.delta.log.active import active_files
+from landfast.sinks.delta.log.snapshot import snapshot_or_none
 from landfast.sinks.delta.settings import DeltaSettings
 
 
@@ -38,8 +36,5 @@ def _refusal(settings: DeltaSettings, code: str, before: str) -> Misconfigured |
 
 
 def _has_letters(settings: DeltaSettings) -> bool:
-    try:
-        table = DeltaTable(letters_path(settings.path), storage_options=dict(settings.storage_options) or None)
-    except TableNotFoundError:
-        return False
-    return any(file.rows != 0 for file in active_files(table))
+    table = snapshot_or_none(letters_path(settings.path), settings.storage_options)
+    return table is not None and any(file.rows != 0 for file in active_files(table))

@@ -23,7 +23,7 @@ from landfast.sinks.delta.log.tail import lost_entries, lost_tail
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.table.columns import add_columns
 from landfast.sinks.delta.table.creation import create_or_open, full_schema
-from landfast.sinks.delta.table.halts import lineage_halt
+from landfast.sinks.delta.table.halts import lineage_refusal
 from landfast.sinks.delta.table.home import TableHome
 from landfast.sinks.delta.table.marks import MARK_ATTEMPTS_MAX, OTHERS_CLEAN_UP, PROPERTY, mark, pipeline_id_in
 from landfast.sinks.delta.table.place import Place, open_handle, place_of, shape_of
@@ -93,8 +93,7 @@ def _opened_in_line(place: Place, pipeline_id: str) -> DeltaTable:
         handle = place.handle()
         broken = newest_break(place.files, handle.version(), pipeline_id, place.settings.accept_lineage_version)
         if broken is not None:
-            halt = lineage_halt(broken)
-            raise Misconfigured(halt.code, halt.message, next_step=halt.next_step)
+            raise lineage_refusal(broken)
         if OTHERS_CLEAN_UP in handle.metadata().configuration:
             return handle
         # An earlier version marked the table without saying it. Where others commit at each attempt, the next start says it.
