@@ -327,6 +327,14 @@ def test_a_letter_is_shown_byte_for_byte(table: Table) -> None:
     assert (base64.b64decode(shown["value"]), shown["key"], shown["offset"]) == (b"150", None, 150)
 
 
+def test_a_letter_whose_record_lies_beyond_the_calendar_is_shown(table: Table) -> None:
+    """Python's times end with the year 9999; a producer that writes microseconds for milliseconds is beyond it, and its letter is there."""
+    bury(table.world, replace(letter(LANE, 40), timestamp=1_795_361_662_837_000))
+    shown = table.ask("dead-letters", "show", table.file, _id_of(table, 40))
+    assert (shown.code, "timestamp: 1795361662837000 ms since 1970" in shown.out) == (0, True)
+    assert table.ask("dead-letters", "show", table.file, _id_of(table, 40), "--json").data["offset"] == 40
+
+
 def test_letters_of_one_moment_come_from_the_last_offset_down(table: Table) -> None:
     """By number: as text, 9 would come before 10."""
     bury(table.world, *(letter(LANE, offset) for offset in (50, 100, 99, 61)))

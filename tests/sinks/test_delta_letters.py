@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
@@ -120,6 +122,14 @@ def test_letters_are_found_across_checkpoints_and_many_files(world: DeltaWorld) 
     later = DeltaDeadLetters(world.home("later"))
     assert later.buried(LANE, 4) == set(range(4, 10))
     assert later.buried(stream(1), 0) == set()
+
+
+def test_the_letters_of_a_partition_are_not_those_of_one_whose_number_begins_alike(world: DeltaWorld) -> None:
+    """What is buried of partition 10 is not dead in partition 1: its records would be left out of the table, and be no letters either."""
+    letters = DeltaDeadLetters(world.home())
+    letters.claim([stream(1), stream(10)])
+    letters.put([replace(letter(5), stream=stream(10)), replace(letter(9), stream=stream(1))])
+    assert (letters.buried(stream(1), 0), letters.buried(stream(10), 0)) == ({9}, {5})
 
 
 def test_the_table_of_letters_stays_small(world: DeltaWorld) -> None:

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -90,8 +90,16 @@ def letter(settings: DeltaSettings, letter_id: str) -> Mapping[str, Any] | None:
             with files.open(path) as stored:
                 found = pq.read_table(stored, filters=[("id", "=", letter_id)])
             if found.num_rows:
-                return cast("Mapping[str, Any]", found.slice(0, 1).to_pylist()[0])
+                return {name: _python_value(found.column(name)[0]) for name in found.column_names}
     return None
+
+
+def _python_value(value: pa.Scalar[Any]) -> Any:
+    """The value; for a moment beyond Python's calendar, which ends with the year 9999, the milliseconds in words."""
+    try:
+        return value.as_py()
+    except (OverflowError, ValueError):
+        return f"{value.cast(pa.int64()).as_py() // 1000} ms since 1970"
 
 
 def _is_text(text: str) -> bool:
