@@ -18,7 +18,8 @@ from landfast.events import OutcomeResolved
 from landfast.model import Halt, Position, Span, Staged, Stream
 from landfast.sinks.delta.errors import is_foreign
 from landfast.sinks.delta.files.parquet import DataFile
-from landfast.sinks.delta.landing.tenure import Tenure, followed, wait_seconds
+from landfast.sinks.delta.landing.attempts import followed, open_patiently, outcome_words, wait_seconds
+from landfast.sinks.delta.landing.tenure import Tenure
 from landfast.sinks.delta.log.app_ids import incarnation_app_id, incarnation_number, owner_app_id, position_app_id
 from landfast.sinks.delta.log.entries import Entry, entries_back
 from landfast.sinks.delta.log.record import CommitRecord, to_metadata
@@ -85,28 +86,6 @@ def compare(home: TableHome, tenure: Tenure, view: View, moves: Sequence[Move]) 
     if all(found[move.stream] == move.start and tenure.holds(view, move.stream) for move in moves):
         return Comparison.AT_START
     return Comparison.AT_END if all(found[move.stream] == move.end for move in moves) else Comparison.ELSEWHERE
-
-
-def open_patiently(home: TableHome, error: BaseException) -> View:
-    """A fresh view to read an unknown outcome back with, in several attempts.
-
-    Raises:
-        Unavailable: the table cannot be read. Trying the same act again is safe: its compare finds out what has landed.
-    """
-    for attempt in range(home.settings.resolve_attempts_max):
-        if attempt:
-            home.clock.sleep(home.settings.resolve_wait_seconds * 2 ** (attempt - 1))
-        try:
-            return home.open()
-        except Unavailable:
-            continue
-    message = "a commit ended without an answer, and the table cannot be read back"
-    raise Unavailable("OUTCOME_UNKNOWN", message, kind="unknown", next_step="Nothing: it is resolved when the store answers.") from error
-
-
-def outcome_words(landed: bool) -> str:  # noqa: FBT001 — a value to put into words, not a mode
-    """How a read-back outcome is told."""
-    return "had landed" if landed else "had not landed"
 
 
 class Committer:

@@ -7,29 +7,16 @@ table, and a commit demands that nobody came after.
 
 from __future__ import annotations
 
-import random
 import threading
 from collections.abc import Collection, Mapping
 
 from landfast.errors import Unavailable
 from landfast.model import Halt, Position, Stream
+from landfast.sinks.delta.landing.attempts import followed, wait_seconds
 from landfast.sinks.delta.log.app_ids import owner_app_id
 from landfast.sinks.delta.log.record import TAKE_OVER
 from landfast.sinks.delta.table.home import TableHome
 from landfast.sinks.delta.table.view import View
-
-_WAIT_SECONDS_FIRST = 0.005
-_WAIT_SECONDS_MAX = 0.5
-
-
-def wait_seconds(attempt: int) -> float:
-    """How long to wait before this attempt to come first: longer each time, and never the same for two who race."""
-    return random.uniform(0, min(_WAIT_SECONDS_MAX, _WAIT_SECONDS_FIRST * 2**attempt))  # noqa: S311 — nothing secret about a wait
-
-
-def followed(home: TableHome, view: View) -> View:
-    """The view at the newest version, or another where it is worn."""
-    return view if not view.worn and home.follow(view) else home.open()
 
 
 class Tenure:
