@@ -11,7 +11,7 @@ from coverage import Coverage
 
 from landfast.testing import kafka_jars, stores
 from landfast.testing.cache import cache_folder
-from landfast.testing.kafka import RealKafka
+from landfast.testing.kafka import SHORT_LIVED, RealKafka
 from landfast.testing.tcp_proxy import TcpProxy
 
 KAFKA_USERS = {"reader": "correct-horse"}
@@ -88,7 +88,7 @@ def front_line() -> Iterator[TcpProxy]:
 @pytest.fixture(scope="session")
 def kafka(kafka_cache: Path, front_line: TcpProxy) -> Iterator[RealKafka]:
     """A real broker for the whole session: use topics and groups of your own, and never kill it (take the fragile one for that)."""
-    with RealKafka(cache=kafka_cache, users=KAFKA_USERS, front_port=front_line.port) as broker:
+    with RealKafka(cache=kafka_cache, users=KAFKA_USERS, front_port=front_line.port, java_options=SHORT_LIVED) as broker:
         front_line.target_port = broker.line_port
         yield broker
 
@@ -104,7 +104,7 @@ def line(kafka: RealKafka, front_line: TcpProxy) -> Iterator[TcpProxy]:
 @pytest.fixture(scope="session")
 def mended_kafka(kafka_cache: Path) -> Iterator[RealKafka]:
     """The broker behind `fragile_kafka`."""
-    with RealKafka(cache=kafka_cache) as broker:
+    with RealKafka(cache=kafka_cache, java_options=SHORT_LIVED) as broker:
         yield broker
 
 

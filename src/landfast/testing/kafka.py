@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +25,9 @@ from landfast.testing.kafka_jars import jars
 from landfast.testing.kafka_properties import BROKER, logins
 from landfast.testing.kafka_tls import Certificate, make_certificate
 from landfast.testing.local_ports import HOST, answers, free_ports, listens
+
+SHORT_LIVED = ("-XX:TieredStopAtLevel=1",)
+"""Options of Java for a broker that lives for minutes: the better compiler would not pay, it took two fifths of all processor time."""
 
 _PORT_COUNT = 5
 _START_ATTEMPTS = 3
@@ -57,8 +60,8 @@ class RealKafka:
 
     `users` (name to password) adds two listeners: `sasl_servers`, whose users may do only what ACLs allow, and `tls_servers`, which
     shows `certificate`. `front_port` adds one for clients that come through a line (`tcp_proxy`) which is open at that port and leads to
-    `line_port`. Clients of all but `sasl_servers` may do everything. `properties` are added to the broker's own. Nothing
-    is left behind, also where the owning process is killed.
+    `line_port`. Clients of all but `sasl_servers` may do everything. `properties` are added to the broker's own, and `java_options` to
+    those of its Java. Nothing is left behind, also where the owning process is killed.
 
     Raises:
         Unavailable: Java or Maven is missing, or the broker did not start in time.
@@ -72,6 +75,7 @@ class RealKafka:
         front_port: int = 0,
         cache: Path | None = None,
         heap_megabytes: int = 768,
+        java_options: Sequence[str] = (),
         start_seconds_max: float = 90.0,
     ) -> None:
         self._properties = dict(properties or {})
@@ -79,6 +83,7 @@ class RealKafka:
         self._front_port = front_port
         self._cache = cache or cache_folder("kafka")
         self._heap_megabytes = heap_megabytes
+        self._java_options = tuple(java_options)
         self._start_seconds_max = start_seconds_max
         self._folder: Path | None = None
         self._watch: subprocess.Popen[str] | None = None
@@ -183,7 +188,7 @@ class RealKafka:
         folder = self.folder
         with (folder / "broker.log").open("ab") as log:
             self._broker = subprocess.Popen(
-                [*self._java(folder), "kafka.Kafka", f"{folder}/server.properties"],
+                [*self._java(folder, *self._java_options), "kafka.Kafka", f"{folder}/server.properties"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -285,8 +290,7 @@ class RealKafka:
         self._tool(folder, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", f"{folder}/server.properties")
 
     def _tool(self, folder: Path, *words: str) -> None:
-        # It ends before the better compiler would pay.
-        command = [*self._java(folder, "-XX:TieredStopAtLevel=1"), *words]
+        command = [*self._java(folder, *SHORT_LIVED), *words]
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=self._start_seconds_max)
         if done.returncode != 0:
             raise Unavailable("SOURCE_DOWN", f"{words[0]} failed: {(done.stdout + done.stderr).strip()[-1000:]}")
