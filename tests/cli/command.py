@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import urllib.error
 import urllib.request
@@ -20,6 +19,7 @@ from deltalake import DeltaTable
 
 from landfast.testing.kafka_records import Record, create_topic, produce
 from landfast.testing.wait import wait_until
+from tests.system.forked import Forked
 
 SECONDS_MAX = 240.0
 COLUMNS = {"id": "int64 not null", "name": "string"}
@@ -49,19 +49,17 @@ class Running:
     """A process of the command line that is at work, and gone when the block ends."""
 
     def __init__(self, *arguments: object, environment: Mapping[str, str] | None = None) -> None:
-        command = [sys.executable, "-m", "landfast", *(str(argument) for argument in arguments)]
+        words = tuple(str(argument) for argument in arguments)
         # Files, since a pipe that nobody reads fills and holds the process up.
         self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 — closed when the block ends
-        self._process = subprocess.Popen(
-            command, stdout=self._out, stderr=self._err, stdin=subprocess.DEVNULL, env={**os.environ, **(environment or {})}
-        )
+        self._process = Forked(words, self._out, self._err, {**os.environ, **(environment or {})})
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()
-        self._process.wait()
+        self._process.wait(SECONDS_MAX)
         self._out.close()
         self._err.close()
 

@@ -1,7 +1,4 @@
-"""Workers as real processes that meet their end, or stand still, at a moment that the test chose.
-
-They are forked from a server that has imported everything once, so that a worker costs a fraction of an interpreter's start.
-"""
+"""Workers as real processes that meet their end, or stand still, at a moment that the test chose."""
 
 from __future__ import annotations
 
@@ -9,35 +6,20 @@ import contextlib
 import functools
 import importlib
 import itertools
-import multiprocessing
 import os
 import signal
-import sys
+import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from multiprocessing import forkserver
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
 from landfast.testing.wait import wait_until
+from tests.system.forked import Forked, unmeasured
 
 SECONDS_MAX = 180.0
-_LOADED = [
-    "landfast.cli.app",
-    "landfast.cli.run",
-    "landfast.pipeline",
-    "landfast.wiring",
-    "landfast.config",
-    "landfast.decode.json",
-    "landfast.observe.observation",
-    "landfast.sinks.delta.landing.dead_letters",
-    "landfast.sinks.delta.landing.sink",
-    "landfast.sinks.delta.table.startup",
-    "landfast.sources.kafka",
-    "tests.faults.doomed",
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +42,9 @@ class Worker:
 
     def __init__(self, file: Path, *words: str, doom: Doom | None = None, zone: str = "") -> None:
         self._out = file.parent / f"doomed-{os.urandom(4).hex()}.log"
-        self.process: ForkServerProcess = _context().Process(target=_work, args=(file, words, doom, self._out, zone), daemon=True)
-        self.process.start()
+        self._written = self._out.open("wb")
+        first = functools.partial(_prepare, doom, zone)
+        self.process = Forked(("run", str(file), *words), self._written, self._written, unmeasured(), first)
 
     @property
     def output(self) -> str:
@@ -82,21 +65,27 @@ class Worker:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""
-        assert self.process.pid is not None
-        os.kill(self.process.pid, number)
+        self.process.send_signal(number)
+
+    def close(self) -> None:
+        """SIGKILL, where it is not gone yet."""
+        self.process.kill()
+        self.process.wait(SECONDS_MAX)
+        self._written.close()
 
     def ended(self) -> int:
         """Wait for the end: the exit code, or the negative number of the signal."""
-        self.process.join(SECONDS_MAX)
-        assert self.process.exitcode is not None, self.output[-3000:]
-        return self.process.exitcode
+        try:
+            return self.process.wait(SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(self.output[-3000:]) from None
 
     def until(self, holds: Callable[[], object]) -> None:
         """Wait for something, and no longer once the process has ended."""
 
         def met() -> bool:
             held = bool(holds())
-            assert held or self.process.is_alive(), (self.process.exitcode, self.output[-3000:])
+            assert held or self.process.poll() is None, (self.process.returncode, self.output[-3000:])
             return held
 
         try:
@@ -112,8 +101,7 @@ def worker(file: Path, *words: str, doom: Doom | None = None, zone: str = "") ->
     try:
         yield one
     finally:
-        one.process.kill()
-        one.process.join(SECONDS_MAX)
+        one.close()
 
 
 def die(file: Path, doom: Doom) -> Worker:
@@ -124,35 +112,13 @@ def die(file: Path, doom: Doom) -> Worker:
     return one
 
 
-@functools.cache
-def _context() -> Any:
-    """The server. What it forks does not measure coverage: most of it ends by SIGKILL, and could not write down what it covered."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_LOADED)
-    kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("COVERAGE_")}
-    try:
-        forkserver.ensure_running()
-    finally:
-        os.environ.update(kept)
-    return context
-
-
-def _work(file: Path, words: tuple[str, ...], doom: Doom | None, out: Path, zone: str) -> None:
+def _prepare(doom: Doom | None, zone: str) -> None:
     """The worker's own side."""
-    from landfast import cli
-
-    with out.open("wb") as written:
-        os.dup2(written.fileno(), 1)
-        os.dup2(written.fileno(), 2)
     if zone:
-        import time
-
         os.environ["TZ"] = zone
         time.tzset()
     if doom is not None:
         _arm(doom)
-    sys.argv = ["landfast", "run", str(file), *words]
-    cli.main()
 
 
 def _arm(doom: Doom) -> None:

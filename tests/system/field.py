@@ -6,7 +6,7 @@ import hashlib
 import os
 import signal
 import subprocess
-import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,9 +17,8 @@ from confluent_kafka import Consumer, TopicPartition
 
 from landfast.testing.kafka_records import kept_producer
 from landfast.testing.wait import wait_until
+from tests.system.forked import Forked, unmeasured
 
-# Workers here mostly end by SIGKILL and could not write down what they covered; to measure them would only halve the load.
-UNMEASURED = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
 COLUMNS = {"event_id": "string not null", "n": "int64", "device": "string", "ts": "timestamp", "voltage": "float64", "ok": "boolean"}
 # No promise: only a bound, so that what hangs ends the test. A machine under load takes its time.
 END_SECONDS = 600
@@ -104,8 +103,15 @@ class Pipeline:
 
     def landfast(self, *words: str, seconds: float = END_SECONDS) -> subprocess.CompletedProcess[str]:
         """Run a command of the product on this file and return what came of it."""
-        command = [sys.executable, "-m", "landfast", words[0], str(self.file), *words[1:]]
-        return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False, env=UNMEASURED)
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            process = Forked((words[0], str(self.file), *words[1:]), out, err, unmeasured())
+            try:
+                code = process.wait(seconds)
+            finally:
+                process.kill()
+            out.seek(0)
+            err.seek(0)
+            return subprocess.CompletedProcess(words, code, out.read().decode(), err.read().decode())
 
     def land(self) -> None:
         """Land everything that is in the log now."""
@@ -145,13 +151,8 @@ class Worker:
 
     def __init__(self, file: Path, words: tuple[str, ...] = ()) -> None:
         self._out: IO[bytes] = (file.parent / f"worker-{os.urandom(4).hex()}.log").open("w+b")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "landfast", "run", str(file), *words],
-            stdout=self._out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env=UNMEASURED,
-        )
+        # It mostly ends by SIGKILL and could not write down what it covered; to measure it would only halve the load.
+        self.process = Forked(("run", str(file), *words), self._out, self._out, unmeasured())
 
     @property
     def output(self) -> str:
@@ -160,8 +161,7 @@ class Worker:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
+        self.process.send_signal(number)
 
     def kill(self) -> None:
         """SIGKILL, at once."""
