@@ -23,8 +23,8 @@ from landfast.sinks.delta.landing.tenure import Tenure
 from landfast.sinks.delta.log.app_ids import incarnation_app_id, incarnation_number, owner_app_id, position_app_id
 from landfast.sinks.delta.log.entries import Entry, entries_back
 from landfast.sinks.delta.log.record import CommitRecord, to_metadata
+from landfast.sinks.delta.table.columns import column_conflicts
 from landfast.sinks.delta.table.home import TableHome
-from landfast.sinks.delta.table.suitability import column_conflicts
 from landfast.sinks.delta.table.view import View
 
 

@@ -19,9 +19,8 @@ import pyarrow as pa
 
 from landfast.events import Notice
 from landfast.sinks.delta.files.own_columns import RESCUED, SYSTEM_COLUMNS
-from landfast.sinks.delta.table.columns import add_columns
+from landfast.sinks.delta.table.columns import add_columns, name_problem
 from landfast.sinks.delta.table.home import TableHome
-from landfast.sinks.delta.table.suitability import name_problem
 
 NAME_CHARACTERS_MAX = 128
 _PATH_MARKS = frozenset(".[]`")

@@ -24,8 +24,7 @@ from landfast.sinks.delta.table.halts import lineage_refusal, replaced_halt
 from landfast.sinks.delta.table.marks import pipelines_of
 from landfast.sinks.delta.table.place import Shape, open_handle, shape_of
 from landfast.sinks.delta.table.remains import table_exchanged, table_gone
-from landfast.sinks.delta.table.startup import at_start
-from landfast.sinks.delta.table.suitability import problems
+from landfast.sinks.delta.table.startup import at_start, problems
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,9 +32,9 @@ from landfast.sinks.delta.proof.offsets import COORDINATES, Offsets, Place, asce
 from landfast.sinks.delta.proof.scan import Depth, Scan
 from landfast.sinks.delta.proof.tally import Tally, regions_of
 from landfast.sinks.delta.settings import MIB
+from landfast.sinks.delta.table.features import reading_problems
 from landfast.sinks.delta.table.marks import pipelines_of
 from landfast.sinks.delta.table.place import shape_of
-from landfast.sinks.delta.table.suitability import reading_problems
 
 HELD_BYTES_MAX = 256 * MIB
 CLOSE_UP_ROWS_MAX = 8_000_000

@@ -16,8 +16,8 @@ from landfast.sinks.delta.files.paths import shown
 from landfast.sinks.delta.files.storage import Files
 from landfast.sinks.delta.log.entries import has_table
 from landfast.sinks.delta.settings import DeltaSettings
+from landfast.sinks.delta.table.columns import creation_problems
 from landfast.sinks.delta.table.place import HOOKS_OFF, Place
-from landfast.sinks.delta.table.suitability import creation_problems
 
 CREATE_ATTEMPTS_MAX = 10
 

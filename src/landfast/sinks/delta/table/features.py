@@ -1,4 +1,4 @@
-"""What a table demands of those who write to it: features that an append of plain files would get wrong, and expiring positions."""
+"""What a table demands: of those who write to it, and of those who read its files themselves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from deltalake import DeltaTable
 from landfast.errors import Misconfigured
 
 # Features that change nothing for an append of plain files, as long as `_features_in_use` finds none of their traces.
-HARMLESS = frozenset(
+_HARMLESS = frozenset(
     (
         "appendOnly",
         "changeDataFeed",
@@ -43,12 +43,23 @@ def demands(handle: DeltaTable) -> Iterator[Misconfigured]:
         yield Misconfigured("TXN_RETENTION_UNSAFE", message, next_step="Remove the property from the table.")
 
 
+def reading_problems(handle: DeltaTable) -> Iterator[Misconfigured]:
+    """Why the rows of the table are not simply the rows in its files, so that whoever reads the files counts something else."""
+    features = set(handle.protocol().reader_features or []) - _HARMLESS
+    configuration = handle.metadata().configuration
+    mapped_columns = ["columnMapping"] if configuration.get("delta.columnMapping.mode", "none") != "none" else []
+    for feature in sorted({*features, *mapped_columns}):
+        message = f"the table uses the feature {feature}: what readers see of it is not simply what lies in its files"
+        next_step = "Turn the feature off (for deletion vectors: and purge them, `REORG TABLE … APPLY (PURGE)`), then ask again."
+        yield Misconfigured("PROTOCOL_UNSUPPORTED", message, next_step=next_step)
+
+
 def _unsupported_features(handle: DeltaTable) -> set[str]:
     protocol = handle.protocol()
     if protocol.min_writer_version < _WRITER_VERSION_WITH_FEATURES:
         return set()
     named = set(protocol.writer_features or []) | set(protocol.reader_features or [])
-    return {f"the feature {name}" for name in named - HARMLESS}
+    return {f"the feature {name}" for name in named - _HARMLESS}
 
 
 def _features_in_use(handle: DeltaTable, configuration: Mapping[str, str]) -> Iterator[str]:

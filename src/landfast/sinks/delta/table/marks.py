@@ -1,4 +1,4 @@
-"""The mark by which a table is a pipeline's: the id under which it keeps its positions there."""
+"""The mark by which a table is a pipeline's: the id under which the pipeline keeps its positions there."""
 
 from __future__ import annotations
 
@@ -14,12 +14,22 @@ from landfast.sinks.delta.log.lineage import former_pipeline_id
 from landfast.sinks.delta.table.place import HOOKS_OFF, Place
 from landfast.sinks.delta.table.remains import table_exchanged
 
-PROPERTY = "landfast.pipeline."
+_PROPERTY = "landfast.pipeline."
 """What the name of a mark begins with: the property of a table, then the pipeline."""
 MARK_ATTEMPTS_MAX = 10
 OTHERS_CLEAN_UP = "delta.enableExpiredLogCleanup"
 """Whether whoever commits cleans the log up too. A table of ours says no, unless its owner said yes: commits carry the spans that a proof
 needs, and our own upkeep removes them only after the spans are rolled up."""
+_LOG_RETENTION = "delta.logRetentionDuration"
+_LOG_RETENTION_CREATED = "interval 7 days"
+"""Of a table that is created here. On a local disk deltalake lists the whole log several times for each commit: with a commit every five
+seconds and the 30 days that are usual, that would be more than a second each. What a version before these days names has been replaced by
+compaction and swept by then."""
+
+
+def properties_of_a_new_table(pipeline: str) -> dict[str, str]:
+    """The properties that a table of this pipeline is born with, its mark among them."""
+    return {_PROPERTY + pipeline: str(uuid.uuid4()), OTHERS_CLEAN_UP: "false", _LOG_RETENTION: _LOG_RETENTION_CREATED}
 
 
 def pipeline_id_in(place: Place, run: Run) -> str:
@@ -32,7 +42,7 @@ def pipeline_id_in(place: Place, run: Run) -> str:
             if run.pipeline in pipelines:
                 return pipelines[run.pipeline]
             given = _id_to_give(place, run, handle, pipelines)
-        mark(handle, {PROPERTY + run.pipeline: given, OTHERS_CLEAN_UP: handle.metadata().configuration.get(OTHERS_CLEAN_UP, "false")})
+        mark(handle, {_PROPERTY + run.pipeline: given, OTHERS_CLEAN_UP: handle.metadata().configuration.get(OTHERS_CLEAN_UP, "false")})
     message = "the table's properties changed at each attempt to mark it as this pipeline's"
     raise Misconfigured("FOREIGN_PIPELINE", message, next_step="Start one pipeline at a time.")
 
@@ -64,7 +74,7 @@ def _id_to_give(place: Place, run: Run, handle: DeltaTable, pipelines: Mapping[s
 def pipelines_of(handle: DeltaTable) -> dict[str, str]:
     """The pipelines that the table is marked with: the id of each, by its name."""
     configuration = handle.metadata().configuration
-    return {key.removeprefix(PROPERTY): value for key, value in configuration.items() if key.startswith(PROPERTY)}
+    return {key.removeprefix(_PROPERTY): value for key, value in configuration.items() if key.startswith(_PROPERTY)}
 
 
 def mark(handle: DeltaTable, properties: Mapping[str, str]) -> None:

@@ -16,6 +16,7 @@ from landfast.sinks.delta.log.snapshot import snapshot
 from landfast.sinks.delta.settings import DeltaSettings
 
 HOOKS_OFF = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+"""For commits through deltalake: checkpoints and clean-up are upkeep's, which makes them durable and keeps the spans."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -21,20 +20,15 @@ from landfast.sinks.delta.log.lineage import newest_break
 from landfast.sinks.delta.log.mending import make_certain, mend
 from landfast.sinks.delta.log.tail import lost_entries, lost_tail
 from landfast.sinks.delta.settings import DeltaSettings
-from landfast.sinks.delta.table.columns import add_columns
+from landfast.sinks.delta.table.columns import add_columns, column_conflicts, missing_columns
 from landfast.sinks.delta.table.creation import create_or_open, full_schema
+from landfast.sinks.delta.table.features import demands
 from landfast.sinks.delta.table.halts import lineage_refusal
 from landfast.sinks.delta.table.home import TableHome
-from landfast.sinks.delta.table.marks import MARK_ATTEMPTS_MAX, OTHERS_CLEAN_UP, PROPERTY, mark, pipeline_id_in
+from landfast.sinks.delta.table.marks import MARK_ATTEMPTS_MAX, OTHERS_CLEAN_UP, mark, pipeline_id_in, properties_of_a_new_table
 from landfast.sinks.delta.table.place import Place, open_handle, place_of, shape_of
 from landfast.sinks.delta.table.remains import table_gone
-from landfast.sinks.delta.table.suitability import missing_columns, problems
 
-LOG_RETENTION = "delta.logRetentionDuration"
-LOG_RETENTION_CREATED = "interval 7 days"
-"""Of a table that is created here. On a local disk deltalake lists the whole log several times for each commit: with a commit every five
-seconds and the 30 days that are usual, that would be more than a second each. What a version before these days names has been replaced by
-compaction and swept by then."""
 _CODES_THAT_STAND = frozenset({"BUCKET_MISSING", "NOT_A_TABLE", "SINK_AUTH"})
 """Codes that say by themselves what to change; what is found out at the start otherwise is PREFLIGHT_FAILED."""
 
@@ -63,16 +57,10 @@ def open_table(
             check_way(settings.path)
             place = place_of(settings, disk, opener)
             place.files.probe()
-        with mapped("reading the end of the table's log"):
-            certain = mend(settings.path, place.disk, observer)
-            for path in (letters_path(settings.path), spans_path(settings.path)):
-                mend(path, place.disk, observer)
-            if not place.files.local:
-                lost_entries(settings.path, lost_tail(settings.path, place.files))
+        certain = _mended(place, observer)
         _check_nothing_remains(place)
         schema = None if data_schema is None else full_schema(settings, data_schema)
-        marks = {PROPERTY + run.pipeline: str(uuid.uuid4()), OTHERS_CLEAN_UP: "false", LOG_RETENTION: LOG_RETENTION_CREATED}
-        handle = create_or_open(place, schema, marks)
+        handle = create_or_open(place, schema, properties_of_a_new_table(run.pipeline))
         for problem in together(tuple(problems(handle, settings, data_schema))):
             raise problem
         with mapped("racing commits in a throw-away table"):
@@ -85,6 +73,24 @@ def open_table(
                 # A mark or a column of ours came since, a commit of somebody else, or the table itself: deltalake syncs nothing.
                 make_certain(place.files, handle.version())
             return TableHome(place, run, clock, observer, pipeline_id=pipeline_id, opened=handle)
+
+
+def _mended(place: Place, observer: Observer) -> int:
+    """Make the logs of the table and of those beside it whole; the version up to which the table's own is certain, as `mend` says."""
+    path = place.settings.path
+    with mapped("reading the end of the table's log"):
+        certain = mend(path, place.disk, observer)
+        for beside in (letters_path(path), spans_path(path)):
+            mend(beside, place.disk, observer)
+        if not place.files.local:
+            lost_entries(path, lost_tail(path, place.files))
+    return certain
+
+
+def problems(handle: DeltaTable, settings: DeltaSettings, data_schema: pa.Schema | None) -> Iterator[Misconfigured]:
+    """Everything about the table that forbids landing in it, most basic first."""
+    yield from demands(handle)
+    yield from column_conflicts(handle, settings, data_schema)
 
 
 def _opened_in_line(place: Place, pipeline_id: str) -> DeltaTable:

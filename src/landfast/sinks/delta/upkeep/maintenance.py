@@ -25,8 +25,8 @@ from landfast.sinks.delta.files.staged import StagedNames
 from landfast.sinks.delta.files.storage import Files, files_of
 from landfast.sinks.delta.log.entries import hinted_checkpoint
 from landfast.sinks.delta.settings import MIB, DeltaSettings
+from landfast.sinks.delta.table.features import reading_problems
 from landfast.sinks.delta.table.place import open_handle
-from landfast.sinks.delta.table.suitability import reading_problems
 from landfast.sinks.delta.upkeep.checkpoint import remove_workshop, write_checkpoint
 from landfast.sinks.delta.upkeep.compaction import GROUP_FILES_MAX, Limits, compact, due
 from landfast.sinks.delta.upkeep.roll_up import roll_up
@@ -158,6 +158,7 @@ class Maintenance:
             return False
         self._compaction_version_due = version + GROUP_FILES_MAX
         fresh = self._opener(self._table)
+        self._files.sync_log(range(version + 1, fresh.version() + 1))
         # Rows that no reader sees any more, deleted in a vector beside their file, would come back with a new file.
         done = not any(reading_problems(fresh)) and self._join_files(fresh, stop_at)
         self._compaction_due = self._clock.monotonic() + self._settings.compaction_interval_seconds
