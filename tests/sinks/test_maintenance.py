@@ -6,6 +6,7 @@ import json
 import math
 import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -30,7 +31,7 @@ from landfast.sinks.delta.log.active import ActiveFile, active_files
 from landfast.sinks.delta.log.spans import read_spans
 from landfast.sinks.delta.proof.verify import verify_table
 from landfast.sinks.delta.upkeep.compaction import GROUP_FILES_MAX, Limits, compact, due
-from landfast.sinks.delta.upkeep.maintenance import DAY_SECONDS, Maintenance, MaintenanceSettings
+from landfast.sinks.delta.upkeep.maintenance import DAY_SECONDS, FILE_RETENTION, Maintenance, MaintenanceSettings
 from landfast.sinks.delta.upkeep.roll_up import roll_up
 from tests.sinks.delta_proof import LANE, OTHER, land, made, proved_table
 from tests.sinks.delta_world import DeltaWorld, QuickClock
@@ -322,6 +323,29 @@ def test_replaced_files_stay_for_readers_of_older_versions(world: DeltaWorld) ->
     assert all(file.exists() for file in replaced)
     upkeep(world, replace(EAGER, sweep_grace_seconds=0)).after_commits(DeltaTable(world.path).version(), 1, 60.0)
     assert not any(file.exists() for file in replaced)
+    assert verify_table(world.path).proved
+
+
+@pytest.mark.parametrize(("kept", "readable"), [("interval 60 days", True), ("interval 1 hours", False)])
+def test_the_sweep_leaves_what_the_table_is_to_keep(world: DeltaWorld, kept: str, readable: bool) -> None:
+    """Who has set how long replaced files are kept reads the older versions for so long, whatever the grace of the sweep is."""
+    proved_table(world)
+    table = DeltaTable(world.path)
+    table.alter.set_table_properties({FILE_RETENTION: kept})
+    before, rows = table.version(), table.to_pyarrow_table().num_rows
+    upkeep(world, replace(EAGER, sweep_interval_seconds=1e9)).after_commits(before, 1, 60.0)
+    days_later = time.time() - 10 * DAY_SECONDS
+    for entry in (Path(world.path) / "_delta_log").glob("*.json"):
+        actions = [json.loads(line) for line in entry.read_text().splitlines()]
+        for action in actions:
+            action.get("remove", {})["deletionTimestamp"] = int(days_later * 1000)
+        entry.write_text("\n".join(map(json.dumps, actions)) + "\n")
+    for file in Path(world.path).glob("*.parquet"):
+        os.utime(file, (days_later, days_later))
+    upkeep(world).after_commits(DeltaTable(world.path).version(), 1, 60.0)
+    old = DeltaTable(world.path, version=before)
+    assert all((Path(world.path) / file.path).exists() for file in active_files(old)) is readable
+    assert not readable or old.to_pyarrow_table().num_rows == rows
     assert verify_table(world.path).proved
 
 

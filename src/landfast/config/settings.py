@@ -205,7 +205,11 @@ class MaintenanceSettings(Section):
     file_bytes_small: ByteSize = Field(default=32 * MIB, ge=KIB, le=4 * GIB, description="Files below this are small.")
     sweep_seconds: float = Field(default=86_400.0, ge=60, le=90 * 86_400, description="Between two sweeps of files that no commit names.")
     sweep_grace_seconds: float = Field(
-        default=7 * 86_400.0, ge=3600, le=365 * 86_400, description="A file is swept when no commit has named it for longer than this."
+        default=7 * 86_400.0,
+        ge=3600,
+        le=365 * 86_400,
+        description="A file is swept when no commit has named it for longer than this, and for longer than the table's "
+        "`delta.deletedFileRetentionDuration`, where that is set.",
     )
 
 

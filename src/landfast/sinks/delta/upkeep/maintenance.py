@@ -33,6 +33,8 @@ from landfast.sinks.delta.upkeep.roll_up import roll_up
 from landfast.sinks.delta.upkeep.sightings import Sightings
 
 DAY_SECONDS = 24 * 3600.0
+FILE_RETENTION = "delta.deletedFileRetentionDuration"
+"""How long the table's owner wants to read its older versions, where that was said: their files stay as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +201,10 @@ class Maintenance:
         if began < self._sweep_due:
             return False
         hours = int(-(-self._settings.sweep_grace_seconds // 3600))
-        candidates = self._opener(self._table).vacuum(retention_hours=hours, dry_run=True, full=True, enforce_retention_duration=False)
+        handle = self._opener(self._table)
+        candidates = set(handle.vacuum(retention_hours=hours, dry_run=True, full=True, enforce_retention_duration=False))
+        if FILE_RETENTION in handle.metadata().configuration:
+            candidates &= set(handle.vacuum(dry_run=True, full=True))
         orphans = [path for path in candidates if is_own(path) and path not in self._staged]
         orphans += drafts_among(self._files.names(LOG))
         orphans += [name for name in self._files.names("") if name.startswith(WORKSHOP)]
