@@ -129,15 +129,16 @@ def test_museum_08_a_writer_that_paused_until_others_took_over_lands_nothing(wor
     assert offsets(world) == list(range(10))
 
 
-def test_museum_11_a_stale_commit_with_a_lower_version_is_a_conflict(world: DeltaWorld) -> None:
-    """The slow one would move the position back from 20 to 10, and its successor would land ten records twice."""
+@pytest.mark.parametrize(("first", "second"), [(20, 10), (10, 20)], ids=["a lower one second", "a higher one second"])
+def test_museum_11_a_stale_commit_is_a_conflict_whatever_its_version(world: DeltaWorld, first: int, second: int) -> None:
+    """The slow one would move the position back, or over records that have landed already: ten of them would land twice."""
     slow, quick = world.sink("run-1"), world.sink("run-2")
-    lower = staged(world, slow, 0, 10)
-    quick.commit([staged(world, quick, 0, 20)])
+    stale = staged(world, slow, 0, second)
+    quick.commit([staged(world, quick, 0, first)])
     with pytest.raises(Conflict):
-        slow.commit([lower])
-    assert world.sink("run-3").positions((LANE,)) == {LANE: 20}
-    assert offsets(world) == list(range(20))
+        slow.commit([stale])
+    assert world.sink("run-3").positions((LANE,)) == {LANE: first}
+    assert offsets(world) == list(range(first))
 
 
 def test_museum_13_nothing_is_passed_over_when_a_later_part_is_ready_first(world: DeltaWorld) -> None:
