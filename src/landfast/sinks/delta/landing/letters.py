@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow as pa
 
 from landfast.model import TIMESTAMP_ABSENT, Letter, Stream
+from landfast.sinks.delta.landing.rows import MICROSECONDS, MILLISECONDS_MAX
 
 _MOMENT = pa.timestamp("us", "UTC")
-_MILLISECONDS_MAX = (2**63 - 1) // 1000
 _FIELDS: list[pa.Field[Any]] = [
     pa.field("id", pa.string(), nullable=False),
     pa.field("topic", pa.string(), nullable=False),
@@ -65,14 +65,14 @@ def letters_table(pipeline_id: str, run_id: str, letters: Sequence[Letter]) -> p
 
 def _row(pipeline_id: str, run_id: str, letter: Letter) -> dict[str, Any]:
     failed_at = round(letter.failed_at * 1_000_000)
-    held = abs(letter.timestamp) <= _MILLISECONDS_MAX
+    held = abs(letter.timestamp) <= MILLISECONDS_MAX
     return {
         "id": letter_id(pipeline_id, letter),
         "topic": letter.stream.topic,
         "topic_id": letter.stream.incarnation,
         "partition": letter.stream.partition,
         "offset": letter.offset,
-        "timestamp": letter.timestamp * 1000 if held and letter.timestamp != TIMESTAMP_ABSENT else None,
+        "timestamp": letter.timestamp * MICROSECONDS if held and letter.timestamp != TIMESTAMP_ABSENT else None,
         "key": letter.key,
         "value": letter.value,
         "headers": [{"name": _text(name), "value": value} for name, value in letter.headers],

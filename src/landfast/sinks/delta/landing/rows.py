@@ -19,7 +19,8 @@ from landfast.sinks.delta.files.own_columns import SYSTEM_SCHEMA
 pc: Any = pyarrow.compute
 
 MICROSECONDS = 1000
-_MILLISECONDS_MAX = (2**63 - 1) // MICROSECONDS
+MILLISECONDS_MAX = (2**63 - 1) // MICROSECONDS
+"""A column of microseconds holds no moment that is further from 1970."""
 
 
 def system_columns(decoded: Decoded) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def system_columns(decoded: Decoded) -> dict[str, Any]:
         offsets, milliseconds = offsets.take(kept), milliseconds.take(kept)
     check(len(offsets) == count, "a decoder returned another number of rows than it kept", stream=chunk.stream, position=chunk.start)
     # Both bounds, since the absolute value of the smallest integer is itself.
-    beyond = pc.or_(pc.greater(milliseconds, _MILLISECONDS_MAX), pc.less(milliseconds, -_MILLISECONDS_MAX))
+    beyond = pc.or_(pc.greater(milliseconds, MILLISECONDS_MAX), pc.less(milliseconds, -MILLISECONDS_MAX))
     if pc.any(beyond).as_py():
         message = "the record's timestamp lies beyond what the column _timestamp can hold"
         raise rejected([Refusal(chunk.stream, offset.as_py(), "timestamp_out_of_range", message) for offset in offsets.filter(beyond)])

@@ -22,8 +22,8 @@ from landfast.sinks.delta.errors import looked
 from landfast.sinks.delta.files.names import log_name
 from landfast.sinks.delta.files.paths import check_way, shown, spans_path
 from landfast.sinks.delta.files.storage import Files, files_of
-from landfast.sinks.delta.log import record as metadata
 from landfast.sinks.delta.log.active import active_files
+from landfast.sinks.delta.log.record import CommitRecord, altered, from_commit_info
 from landfast.sinks.delta.log.snapshot import snapshot, snapshot_or_none
 
 NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
@@ -66,7 +66,7 @@ class SpanRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Lineage:
+class History:
     """What the commits of a table say, oldest first.
 
     damaged    versions whose record is there but cannot be read or was changed, with what is wrong
@@ -78,7 +78,7 @@ class Lineage:
     oldest: int
 
 
-def read_log(files: Files, newest: int, after: int = -1) -> Lineage:
+def read_log(files: Files, newest: int, after: int = -1) -> History:
     """The spans of the commits in `(after, newest]` that the table's log still has."""
     records: list[SpanRecord] = []
     damaged: dict[int, str] = {}
@@ -91,15 +91,15 @@ def read_log(files: Files, newest: int, after: int = -1) -> Lineage:
         oldest = version
         try:
             info = _commit_info(content)
-            commit = metadata.from_commit_info(info)
+            commit = from_commit_info(info)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             damaged[version] = f"cannot be read ({type(error).__name__})"
             continue
-        if metadata.altered(info):
+        if altered(info):
             damaged[version] = "was changed after it was written: its text and its digest disagree"
         if commit is not None:
             records.extend(reversed(_records(version, commit)))
-    return Lineage(tuple(reversed(records)), damaged, oldest)
+    return History(tuple(reversed(records)), damaged, oldest)
 
 
 def _commit_info(content: bytes) -> Mapping[str, Any]:
@@ -111,7 +111,7 @@ def _commit_info(content: bytes) -> Mapping[str, Any]:
     return {}
 
 
-def read_lineage(table: DeltaTable, path: str, storage_options: Mapping[str, str] = NO_OPTIONS) -> Lineage:
+def read_history(table: DeltaTable, path: str, storage_options: Mapping[str, str] = NO_OPTIONS) -> History:
     """All spans of the table up to the handle's version: the log's, and the rolled-up ones of commits that the log no longer has."""
     # The log is read first: what a clean-up takes from it meanwhile has been rolled up before, so nothing falls between the two.
     log = read_log(files_of(path, storage_options), table.version())
@@ -119,7 +119,7 @@ def read_lineage(table: DeltaTable, path: str, storage_options: Mapping[str, str
     older = tuple(
         record for record in _rolled_up(path, storage_options) if record.version not in in_log and record.version <= table.version()
     )
-    return Lineage(tuple(sorted((*older, *log.records), key=lambda record: record.version)), log.damaged, log.oldest)
+    return History(tuple(sorted((*older, *log.records), key=lambda record: record.version)), log.damaged, log.oldest)
 
 
 def read_spans(path: str, storage_options: Mapping[str, str] = NO_OPTIONS) -> list[SpanRecord]:
@@ -132,10 +132,10 @@ def read_spans(path: str, storage_options: Mapping[str, str] = NO_OPTIONS) -> li
     with looked(f"reading the commits of {shown(path)}"):
         check_way(path)
         table = snapshot(path, storage_options)
-        return list(read_lineage(table, path, storage_options).records)
+        return list(read_history(table, path, storage_options).records)
 
 
-def _records(version: int, commit: metadata.CommitRecord) -> list[SpanRecord]:
+def _records(version: int, commit: CommitRecord) -> list[SpanRecord]:
     return [
         SpanRecord(
             version=version,

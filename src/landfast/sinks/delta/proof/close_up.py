@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from landfast.audit import Finding, Kind, Range
 from landfast.model import Stream
-from landfast.sinks.delta.proof.offsets import Offsets, Place, ascending, by_place, complement, ranges_of, within
+from landfast.sinks.delta.proof.offsets import Offsets, TopicPartition, ascending, by_partition, complement, ranges_of, within
 from landfast.sinks.delta.proof.scan import Scan
 from landfast.sinks.delta.proof.tally import Region
 
@@ -24,12 +24,12 @@ def look_closely(scan: Scan, suspects: Sequence[Region], letters: Mapping[Stream
     """
     held = list(_affordable(suspects, rows_max))
     found: defaultdict[int, list[Offsets]] = defaultdict(list)
-    by_topic: defaultdict[Place, list[Region]] = defaultdict(list)
+    by_topic: defaultdict[TopicPartition, list[Region]] = defaultdict(list)
     for region in held:
-        by_topic[region.place].append(region)
+        by_topic[region.partition].append(region)
     for coordinates in scan.keys_again():
-        for place, offsets in by_place(coordinates):
-            for region in by_topic.get(place, ()) if place is not None else ():
+        for partition, offsets in by_partition(coordinates):
+            for region in by_topic.get(partition, ()) if partition is not None else ():
                 part = within(offsets, region.start, region.end)
                 if len(part):
                     found[id(region)].append(part)

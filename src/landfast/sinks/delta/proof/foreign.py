@@ -19,7 +19,7 @@ from landfast.audit import Finding, Kind, Rewritten
 from landfast.sinks.delta.files.names import LOG, is_own, log_name, versions_of
 from landfast.sinks.delta.files.storage import Files
 from landfast.sinks.delta.log.active import ActiveFile
-from landfast.sinks.delta.proof.offsets import Offsets, Place, ascending, grouped, ranges_of
+from landfast.sinks.delta.proof.offsets import Offsets, TopicPartition, ascending, grouped, ranges_of
 from landfast.sinks.delta.proof.scan import Scan
 
 _KEEPS_VALUES = frozenset({"DELETE"})
@@ -77,26 +77,25 @@ def look_for_foreign(scan: Scan, newest: int) -> list[Rewritten]:
         held = _held(scan, file)
         writing = known.get(file.path)
         if writing is not None and writing.changes:
-            scan.findings.extend(_finding(file, writing, place, offsets) for place, offsets in sorted(held.items()))
+            scan.findings.extend(_finding(file, writing, partition, offsets) for partition, offsets in sorted(held.items()))
         elif held:
             version, writer = (None, "before the log begins") if writing is None else (writing.version, writing.writer)
             rewritten.append(Rewritten(file.path, sum(map(len, held.values())), version, writer))
     return rewritten
 
 
-def _held(scan: Scan, file: ActiveFile) -> dict[Place, Offsets]:
+def _held(scan: Scan, file: ActiveFile) -> dict[TopicPartition, Offsets]:
     """The offsets of the file's rows by topic and partition; rows without coordinates are none of ours."""
-    found: defaultdict[Place, list[Offsets]] = defaultdict(list)
-    *place_names, offset_name = scan.key_names
+    found: defaultdict[TopicPartition, list[Offsets]] = defaultdict(list)
+    *names, offset_name = scan.key_names
     for keys in scan.keys_again([file]):
-        for place, offsets in grouped(keys, place_names, offset_name):
-            if None not in place and not offsets.null_count:
-                found[place[0], place[-1]].append(offsets)
-    return {place: ascending(pa.concat_arrays(parts)) for place, parts in found.items()}
+        for values, offsets in grouped(keys, names, offset_name):
+            if None not in values and not offsets.null_count:
+                found[values[0], values[-1]].append(offsets)
+    return {partition: ascending(pa.concat_arrays(parts)) for partition, parts in found.items()}
 
 
-def _finding(file: ActiveFile, writing: Writing, place: Place, offsets: Offsets) -> Finding:
-    words = (
-        f"version {writing.version} ({writing.writer}) wrote this file with rows of {place[0]}[{place[1]}]: nobody vouches for their values"
-    )
+def _finding(file: ActiveFile, writing: Writing, partition: TopicPartition, offsets: Offsets) -> Finding:
+    topic, number = partition
+    words = f"version {writing.version} ({writing.writer}) wrote this file with rows of {topic}[{number}]: nobody vouches for their values"
     return Finding(Kind.FOREIGN_FILE, words, None, tuple(ranges_of(offsets)), len(offsets), file.path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,11 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from landfast.sinks.delta.errors import looked
-from landfast.sinks.delta.files.names import log_name
 from landfast.sinks.delta.files.paths import check_way, letters_path
 from landfast.sinks.delta.files.storage import files_of
-from landfast.sinks.delta.log import record as metadata
 from landfast.sinks.delta.log.active import active_files
+from landfast.sinks.delta.log.entries import entries_back
 from landfast.sinks.delta.log.record import CommitRecord
 from landfast.sinks.delta.log.snapshot import snapshot_or_none
 from landfast.sinks.delta.settings import DeltaSettings
@@ -120,15 +118,9 @@ def last_commit(settings: DeltaSettings, pipeline_id: str, *, commits_max: int =
     with looked("reading the last commit"):
         files = files_of(settings.path, settings.storage_options)
         tip = open_handle(settings).version()
-        for version in range(tip, max(-1, tip - commits_max), -1):
-            content = files.read(log_name(version))
-            if content is None:
-                return None
-            for line in content.splitlines():
-                info = json.loads(line).get("commitInfo") if b'"commitInfo"' in line else None
-                record = None if info is None else metadata.from_commit_info(info)
-                if record is not None and record.pipeline_id == pipeline_id:
-                    return version, record
+        for entry in entries_back(files, tip, max(0, tip - commits_max + 1)):
+            if entry.record is not None and entry.record.pipeline_id == pipeline_id:
+                return entry.version, entry.record
     return None
 
 

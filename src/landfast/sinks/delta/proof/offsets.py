@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from landfast.audit import RANGES_MAX, Range
 from landfast.model import Position
 
-Place = tuple[str, int]
+TopicPartition = tuple[str, int]
 """A topic and a partition: what a row tells of its stream."""
 
 RUNS_MAX = 256
@@ -23,7 +23,7 @@ Offsets = Any
 """A pyarrow int64 array; pyarrow's own stubs cannot say so where compute functions are involved."""
 
 
-def by_place(coordinates: pa.Table) -> Iterator[tuple[Place | None, Offsets]]:
+def by_partition(coordinates: pa.Table) -> Iterator[tuple[TopicPartition | None, Offsets]]:
     """The offsets of each topic partition, ascending, with None for rows that have no coordinates."""
     for (topic, partition), offsets in grouped(coordinates, ("_topic", "_partition"), "_offset"):
         missing = topic is None or partition is None or offsets.null_count > 0

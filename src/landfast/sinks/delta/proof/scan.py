@@ -21,7 +21,7 @@ from landfast.sinks.delta.files.names import is_own
 from landfast.sinks.delta.files.paths import local_path
 from landfast.sinks.delta.files.storage import Files, files_of
 from landfast.sinks.delta.log.active import ActiveFile, active_files
-from landfast.sinks.delta.proof.offsets import by_place, ranges_of
+from landfast.sinks.delta.proof.offsets import COORDINATES, TopicPartition, by_partition, ranges_of
 from landfast.sinks.delta.table.place import shape_of
 
 BATCH_ROWS = 131_072
@@ -147,22 +147,27 @@ class Scan:
 
     def _corrupt(self, content: Content, group: int, columns: Sequence[str]) -> list[Finding]:
         words = f"the values of {', '.join(columns) or 'a column'} do not match their checksum"
-        if self.key_names[0] != "_topic":
+        if self.key_names != COORDINATES:
             return [Finding(Kind.FILE_CORRUPT, words, count=content.parquet.metadata.row_group(group).num_rows, file=content.file.path)]
         try:
             coordinates = content.parquet.read_row_group(group, columns=list(self.key_names))
             return [
                 Finding(
-                    Kind.FILE_CORRUPT, f"{words} {_place_words(place)}", None, tuple(ranges_of(offsets)), len(offsets), content.file.path
+                    Kind.FILE_CORRUPT,
+                    f"{words} {_partition_words(partition)}",
+                    None,
+                    tuple(ranges_of(offsets)),
+                    len(offsets),
+                    content.file.path,
                 )
-                for place, offsets in by_place(coordinates)
+                for partition, offsets in by_partition(coordinates)
             ]
         except UNREADABLE:
             return [Finding(Kind.FILE_CORRUPT, words, file=content.file.path)]
 
 
-def _place_words(place: tuple[str, int] | None) -> str:
-    return "in rows without coordinates" if place is None else f"in rows of {place[0]}[{place[1]}]"
+def _partition_words(partition: TopicPartition | None) -> str:
+    return "in rows without coordinates" if partition is None else f"in rows of {partition[0]}[{partition[1]}]"
 
 
 def _readable(parquet: pq.ParquetFile, group: int, columns: Sequence[str]) -> bool:

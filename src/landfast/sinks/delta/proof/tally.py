@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from landfast.audit import RANGES_MAX, Range
 from landfast.model import Position, Span, Stream
-from landfast.sinks.delta.proof.offsets import Offsets, Place, ascending, by_place, ranges_of, viewed, within
+from landfast.sinks.delta.proof.offsets import Offsets, TopicPartition, ascending, by_partition, ranges_of, viewed, within
 
 OFFSET_BYTES = 8
 
@@ -32,7 +32,7 @@ class Region:
     suspect    something does not fit, or could not be held: look again, at this region alone
     """
 
-    place: Place
+    partition: TopicPartition
     start: Position
     end: Position
     streams: tuple[Stream, ...]
@@ -50,11 +50,11 @@ class Region:
 
 def regions_of(spans: Iterable[Span]) -> list[Region]:
     """The regions that these spans make up; spans that overlap, of whatever incarnation, share one."""
-    by_place: defaultdict[Place, list[Span]] = defaultdict(list)
+    by_partition: defaultdict[TopicPartition, list[Span]] = defaultdict(list)
     for span in spans:
-        by_place[span.stream.topic, span.stream.partition].append(span)
+        by_partition[span.stream.topic, span.stream.partition].append(span)
     regions: list[Region] = []
-    for place, group in sorted(by_place.items()):
+    for partition, group in sorted(by_partition.items()):
         current: Region | None = None
         for span in sorted(group, key=lambda span: (span.start, span.end)):
             if current is not None and span.start < current.end:
@@ -63,50 +63,50 @@ def regions_of(spans: Iterable[Span]) -> list[Region]:
                 current.dead += span.dead
                 current.streams = tuple(sorted({*current.streams, span.stream}))
                 continue
-            current = Region(place, span.start, span.end, (span.stream,), span.written, span.dead)
+            current = Region(partition, span.start, span.end, (span.stream,), span.written, span.dead)
             regions.append(current)
     return regions
 
 
 class Tally:
-    """Adds rows up by region. `letters` are the sorted offsets that are buried, per place.
+    """Adds rows up by region. `letters` are the sorted offsets that are buried, per partition.
 
     Holds at most about `held_bytes_max` of offsets: beyond that the largest half-seen region is left to a second look.
     """
 
-    def __init__(self, regions: Sequence[Region], letters: Mapping[Place, Offsets], held_bytes_max: int) -> None:
-        self._by_place: defaultdict[Place, list[Region]] = defaultdict(list)
+    def __init__(self, regions: Sequence[Region], letters: Mapping[TopicPartition, Offsets], held_bytes_max: int) -> None:
+        self._by_partition: defaultdict[TopicPartition, list[Region]] = defaultdict(list)
         for region in regions:
-            self._by_place[region.place].append(region)
-        self._starts = {place: [region.start for region in group] for place, group in self._by_place.items()}
+            self._by_partition[region.partition].append(region)
+        self._starts = {partition: [region.start for region in group] for partition, group in self._by_partition.items()}
         self._letters = letters
         self._held_bytes_max = held_bytes_max
         self._held: dict[int, Region] = {}
         self._held_bytes = 0
         self.rows = 0
         self.foreign_rows = 0
-        self.outside: defaultdict[Place, list[Range]] = defaultdict(list)
-        self.outside_rows: defaultdict[Place, int] = defaultdict(int)
+        self.outside: defaultdict[TopicPartition, list[Range]] = defaultdict(list)
+        self.outside_rows: defaultdict[TopicPartition, int] = defaultdict(int)
 
     def add(self, coordinates: pa.Table) -> None:
         """Count these rows: a table with the columns `_topic`, `_partition`, `_offset`."""
         self.rows += coordinates.num_rows
-        for place, offsets in by_place(coordinates):
-            if place is None:
+        for partition, offsets in by_partition(coordinates):
+            if partition is None:
                 self.foreign_rows += len(offsets)
             else:
-                self._add_place(place, offsets)
+                self._add_partition(partition, offsets)
 
     def close(self) -> list[Region]:
         """Regions that need a second look: what was counted and what was found differ, or could not be compared."""
-        for group in self._by_place.values():
+        for group in self._by_partition.values():
             for region in group:
                 region.suspect = region.suspect or region.seen != region.written
                 region.held.clear()
-        return [region for group in self._by_place.values() for region in group if region.suspect]
+        return [region for group in self._by_partition.values() for region in group if region.suspect]
 
-    def _add_place(self, place: Place, offsets: Offsets) -> None:
-        regions, starts = self._by_place.get(place, []), self._starts.get(place, [])
+    def _add_partition(self, partition: TopicPartition, offsets: Offsets) -> None:
+        regions, starts = self._by_partition.get(partition, []), self._starts.get(partition, [])
         view = viewed(offsets)
         first = 0
         while first < len(view):
@@ -117,9 +117,9 @@ class Tally:
             if inside:
                 self._add_region(regions[index], offsets.slice(first, last - first))
             else:
-                self.outside_rows[place] += last - first
-                room = RANGES_MAX - len(self.outside[place])
-                self.outside[place].extend(ranges_of(offsets.slice(first, last - first), room))
+                self.outside_rows[partition] += last - first
+                room = RANGES_MAX - len(self.outside[partition])
+                self.outside[partition].extend(ranges_of(offsets.slice(first, last - first), room))
             first = last
 
     def _add_region(self, region: Region, offsets: Offsets) -> None:
@@ -150,5 +150,5 @@ class Tally:
         if len(region.streams) > 1:
             return False
         repeated = pc.equal(offsets[1:], offsets[:-1])
-        buried = within(self._letters.get(region.place), region.start, region.end)
+        buried = within(self._letters.get(region.partition), region.start, region.end)
         return bool(pc.any(repeated).as_py()) or (len(buried) > 0 and bool(pc.any(pc.is_in(buried, value_set=offsets)).as_py()))

@@ -24,11 +24,11 @@ from landfast.sinks.delta.files.paths import check_way, letters_path, shown
 from landfast.sinks.delta.files.storage import files_of
 from landfast.sinks.delta.log.app_ids import position_app_id
 from landfast.sinks.delta.log.snapshot import snapshot, snapshot_or_none
-from landfast.sinks.delta.log.spans import NO_OPTIONS, Lineage, read_lineage
+from landfast.sinks.delta.log.spans import NO_OPTIONS, History, read_history
 from landfast.sinks.delta.log.tail import lost_tail
 from landfast.sinks.delta.proof.close_up import look_closely
 from landfast.sinks.delta.proof.foreign import look_for_foreign
-from landfast.sinks.delta.proof.offsets import COORDINATES, Offsets, Place, ascending, grouped, ranges_of, within
+from landfast.sinks.delta.proof.offsets import COORDINATES, Offsets, TopicPartition, ascending, grouped, ranges_of, within
 from landfast.sinks.delta.proof.scan import Depth, Scan
 from landfast.sinks.delta.proof.tally import Tally, regions_of
 from landfast.sinks.delta.settings import MIB
@@ -107,12 +107,12 @@ def _own_table(path: str, storage_options: Mapping[str, str]) -> DeltaTable:
 def _verdict(table: DeltaTable, where: Where, held_bytes_max: int, close_up_rows_max: int, progress: Callable[[int], None]) -> Verdict:
     path, storage_options, depth = where.path, where.storage_options, where.depth
     with mapped("reading the table's commits"):
-        lineage = read_lineage(table, path, storage_options)
+        history = read_history(table, path, storage_options)
     findings = [
-        Finding(Kind.METADATA_CHANGED, f"the record of version {version} {words}") for version, words in sorted(lineage.damaged.items())
+        Finding(Kind.METADATA_CHANGED, f"the record of version {version} {words}") for version, words in sorted(history.damaged.items())
     ]
-    accounts = _accounts(table, lineage, findings)
-    spans = [record.span for record in lineage.records]
+    accounts = _accounts(table, history, findings)
+    spans = [record.span for record in history.records]
     letters, rewritten = _read_letters(path, storage_options, depth, findings)
     pending = _check_letters(letters, accounts, spans, findings)
     scan = Scan(path, storage_options, table, keys=COORDINATES, depth=depth)
@@ -135,9 +135,9 @@ def _verdict(table: DeltaTable, where: Where, held_bytes_max: int, close_up_rows
     )
 
 
-def _accounts(table: DeltaTable, lineage: Lineage, findings: list[Finding]) -> list[StreamAccount]:
+def _accounts(table: DeltaTable, history: History, findings: list[Finding]) -> list[StreamAccount]:
     by_owner: defaultdict[tuple[str, Stream], list[Span]] = defaultdict(list)
-    for record in lineage.records:
+    for record in history.records:
         by_owner[record.pipeline_id, record.span.stream].append(record.span)
     accounts: list[StreamAccount] = []
     for (pipeline_id, stream), spans in sorted(by_owner.items()):
@@ -216,7 +216,7 @@ def _check_rows(
     for region in regions:
         buried = sum(len(pc.unique(within(letters.get(stream), region.start, region.end))) for stream in region.streams)
         region.suspect = buried != region.dead
-    by_topic: defaultdict[Place, list[Offsets]] = defaultdict(list)
+    by_topic: defaultdict[TopicPartition, list[Offsets]] = defaultdict(list)
     for stream, offsets in letters.items():
         by_topic[stream.topic, stream.partition].append(offsets)
     tally = Tally(regions, {place: ascending(pa.concat_arrays(parts)) for place, parts in by_topic.items()}, held_bytes_max)
