@@ -291,6 +291,7 @@ def test_s13_u11_a_restore_before_the_start_is_refused_until_accepted(world: Del
     handle = DeltaTable(world.path)
     handle.restore(handle.version() - 1)
     refused(world, "LINEAGE_BROKEN")
+    refused(world, "LINEAGE_BROKEN", accept_lineage_version=DeltaTable(world.path).version() - 1)
     assert world.sink("run-2", accept_lineage_version=DeltaTable(world.path).version()).positions([LANE]) == {LANE: 20}
 
 

@@ -97,6 +97,16 @@ def test_a_record_that_was_not_read_is_found() -> None:
     assert (finding.kind, finding.ranges, finding.count) == (Kind.SOURCE_COUNT_CHANGED, ((50, 100),), 1)
 
 
+def test_a_record_that_is_gone_from_a_log_that_keeps_all_is_found() -> None:
+    """Nothing excuses a log that has fewer records than were read, where it neither expires nor compacts."""
+    log = shelf()
+    spans = log.spans(50, 100)
+    del log.values[55]
+    verdict = verify_source(spans, log, digest)
+    (finding,) = verdict.findings
+    assert (finding.kind, finding.ranges, finding.count, verdict.unchecked) == (Kind.SOURCE_COUNT_CHANGED, ((50, 100),), 1, ())
+
+
 def test_what_retention_removed_is_unchecked_and_no_finding() -> None:
     """Spans below the log's first offset are listed as such; the others are compared."""
     log = shelf()
