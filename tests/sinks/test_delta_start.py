@@ -15,9 +15,10 @@ from deltalake import DeltaTable, write_deltalake
 from landfast.errors import Broken, LandfastError, Misconfigured
 from landfast.events import Notice
 from landfast.sinks.delta import DeltaSettings, inspect, probe_place
+from landfast.sinks.delta.files.local import Disk, LocalFiles
 from landfast.sinks.delta.files.names import log_name
 from landfast.sinks.delta.log.spans import read_spans
-from landfast.sinks.delta.log.tail import lost_entries
+from landfast.sinks.delta.log.tail import lost_tail
 from landfast.sinks.delta.proof.verify import verify_table
 from landfast.sinks.delta.table.place import open_handle
 from tests.sinks.delta_world import NUMBERS, DeltaWorld, stream
@@ -387,12 +388,22 @@ def test_a_table_of_somebody_else_cannot_be_proved(world: DeltaWorld) -> None:
         verify_table(world.path)
 
 
-def test_an_empty_entry_in_an_object_store_is_damage() -> None:
+class _LikeAStore(LocalFiles):
+    """Files that say they lie in an object store."""
+
+    local = False
+
+
+def test_an_empty_entry_in_an_object_store_is_damage(world: DeltaWorld) -> None:
     """A store creates an object whole or not at all: an empty one was put there, and nothing is written over it."""
-    with pytest.raises(Broken) as caught:
-        lost_entries("s3://lake/t", range(3, 4))
+    world.home()
+    files = _LikeAStore(Path(world.path), Disk())
+    tip = DeltaTable(world.path).version()
+    assert lost_tail(world.path, files) == range(tip + 1, tip + 1)
+    (Path(world.path) / log_name(tip + 1)).write_bytes(b"")
+    with pytest.raises(Broken, match=f"{tip + 1}.json") as caught:
+        lost_tail(world.path, files)
     assert caught.value.code == "LOG_CORRUPT"
-    assert lost_entries("s3://lake/t", range(0)) == ()
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def mend(path: str, disk: Disk, observer: Observer) -> int:
     if not has_table(files):
         return -1
     _drop_bad_checkpoints(path, files, disk, observer)
-    fill(path, lost_tail(path, files), disk, observer)
+    fill(path, root, lost_tail(path, files), disk, observer)
     tip = max(versions_of(files.sizes(LOG)), default=0)
     make_certain(files, tip)
     return tip

@@ -19,7 +19,7 @@ from landfast.events import Notice
 from landfast.ports import Observer
 from landfast.sinks.delta.files.local import Disk
 from landfast.sinks.delta.files.names import LOG, checkpoints_among, log_name, versions_of
-from landfast.sinks.delta.files.paths import local_path, shown
+from landfast.sinks.delta.files.paths import shown
 from landfast.sinks.delta.files.storage import Files
 from landfast.sinks.delta.log.app_ids import position_app_id
 from landfast.sinks.delta.log.entries import is_action
@@ -32,7 +32,8 @@ def lost_tail(path: str, files: Files) -> range:
     """The versions at the end of the table's log whose entries a power cut has emptied or torn.
 
     Raises:
-        Broken: an entry is damaged in another way, or one that is lost has been built upon.
+        Broken: an entry is damaged in another way, or one that is lost has been built upon; or the table is in an object store, which
+            never leaves an empty entry by itself.
     """
     names = files.sizes(LOG)
     sizes = versions_of(names)
@@ -47,28 +48,14 @@ def lost_tail(path: str, files: Files) -> range:
         _check_entry(path, files, tail)
     if tail < newest and tail not in sizes and covered < 0:
         raise _damaged(path, newest, "is empty or torn, and nothing was before it")
+    if tail < newest and not files.local:
+        raise _damaged(path, tail + 1, "is empty")
     return range(tail + 1, newest + 1)
 
 
-def lost_entries(path: str, versions: range) -> tuple[Path, ...]:
-    """The files of these lost entries, on a local disk.
-
-    Raises:
-        Broken: the table is in an object store, which never leaves an empty entry by itself.
-    """
-    root = local_path(path)
-    if root is None and versions:
-        raise _damaged(path, versions[0], "is empty")
-    return () if root is None else tuple(root / log_name(version) for version in versions)
-
-
-def fill(path: str, versions: range, disk: Disk, observer: Observer) -> None:
-    """Give these lost entries a content that means nothing, on a local disk.
-
-    Raises:
-        Broken: the table is in an object store, which never leaves an empty entry by itself.
-    """
-    for entry in lost_entries(path, versions):
+def fill(path: str, root: Path, versions: range, disk: Disk, observer: Observer) -> None:
+    """Give these lost entries of a table, whose root is a local folder, a content that means nothing."""
+    for entry in (root / log_name(version) for version in versions):
         kept = _fill_one(entry, disk)
         how = "empty" if kept is None else "torn"
         message = f"the log entry {LOG}/{entry.name} of {shown(path)} was {how}, as a power cut leaves it; its records are read again"

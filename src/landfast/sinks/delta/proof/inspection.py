@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -11,13 +12,14 @@ from deltalake import DeltaTable
 from landfast.errors import LandfastError, Misconfigured
 from landfast.model import Halt, Position, Stream
 from landfast.sinks.delta.errors import looked, mapped
+from landfast.sinks.delta.files.names import log_name
 from landfast.sinks.delta.files.paths import check_way, local_path
 from landfast.sinks.delta.files.probe import check_atomic
 from landfast.sinks.delta.files.storage import Files, files_of
 from landfast.sinks.delta.log.app_ids import incarnation_app_id, position_app_id
 from landfast.sinks.delta.log.entries import has_table
 from landfast.sinks.delta.log.lineage import former_pipeline_id, newest_break
-from landfast.sinks.delta.log.tail import lost_entries, lost_tail
+from landfast.sinks.delta.log.tail import lost_tail
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.table.creation import full_schema, no_columns, schema_problems, strange_contents
 from landfast.sinks.delta.table.halts import lineage_refusal, replaced_halt
@@ -67,13 +69,13 @@ def inspect(settings: DeltaSettings, pipeline: str, data_schema: pa.Schema | Non
             problems_there = () if strange is None else (strange,)
             return Inspection(problems=(*problems_there, *_problems_of_creation(settings, data_schema)))
         try:
-            hollow = lost_entries(settings.path, lost_tail(settings.path, files))
+            hollow = tuple(Path(log_name(version)).name for version in lost_tail(settings.path, files))
             handle = open_handle(settings)
         except LandfastError as error:
             return Inspection(problems=(error,))
         pipelines = pipelines_of(handle)
         found = tuple(_problems(settings, pipeline, data_schema, files, handle, pipelines))
-        return Inspection(handle.version(), shape_of(handle), pipelines, found, tuple(entry.name for entry in hollow))
+        return Inspection(handle.version(), shape_of(handle), pipelines, found, hollow)
 
 
 def probe_place(settings: DeltaSettings) -> None:

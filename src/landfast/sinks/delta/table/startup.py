@@ -18,7 +18,7 @@ from landfast.sinks.delta.files.probe import check_atomic
 from landfast.sinks.delta.log.entries import has_table
 from landfast.sinks.delta.log.lineage import newest_break
 from landfast.sinks.delta.log.mending import make_certain, mend
-from landfast.sinks.delta.log.tail import lost_entries, lost_tail
+from landfast.sinks.delta.log.tail import lost_tail
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.table.columns import add_columns, column_conflicts, missing_columns
 from landfast.sinks.delta.table.creation import create_or_open, full_schema
@@ -83,7 +83,8 @@ def _mended(place: Place, observer: Observer) -> int:
         for beside in (letters_path(path), spans_path(path)):
             mend(beside, place.disk, observer)
         if not place.files.local:
-            lost_entries(path, lost_tail(path, place.files))
+            # A store loses nothing by itself, so there is nothing to fill; whatever is damaged is refused.
+            lost_tail(path, place.files)
     return certain
 
 
