@@ -270,7 +270,8 @@ def test_a_table_that_demands_more_than_we_do_gets_nothing(world: DeltaWorld) ->
 def test_workers_that_race_for_every_version_all_land(world: DeltaWorld) -> None:
     """Many commits at once, each at a version of its own: nobody gives up, whoever loses a race follows and tries the next version."""
     world.home()
-    sinks = [world.sink(f"worker-{number}") for number in range(12)]
+    # Each attempt that is lost is another worker's commit, and of those there are 33.
+    sinks = [world.sink(f"worker-{number}", commit_attempts_max=34) for number in range(12)]
 
     def work(number: int) -> None:
         lane = stream(number)

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, Field, write_deltalake
+from deltalake.exceptions import CommitFailedError
 from deltalake.schema import PrimitiveType
 from deltalake.transaction import AddAction
 
@@ -239,6 +240,43 @@ def test_compaction_gives_way_to_others(world: DeltaWorld, meddle: Callable[[Del
     before = content(world)
     assert not compacted(world, *taken)
     assert content(world).equals(before)
+
+
+@pytest.mark.parametrize(
+    "meddle",
+    [
+        pytest.param(lambda table: table.optimize.compact(), id="optimize"),
+        pytest.param(lambda table: table.optimize.z_order(["number"]), id="z-order"),
+        pytest.param(lambda table: table.delete("_offset = 15"), id="delete"),
+    ],
+)
+def test_others_give_way_to_a_compaction(world: DeltaWorld, meddle: Callable[[DeltaTable], object]) -> None:
+    """Another tool that began before a compaction and took the same files is refused: with it every row would come twice."""
+    proved_table(world)
+    before = content(world)
+    stale = DeltaTable(world.path)
+    assert compacted(world, *group_of(world))
+    with pytest.raises(CommitFailedError):
+        meddle(stale)
+    assert content(world).equals(before)
+    assert verify_table(world.path).proved
+
+
+def test_a_compaction_leaves_what_a_table_says_of_itself(world: DeltaWorld) -> None:
+    """Its columns with what is said of them, its partitions, properties, name and time stay as they are, for every reader."""
+    proved_table(world)
+    table = DeltaTable(world.path)
+    table.alter.set_table_name("events")
+    table.alter.set_table_description("all that happened")
+    table.alter.set_column_metadata("number", {"unit": "pieces"})
+    said, columns, protocol = table.metadata(), table.schema().to_json(), table.protocol()
+    assert compacted(world, *group_of(world))
+    again = DeltaTable(world.path)
+    assert repr(again.metadata()) == repr(said)
+    assert again.schema().to_json() == columns
+    assert again.protocol() == protocol
+    again.create_checkpoint()
+    assert repr(DeltaTable(world.path).metadata()) == repr(said)
 
 
 def test_an_append_meanwhile_does_not_disturb_compaction(world: DeltaWorld) -> None:

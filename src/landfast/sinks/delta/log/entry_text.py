@@ -1,4 +1,4 @@
-"""The text of a log entry that appends files: actions of the Delta protocol, one JSON object a line.
+"""The text of a log entry that appends files, or puts one in the place of others: actions of the Delta protocol, one JSON object a line.
 
 Source: https://github.com/delta-io/delta/blob/master/PROTOCOL.md#actions. Whatever
 a reader goes by stands there as deltalake's own append writes it.
@@ -11,7 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from deltalake import DeltaTable
+
 from landfast.sinks.delta.files.parquet import DataFile
+from landfast.sinks.delta.log.active import ActiveFile
 
 _PLAIN_IN_PATHS = "/!$&'()+,:;=@"
 """What deltalake leaves as it is in a path. A file is removed by the very text that added it, so both have to write it alike."""
@@ -37,18 +40,69 @@ def append_text(
         "engineInfo": "landfast",
         **said,
     }
-    actions: list[dict[str, Any]] = [{"commitInfo": info}]
-    actions += [{"txn": {"appId": app_id, "version": moved}} for app_id, moved in transactions.items()]
-    actions += [{"add": _add(file)} for file in files]
+    return _lines([{"commitInfo": info}, *_moved(transactions), *({"add": _add(file, changes=True)} for file in files)])
+
+
+def rewrite_text(
+    said: Mapping[str, Any], transactions: Mapping[str, int], table: DeltaTable, old: Iterable[ActiveFile], new: DataFile
+) -> bytes:
+    """The entry of a commit that changes no row: those of the old files, which lie in one folder, are in the new one.
+
+    It repeats what the table says of itself, unchanged. deltalake's `optimize` steps over the removal of files that it has read itself, so
+    of one that began before this commit every row would come twice; at a change of the table's metadata it gives up, as it should.
+    """
+    info = {
+        "timestamp": new.modified_at,
+        "operation": "OPTIMIZE",
+        "operationParameters": {"predicate": "[]"},
+        "isBlindAppend": False,
+        "engineInfo": "landfast",
+        **said,
+    }
+    removed = ({"remove": _remove(file.path, file.nbytes, new)} for file in old)
+    return _lines(
+        [{"commitInfo": info}, *_moved(transactions), {"metaData": _metadata(table)}, *removed, {"add": _add(new, changes=False)}]
+    )
+
+
+def _lines(actions: Iterable[Mapping[str, Any]]) -> bytes:
     return "\n".join(json.dumps(action, separators=(",", ":"), ensure_ascii=False) for action in actions).encode()
 
 
-def _add(file: DataFile) -> dict[str, Any]:
+def _moved(transactions: Mapping[str, int]) -> list[dict[str, Any]]:
+    return [{"txn": {"appId": app_id, "version": moved}} for app_id, moved in transactions.items()]
+
+
+def _add(file: DataFile, *, changes: bool) -> dict[str, Any]:
     return {
         "path": quote(file.path, safe=_PLAIN_IN_PATHS),
         "partitionValues": file.partition_values,
         "size": file.nbytes,
         "modificationTime": file.modified_at,
-        "dataChange": True,
+        "dataChange": changes,
         "stats": file.stats,
+    }
+
+
+def _remove(path: str, nbytes: int, new: DataFile) -> dict[str, Any]:
+    return {
+        "path": quote(path, safe=_PLAIN_IN_PATHS),
+        "deletionTimestamp": new.modified_at,
+        "dataChange": False,
+        "extendedFileMetadata": True,
+        "partitionValues": new.partition_values,
+        "size": nbytes,
+    }
+
+
+def _metadata(table: DeltaTable) -> dict[str, Any]:
+    known = table.metadata()
+    named = {"name": known.name, "description": known.description, "createdTime": known.created_time}
+    return {
+        "id": known.id,
+        **{key: value for key, value in named.items() if value is not None},
+        "format": {"provider": "parquet", "options": {}},
+        "schemaString": table.schema().to_json(),
+        "partitionColumns": known.partition_columns,
+        "configuration": known.configuration,
     }

@@ -1,8 +1,9 @@
 """Small files made into large ones, as one commit of our own that changes no row.
 
-deltalake's `optimize` is never used: two of them at once double every row. Ours carries a transaction that serves as a mutex, so that of
-two that meet one is refused. Every row of the new file is compared with the old ones before the commit, and nothing that was written is
-deleted when a commit fails: its outcome may be "committed".
+deltalake's `optimize` is never used: two of them at once double every row. Ours is put as the very next entry of the log, so of two that
+meet one is refused, and written so that an `optimize` of somebody else that has begun before it is refused as well. Every row of the new
+file is compared with the old ones before the commit, and nothing that was written is deleted when a commit fails: its outcome may be
+"committed".
 """
 
 from __future__ import annotations
@@ -14,11 +15,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable, Transaction
-from deltalake.transaction import AddAction, RemoveAction
+from deltalake import DeltaTable
 
 from landfast.errors import check
-from landfast.sinks.delta.errors import Fate, fate_of
 from landfast.sinks.delta.files.names import is_own, new_file_name
 from landfast.sinks.delta.files.own_columns import SYSTEM_COLUMNS
 from landfast.sinks.delta.files.parquet import DataFile, new_file, partition_text, read_back
@@ -26,9 +25,11 @@ from landfast.sinks.delta.files.stats import stats_json
 from landfast.sinks.delta.files.storage import Files
 from landfast.sinks.delta.log.active import ActiveFile, active_files
 from landfast.sinks.delta.log.app_ids import COMPACTOR
+from landfast.sinks.delta.log.entries import fingerprint
+from landfast.sinks.delta.log.entry_text import rewrite_text
 from landfast.sinks.delta.log.record import compaction_metadata
 from landfast.sinks.delta.settings import DeltaSettings
-from landfast.sinks.delta.table.place import HOOKS_OFF, Shape, shape_of
+from landfast.sinks.delta.table.place import Shape, shape_of
 
 COMMIT_ATTEMPTS_MAX = 5
 GROUP_FILES_MAX = 256
@@ -79,9 +80,10 @@ def due(table: DeltaTable, limits: Limits) -> list[list[ActiveFile]]:
 def compact(
     table: DeltaTable, files: Files, group: Sequence[ActiveFile], settings: DeltaSettings, limits: Limits, now: float
 ) -> DataFile | None:
-    """Replace the group by one file in one commit made through this handle; None where somebody else changed one of its files first.
+    """Replace the group by one file in one commit; None where somebody else changed one of its files first.
 
-    Appends of others do not disturb it. The new file of an attempt that fails stays where it is, for the sweep.
+    Every log entry up to the handle's version is durable. Appends of others do not disturb it. The new file of an attempt that fails stays
+    where it is, for the sweep.
 
     Raises:
         Broken: the new file does not hold the rows of the old ones; nothing was committed.
@@ -93,44 +95,26 @@ def compact(
     check(written.rows == rows, f"a compacted file holds {written.rows} rows instead of {rows}")
     check(_same(_rows_of(files, old, shape), _rows_of(files, [written.path], shape)), "a compacted file holds other rows")
     for _ in range(COMMIT_ATTEMPTS_MAX):
+        seen = table.version()
         table.update_incremental()
+        # What is committed stands on what others have committed, so that has to be durable as well.
+        files.sync_log(range(seen + 1, table.version() + 1))
         if not set(old) <= {file.path for file in active_files(table)} or shape_of(table) != shape:
             return None
-        before = table.version()
-        try:
-            _commit(table, group, written)
-        except Exception as error:
-            # deltalake's classes do not tell a lost race from a fault, so the text decides; what is not a race is raised as it was.
-            if fate_of(error) is Fate.INTERFERENCE:
-                continue
-            raise
-        table.update_incremental()
-        files.sync_log(range(before + 1, table.version() + 1))
-        return written
+        if _committed(table, files, group, written):
+            table.update_incremental()
+            return written
     return None
 
 
-def _commit(table: DeltaTable, group: Sequence[ActiveFile], written: DataFile) -> None:
-    """Commit only if nobody has committed since the handle's snapshot, in which every file of the group was active.
-
-    deltalake would otherwise step over an `optimize` of somebody else that has taken the same files, and every row would come twice.
-    """
-    actions: list[AddAction | RemoveAction] = [
-        RemoveAction(file.path, data_change=False, deletion_timestamp=written.modified_at, size=file.nbytes, partition_values=_texts(file))
-        for file in group
-    ]
-    actions.append(
-        AddAction(written.path, written.nbytes, written.partition_values, written.modified_at, data_change=False, stats=written.stats)
-    )
-    properties = CommitProperties(
-        custom_metadata=compaction_metadata(len(group), written.rows),
-        max_commit_retries=0,
-        app_transactions=[Transaction(COMPACTOR, (table.transaction_version(COMPACTOR) or 0) + 1)],
-    )
-    partition_by = list(table.metadata().partition_columns) or None
-    table.create_write_transaction(
-        actions, "append", table.schema(), partition_by, commit_properties=properties, post_commithook_properties=HOOKS_OFF
-    )
+def _committed(table: DeltaTable, files: Files, group: Sequence[ActiveFile], written: DataFile) -> bool:
+    """Commit only if nobody has committed since the handle's snapshot, in which every file of the group was active."""
+    version = table.version()
+    end = fingerprint(files, version)
+    moved = {COMPACTOR: (table.transaction_version(COMPACTOR) or 0) + 1}
+    text = rewrite_text(compaction_metadata(len(group), written.rows), moved, table, group, written)
+    # Where the log has changed meanwhile, what was made may lie where nobody reads it.
+    return files.put_entry(version + 1, text) and fingerprint(files, version) == end
 
 
 def _write(files: Files, group: Sequence[ActiveFile], shape: Shape, settings: DeltaSettings, limits: Limits, now: float) -> DataFile:
