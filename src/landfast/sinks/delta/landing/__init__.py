@@ -1,1 +1,9 @@
-"""What lands rows, positions and dead letters."""
+"""What lands rows, positions and dead letters.
+
+sink           a batch becomes files and then one commit: begin here
+rows           decoded rows in exactly the table's schema, split by its `partitions`; fields it lacks become columns (`evolve`)
+commit         compare and set: the one way in which rows and positions land
+tenure         who may move a stream's position
+dead_letters   records that are refused, buried whole as `letters`
+attempts       what all who commit share: waits, and a look at what became of a lost answer
+"""

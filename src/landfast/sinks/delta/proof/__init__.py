@@ -1,1 +1,11 @@
-"""What only looks: the proof of a table from itself, and what people ask of it."""
+"""What only looks: the proof of a table from itself, and what people ask of it.
+
+verify         every offset that the commits account for is in one place, and every byte as written: begin here
+scan           the files, read for their coordinates and checksums
+tally          rows counted by span, with the `offsets` as columns
+close_up       which offsets exactly, where counts and rows disagree
+foreign        rows of ours in files that another writer wrote
+inspection     what `check` and `status` see
+lookup         letters and the last commit, for people
+runs           the runs that have landed
+"""
