@@ -96,6 +96,18 @@ def test_entries_of_others_are_made_durable_before_anything_is_built_on_them(wor
     assert ("file", Path(log_name(landed.version)).name, landed.version) in diary.notes
 
 
+def test_a_log_that_took_the_place_of_ours_is_durable_before_anything_is_built_on_it(world: DeltaWorld, diary: DiskDiary) -> None:
+    """A folder that was set back and written to again holds entries that nobody here has looked at, under numbers that were seen."""
+    sink = world.sink()
+    version = sink.commit([sink.stage(world.batch(LANE, 0, 10, first=True))]).version
+    newest = Path(world.path) / log_name(version)
+    newest.unlink()
+    DeltaTable(world.path).alter.set_table_properties({"delta.appendOnly": "false"})
+    diary.notes.clear()
+    assert sink.positions([LANE]) == {LANE: None}
+    assert ("file", newest.name, version) in diary.notes
+
+
 def test_a_start_makes_the_newest_entries_durable_once(world: DeltaWorld, diary: DiskDiary) -> None:
     """Each sync of a file costs a turn of the disk, and hundreds of entries are synced: never twice, unless something came in between."""
     sink = world.sink()

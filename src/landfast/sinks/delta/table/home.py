@@ -18,6 +18,7 @@ from landfast.sinks.delta.files.parquet import DataFile
 from landfast.sinks.delta.log.app_ids import incarnation_app_id, owner_app_id, position_app_id
 from landfast.sinks.delta.log.entries import Entry, entries_on, entry, fingerprint
 from landfast.sinks.delta.log.entry_text import append_text
+from landfast.sinks.delta.log.mending import make_certain
 from landfast.sinks.delta.table.features import demands
 from landfast.sinks.delta.table.halts import lineage_halt, replaced_halt
 from landfast.sinks.delta.table.place import Place, Shape, shape_of
@@ -98,6 +99,7 @@ class TableHome:
         with self._lock:
             seen, end = self._seen, self._end
         if fingerprint(self.files, seen) != end:
+            make_certain(self.files, tip)
             end = fingerprint(self.files, tip)
             self._transactions.start_anew(tip)
             with self._lock:
