@@ -177,9 +177,9 @@ def test_the_load_is_hot_and_quiet() -> None:
 
 def test_debris_looks_like_a_file_of_ours_of_long_ago(tmp_path: Path) -> None:
     """There is something to sweep, and a sweep by the ordinary grace period takes it."""
-    leave_debris(tmp_path / "table", SystemClock())
+    leave_debris(str(tmp_path / "table"), SystemClock())
     assert not (tmp_path / "table").exists()
-    leave_debris(tmp_path, SystemClock())
+    leave_debris(str(tmp_path), SystemClock())
     (file,) = tmp_path.iterdir()
     assert is_own(file.name)
     assert SystemClock().now() - file.stat().st_mtime > 8 * 86_400

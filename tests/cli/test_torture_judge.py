@@ -11,7 +11,7 @@ from landfast.cli.torture.buckets import WINDOW
 from landfast.cli.torture.judge import WRONGS, judge
 from landfast.cli.torture.records import Fate, fate_of
 from landfast.errors import Broken
-from tests.cli.torture_world import LANES, SEED, Sent, World, letter, row, world
+from tests.cli.torture_world import Sent, World, letter, row, world
 
 
 def _sent(made: World, fate: Fate) -> Sent:
@@ -153,7 +153,8 @@ def test_windows_are_judged_one_by_one(tmp_path: Path) -> None:
 
 def test_a_log_with_a_hole_is_not_judged(tmp_path: Path) -> None:
     """Where entries of the log are gone nobody can tell the order of commits: the judge says so instead of guessing."""
-    world(tmp_path).judged()
+    made = world(tmp_path)
+    made.judged()
     (tmp_path / "table" / "_delta_log" / f"{2:020d}.json").unlink()
     with pytest.raises(Broken, match="cannot be judged"):
-        judge(tmp_path / "ledger", tmp_path / "table", LANES, SEED, tmp_path / "again")
+        judge(made.case, tmp_path / "again")

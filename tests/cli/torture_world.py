@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from landfast.cli.torture.buckets import Buckets
-from landfast.cli.torture.judge import Count, judge, mark_of
+from landfast.cli.torture.judge import Case, Count, judge, mark_of
+from landfast.cli.torture.landed import root
 from landfast.cli.torture.records import Fate, Lane, fate_of, value_of
 
 SEED = 11
@@ -68,7 +69,13 @@ class World:
         table = self.folder / "table"
         _table(table, [(rows, _SCHEMA) for rows in self.commits], compacted=self.compacted)
         _table(table.with_name("table__dead_letters"), [(self.letters, _LETTERS)])
-        return judge(self.folder / "ledger", table, LANES, SEED, self.folder / "scratch", frozenset(self.doubtful))
+        return judge(self.case, self.folder / "scratch")
+
+    @property
+    def case(self) -> Case:
+        """What there is to judge, once it lies there."""
+        table, letters = root(str(self.folder / "table"), {}), root(str(self.folder / "table__dead_letters"), {})
+        return Case(self.folder / "ledger", table, letters, LANES, SEED, frozenset(self.doubtful))
 
 
 def world(folder: Path, records: int = 2000) -> World:

@@ -8,17 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from deltalake import DeltaTable
+from obstore.store import ObjectStore
 
 from landfast.cli.torture.points import Herald
 from landfast.model import Assignment, Batch, Bounds, Guarantee, Halt, Letter, Poll, Position, Receipt, Staged, Stream
 from landfast.pipeline import ReadableSource
 from landfast.ports import DeadLetters, Membership, Sink
 from landfast.sinks.delta.files.local import Disk
+from landfast.sinks.delta.files.object_store import Objects
 from landfast.sinks.delta.settings import DeltaSettings
 
 # What is announced when a thing is done, by the act it is part of.
 _FILE_WRITTEN = {"stage": "file.written", "put": "letters.written", "upkeep": "compaction.written"}
 _FILE_SYNCED = {"stage": "file.synced", "put": "letters.synced", "upkeep": "compaction.synced"}
+_OBJECT_STORED = {"stage": "file.named", "put": "letters.synced", "upkeep": "compaction.synced"}
 _COMPARED = {"commit": "commit.compared", "take over": "owner.compared", "put": "letters.compared", "upkeep": "compaction.compared"}
 _UNANSWERED = {
     "commit": "commit.unanswered",
@@ -171,11 +174,36 @@ class AnnouncingLetters:
         self._letters.close()
 
 
+class AnnouncingObjects(Objects):
+    """Objects of a store, which tell by their names what they are. Each is durable, with its name, in one act."""
+
+    def __init__(self, herald: Herald) -> None:
+        self._herald = herald
+
+    def _at(self, point: str | None) -> None:
+        if point is not None:
+            self._herald.at(point)
+
+    def put(self, store: ObjectStore, name: str, content: memoryview) -> None:
+        """See `Objects`."""
+        super().put(store, name, content)
+        self._at(_OBJECT_STORED.get(self._herald.act) if name.endswith(".parquet") else None)
+
+    def create(self, store: ObjectStore, name: str, content: bytes) -> bool:
+        """See `Objects`."""
+        act = self._herald.act
+        self._at(_COMPARED.get(act))
+        created = super().create(store, name, content)
+        self._at(_UNANSWERED.get(act) if created else None)
+        return created
+
+
 class AnnouncingDisk(Disk):
     """A disk, whose files tell by their names what they are."""
 
     def __init__(self, herald: Herald) -> None:
         self._herald = herald
+        self.objects = AnnouncingObjects(herald)
 
     def _at(self, point: str | None) -> None:
         if point is not None:

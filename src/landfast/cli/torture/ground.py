@@ -7,18 +7,17 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from landfast import config, wiring
+from landfast.cli.torture import cluster
+from landfast.cli.torture.points import LOCAL, POINTS
 from landfast.cli.torture.records import COLUMNS, Lane, lanes
 from landfast.config import Settings
-from landfast.errors import Misconfigured, Unavailable
-from landfast.system import SystemClock
+from landfast.errors import LandfastError, Misconfigured
 
-ANSWER_SECONDS_MAX = 10.0
-REMOVE_SECONDS_MAX = 30.0
 PARTITIONS = 4
 TOPICS = ("busy", "mixed", "quiet")
 
@@ -26,8 +25,8 @@ _EMBEDDED_BACKLOG = 6_000
 """The embedded broker keeps 5 MB of a partition: what has not landed must never be more."""
 _BACKLOG = 200_000
 
-_GONE = ("", "UNKNOWN_TOPIC_OR_PART", "GROUP_ID_NOT_FOUND")
-"""What is not there, or never was, is as good as deleted."""
+_SESSION_SECONDS, _EMBEDDED_SESSION_SECONDS = 6.0, 2.0
+"""Brokers allow no less than the first unless they are told to."""
 
 _SETTINGS = """\
 name = "{name}"
@@ -36,6 +35,7 @@ servers = {servers}
 topics = {topics}
 group = "{name}"
 topic_ids = "{topic_ids}"
+protocol = "{protocol}"
 session_seconds = {session_seconds}
 poll_interval_seconds_max = 15.0
 [source.options]
@@ -43,7 +43,9 @@ poll_interval_seconds_max = 15.0
 [decode.columns]
 {columns}
 [sink]
-path = "table"
+path = {path}
+[sink.storage_options]
+{storage_options}
 [sink.maintenance]
 checkpoint_commits = 20
 compaction_seconds = 2.0
@@ -65,14 +67,41 @@ class Wanted:
     servers: str | None = None
     path: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+    storage_options: Mapping[str, str] = field(default_factory=dict)
     keep: bool = False
+
+    @property
+    def session_seconds(self) -> float | None:
+        """How long the group is to wait for a worker that went without a word, if that was said.
+
+        Raises:
+            Misconfigured: it is no number.
+        """
+        said = self.options.get("session.timeout.ms")
+        if said is not None and not said.isdigit():
+            raise Misconfigured("CONFIG_INVALID", "--option session.timeout.ms: write it as a whole number of milliseconds")
+        return None if said is None else int(said) / 1000
+
+    @property
+    def in_store(self) -> bool:
+        """Whether the table lies in an object store, and only all else in a folder."""
+        return self.path is not None and "://" in self.path
+
+    @property
+    def home(self) -> str:
+        """Where in the store everything lies."""
+        return f"{(self.path or '').rstrip('/')}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """The place. `client` is what a client of the brokers is made with, secrets resolved.
+    """The place.
 
-    `embedded`: the broker is ours, forgets old records, and knows neither topic ids nor transactions.
+    client           what a client of the brokers is made with, secrets resolved
+    embedded         the broker is ours, forgets old records, and knows neither topic ids nor transactions
+    session_seconds  how long the group waits for a worker that went without a word
+    table            where the table lies: a path, or a URI of an object store; the dead letters lie beside it
+    points           the fault points that workers pass here
     """
 
     name: str
@@ -82,17 +111,32 @@ class Ground:
     lanes: tuple[Lane, ...]
     client: Mapping[str, str]
     embedded: bool
+    session_seconds: float
 
     @property
-    def table(self) -> Path:
-        """The table."""
-        return self.folder / "table"
+    def table(self) -> str:
+        """See above."""
+        return self.settings.routes[0].sink.path
 
     @property
-    def session_seconds(self) -> float:
-        """How long the group waits for a worker that went without a word."""
-        said = self.settings.source.options.get("session.timeout.ms")
-        return self.settings.source.session_seconds if said is None else int(said) / 1000
+    def letters(self) -> str:
+        """Where the dead letters lie."""
+        return f"{self.table}__dead_letters"
+
+    @property
+    def in_store(self) -> bool:
+        """Whether the table lies in an object store."""
+        return "://" in self.table
+
+    @property
+    def storage_options(self) -> Mapping[str, str]:
+        """How the store is reached, secrets resolved."""
+        return self.settings.routes[0].sink.storage_options.resolve("sink.storage_options")
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """See above."""
+        return tuple(point for point in POINTS if not self.in_store or point not in LOCAL)
 
     def load(self, seed: int, records_per_second_max: int) -> dict[str, Any]:
         """What the load is told."""
@@ -113,29 +157,39 @@ def ground(wanted: Wanted, tell: Callable[[str], None]) -> Iterator[Ground]:
 
     Raises:
         Misconfigured: the settings are wrong, or access is refused.
-        Unavailable: the brokers do not answer.
+        Unavailable: the brokers or the store do not answer.
     """
-    name, keep, options = wanted.name, wanted.keep, wanted.options
     with ExitStack() as stack:
-        folder = stack.enter_context(_folder(name, wanted.path, keep=keep))
+        folder = stack.enter_context(_folder(wanted))
         if wanted.servers is None:
             from landfast.testing.kafka import EmbeddedKafka
 
-            broker = stack.enter_context(EmbeddedKafka())
-            place = _laid_out(name, folder, broker.servers, options, embedded=True)
+            servers = stack.enter_context(EmbeddedKafka()).servers
         else:
-            place = _laid_out(name, folder, wanted.servers, options, embedded=False)
-            stack.enter_context(_topics(place, tell, keep=keep))
+            servers = wanted.servers
+        place = _laid_out(wanted, folder, servers)
+        if place.in_store:
+            stack.enter_context(_prefix(wanted, place.storage_options, tell))
+        if wanted.servers is not None:
+            admin = stack.enter_context(cluster.connected(place.client, servers))
+            names = list(place.settings.source.topics)
+            if place.settings.source.protocol == "consumer":
+                session_seconds = stack.enter_context(cluster.session_of(admin, place.name, wanted.session_seconds, tell))
+                place = replace(place, session_seconds=session_seconds)
+            made = (
+                cluster.lasting_topics(admin, names, PARTITIONS)
+                if wanted.keep
+                else cluster.topics(admin, names, PARTITIONS, place.name, tell)
+            )
+            stack.enter_context(made)
         yield place
 
 
 @contextmanager
-def _folder(name: str, path: str | None, *, keep: bool) -> Iterator[Path]:
-    if path is not None and "://" in path:
-        message = "--path: the table of a torture lies in a local folder, since the judge reads its files himself"
-        raise Misconfigured("CONFIG_INVALID", message, next_step="Name a folder, also of a mounted volume.")
+def _folder(wanted: Wanted) -> Iterator[Path]:
+    path = None if wanted.in_store else wanted.path
     try:
-        folder = Path(tempfile.mkdtemp(prefix=f"{name}-")) if path is None else Path(path).absolute() / name
+        folder = Path(tempfile.mkdtemp(prefix=f"{wanted.name}-")) if path is None else Path(path).absolute() / wanted.name
         folder.mkdir(parents=True, exist_ok=path is None)
     except OSError as error:
         message = f"--path: {path} cannot be written to ({error.strerror})"
@@ -143,91 +197,68 @@ def _folder(name: str, path: str | None, *, keep: bool) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        if not keep:
+        if not wanted.keep:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _laid_out(name: str, folder: Path, servers: str, options: Mapping[str, str], *, embedded: bool) -> Ground:
+def _laid_out(wanted: Wanted, folder: Path, servers: str) -> Ground:
+    name, embedded = wanted.name, wanted.servers is None
     topics = [f"{name}-{topic}" for topic in TOPICS]
+    options = dict(wanted.options)
+    protocol = options.pop("group.protocol", "classic")
+    if protocol == "consumer":
+        # It is a setting of the group then.
+        options.pop("session.timeout.ms", None)
+    session_seconds = _EMBEDDED_SESSION_SECONDS if embedded else _SESSION_SECONDS
     file = folder / "pipeline.toml"
     text = _SETTINGS.format(
         name=name,
         servers=json.dumps(servers),
         topics=json.dumps(topics),
         topic_ids="ignored" if embedded else "checked",
-        # Brokers allow no less than 6 s unless they are told to.
-        session_seconds=2.0 if embedded else 6.0,
-        options="\n".join(f"{json.dumps(key)} = {json.dumps(value)}" for key, value in options.items()),
+        protocol=protocol,
+        session_seconds=session_seconds,
+        options=_table(options),
         columns="\n".join(f'{column} = "{kind}"' for column, kind in COLUMNS.items()),
+        path=json.dumps(f"{wanted.home}/table" if wanted.in_store else "table"),
+        storage_options=_table(wanted.storage_options),
     )
     file.write_text(text, encoding="utf-8")
     settings = config.load(file, {})
-    return Ground(name, folder, file, settings, lanes(topics, PARTITIONS), wiring.client_configuration(settings), embedded)
+    client = wiring.client_configuration(settings)
+    return Ground(name, folder, file, settings, lanes(topics, PARTITIONS), client, embedded, wanted.session_seconds or session_seconds)
+
+
+def _table(values: Mapping[str, str]) -> str:
+    return "\n".join(f"{json.dumps(key)} = {json.dumps(value)}" for key, value in values.items())
 
 
 @contextmanager
-def _topics(place: Ground, tell: Callable[[str], None], *, keep: bool) -> Iterator[None]:
-    """The topics, and in the end no topics and no group."""
-    from confluent_kafka.admin import AdminClient
-    from confluent_kafka.cimpl import NewTopic
-
-    client = AdminClient({**place.client, "log_level": "0"})
-    names = list(place.settings.source.topics)
-    _check_answers(client, place.settings.source.servers)
-    try:
-        made = client.create_topics([NewTopic(name, PARTITIONS) for name in names], request_timeout=ANSWER_SECONDS_MAX)
-        for name, future in made.items():
-            _done(future, f"topic {name} cannot be made")
-        yield
-    finally:
-        left = [] if keep else _removed(client, place.name, names)
-        if left:
-            tell(f"These could not be deleted, delete them yourself: {', '.join(left)}")
-
-
-def _check_answers(client: Any, servers: str) -> None:
-    """See that the brokers answer before anything is made.
+def _prefix(wanted: Wanted, storage_options: Mapping[str, str], tell: Callable[[str], None]) -> Iterator[None]:
+    """A place in the store where something can be written, and in the end nothing below it.
 
     Raises:
-        Unavailable: they do not.
+        Unavailable: the store does not answer, or refuses.
     """
-    from confluent_kafka import KafkaException
+    import obstore
+    from obstore.exceptions import BaseError
+
+    from landfast.sinks.delta.errors import translated
+    from landfast.sinks.delta.files.storage import files_of
+    from landfast.sinks.delta.files.store_client import open_store
 
     try:
-        client.list_topics(timeout=ANSWER_SECONDS_MAX)
-    except KafkaException as error:
-        message = f"no broker at {servers} answers within {ANSWER_SECONDS_MAX:g} s ({error.args[0].name()})"
-        next_step = "Check --servers and, for a cluster with logins or TLS, the options. Without --servers an embedded broker is used."
-        raise Unavailable("SOURCE_DOWN", message, next_step=next_step) from error
-
-
-def _done(future: Any, what: str) -> None:
-    from confluent_kafka import KafkaException
-
+        files_of(wanted.home, storage_options).probe()
+    except (BaseError, OSError) as error:
+        raise translated(error, f"writing below {wanted.path}") from error
     try:
-        future.result(ANSWER_SECONDS_MAX)
-    except KafkaException as error:
-        next_step = "Use a login that may create and delete topics, groups and transactional ids whose names begin with landfast-torture."
-        raise Misconfigured("SOURCE_AUTH", f"{what} ({error.args[0].name()})", next_step=next_step) from error
-
-
-def _removed(client: Any, group: str, topics: list[str]) -> list[str]:
-    """Delete topics and group; the names of what could not be deleted."""
-    left = [name for name, future in client.delete_topics(topics).items() if _refusal(future) not in _GONE]
-    clock = SystemClock()
-    deadline = clock.monotonic() + REMOVE_SECONDS_MAX
-    while (refusal := _refusal(client.delete_consumer_groups([group])[group])) == "NON_EMPTY_GROUP" and clock.monotonic() < deadline:
-        # The group waits for those of its members that were killed.
-        clock.sleep(0.5)
-    return left if refusal in _GONE else [*left, group]
-
-
-def _refusal(future: Any) -> str:
-    """The name of the error with which a request ended; empty where it did not."""
-    from confluent_kafka import KafkaException
-
-    try:
-        future.result(ANSWER_SECONDS_MAX)
-    except KafkaException as error:
-        return str(error.args[0].name())
-    return ""
+        yield
+    finally:
+        if not wanted.keep:
+            try:
+                store = open_store(wanted.home, storage_options)
+                for found in obstore.list(store):
+                    obstore.delete(store, [one["path"] for one in found])
+            except (BaseError, OSError) as error:
+                said: LandfastError = translated(error, "deleting it")
+                tell(f"Not everything below {wanted.home} could be deleted, delete it yourself: {said.message}")

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 
 from landfast.cli.torture.crew import Load, Process, Said, Saying, Worker
 from landfast.cli.torture.ground import Ground
-from landfast.cli.torture.points import JOINING, POINTS
+from landfast.cli.torture.points import JOINING
 from landfast.cli.torture.posts import Limits, Post, State, instance, leave_debris
 from landfast.cli.torture.tally import Tally
 from landfast.cli.torture.torment import Deed, Plan, Torment
@@ -27,13 +27,10 @@ JOIN_SECONDS_MAX = 60.0
 """A worker that has no partitions for so long is hurt all the same."""
 END_SECONDS_MAX = 90.0
 KILLS_PER_MEASUREMENT, CALM_SECONDS_MAX = 20, 60.0
-"""After so many kills the time of a recovery is measured, in calm, which may take so long."""
+"""After so many kills the time of a recovery is measured, in calm, which may take so long and two sessions."""
 CRASHES_MAX = 4
 """When so many workers have ended by themselves and nothing has landed in between, nothing more is to be learned."""
 LEAVE_SECONDS_MAX = 60.0
-
-_AT_WORK = [point for point in POINTS if point not in JOINING]
-"""Points that are still ahead of a worker that has joined."""
 
 _LEFT_WELL = (0, 3)
 """Exit codes of a worker that was asked to end: it may have had to leave something to the next one."""
@@ -58,7 +55,7 @@ class Harness:
     """Runs one torture. Use it once."""
 
     def __init__(self, ground: Ground, limits: Limits, clock: Clock, show: Callable[[Tally, float], None]) -> None:
-        self.tally = Tally(ground.lanes)
+        self.tally = Tally(ground.lanes, ground.points)
         self.torment = Torment(limits.seed, ground.session_seconds)
         self.crashes: list[str] = []
         self.settled = False
@@ -83,6 +80,8 @@ class Harness:
         self._told_at = 0.0
         self._debris_at = 0.0
         self._logs = ground.folder / "logs"
+        # Points that are still ahead of a worker that has joined.
+        self._at_work = [point for point in ground.points if point not in JOINING]
 
     def run(self) -> None:
         """Torture, then let settle. Every process is gone when this returns or raises.
@@ -109,7 +108,7 @@ class Harness:
         try:
             for number in range(self._limits.workers):
                 self._posts.append(Post(number, self._hired()))
-                self._posts[-1].worker.begin(instance(number), None)
+                self._begin(self._posts[-1])
             self._standing_by = self._hired()
             yield
         finally:
@@ -128,6 +127,9 @@ class Harness:
 
     def _hired(self) -> Worker:
         return Worker(self._ground.file, self._logs / f"worker-{next(self._numbers)}.log", self._saying)
+
+    def _begin(self, post: Post) -> None:
+        post.worker.begin(instance(post.number, self._ground.settings.source.protocol), None)
 
     # What is heard.
 
@@ -210,7 +212,7 @@ class Harness:
         kills = self.tally.kills_in_all
         if calm is Calm.NONE:
             if kills - self._kills_measured >= KILLS_PER_MEASUREMENT:
-                self._calm, self._calm_until = Calm.COMING, now + CALM_SECONDS_MAX
+                self._calm, self._calm_until = Calm.COMING, now + CALM_SECONDS_MAX + 2 * self._ground.session_seconds
                 self._let_be()
         elif now > self._calm_until or (calm is Calm.AFTER and not self.tally.outages):
             self._calm, self._kills_measured, self.tally.measured = Calm.NONE, kills, False
@@ -236,7 +238,7 @@ class Harness:
         now = self._clock.monotonic()
         if post.state is State.FREE:
             if self._may_hurt:
-                self._plan(post, self.torment.plan(now, _AT_WORK if post.joined else POINTS))
+                self._plan(post, self.torment.plan(now, self._at_work if post.joined else self._ground.points))
         elif post.state is State.GOING_ON:
             # It may not have stood still yet when it was told; it says when it goes on.
             post.worker.signal(signal.SIGCONT)
@@ -339,10 +341,10 @@ class Harness:
     def _replace(self, post: Post) -> None:
         """Let the one that stands by take the place, and the next one stand by. Starting Python would be most of a short life."""
         post.worker, self._standing_by = self._standing_by or self._hired(), self._hired()
-        post.worker.begin(instance(post.number), None)
+        self._begin(post)
         post.state, post.plan, post.joined = State.FREE, None, False
         if self._may_hurt:
-            self._plan(post, self.torment.plan(self._clock.monotonic()))
+            self._plan(post, self.torment.plan(self._clock.monotonic(), self._ground.points))
 
     # The end.
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute
+from pyarrow.fs import FileSystem
 
 from landfast.cli.torture.buckets import Bucket, Buckets, buckets_in, read
 from landfast.cli.torture.landed import batches, contents, per_lane
@@ -70,28 +71,40 @@ class Count:
         known.extend((lane.topic, lane.partition, offset) for offset in offsets.slice(0, room).to_pylist())
 
 
-def judge(ledger: Path, table: Path, lanes: Sequence[Lane], seed: int, scratch: Path, doubtful: frozenset[int] = frozenset()) -> Count:
-    """Count everything.
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What there is to judge.
 
-    `scratch` is an empty folder to work in. `doubtful` has the numbers of records of which no producer knows whether they are in the log:
-    they may have landed once, or not at all.
+    ledger    what was acknowledged
+    table, letters    what lies below the roots of the table and of its dead letters
+    doubtful  numbers of records of which no producer knows whether they are in the log: they may have landed once, or not at all
     """
+
+    ledger: Path
+    table: FileSystem
+    letters: FileSystem
+    lanes: Sequence[Lane]
+    seed: int
+    doubtful: frozenset[int] = frozenset()
+
+
+def judge(case: Case, scratch: Path) -> Count:
+    """Count everything. `scratch` is an empty folder to work in."""
     count = Count()
-    found = contents(table)
-    _order(found.appended, lanes, count)
-    _sort_rows(found.active, lanes, seed, Buckets(scratch / "rows", "judge"), count)
-    letters = contents(table.with_name(f"{table.name}__dead_letters"))
-    _sort_letters(letters.active, lanes, Buckets(scratch / "letters", "judge"), count)
-    for bucket in sorted(buckets_in(ledger) | buckets_in(scratch / "rows") | buckets_in(scratch / "letters")):
-        _compare(lanes[bucket[0]], _Window(ledger, scratch, bucket), count, _Making(seed, doubtful))
+    found = contents(case.table)
+    _order(case, found.appended, count)
+    _sort_rows(case, found.active, Buckets(scratch / "rows", "judge"), count)
+    _sort_letters(case, contents(case.letters).active, Buckets(scratch / "letters", "judge"), count)
+    for bucket in sorted(buckets_in(case.ledger) | buckets_in(scratch / "rows") | buckets_in(scratch / "letters")):
+        _compare(case, case.lanes[bucket[0]], _Window(case.ledger, scratch, bucket), count)
     return count
 
 
-def _order(appended: Sequence[Path], lanes: Sequence[Lane], count: Count) -> None:
+def _order(case: Case, appended: Sequence[str], count: Count) -> None:
     """See that the offsets of each partition only grow, from row to row and from commit to commit."""
-    known = {(lane.topic, lane.partition): lane for lane in lanes}
+    known = {(lane.topic, lane.partition): lane for lane in case.lanes}
     reached = dict.fromkeys(known, -1)
-    for batch in batches(appended, ("_topic", "_partition", "_offset")):
+    for batch in batches(case.table, appended, ("_topic", "_partition", "_offset")):
         for place, rows in per_lane(batch, "_topic", "_partition"):
             if place not in known:
                 continue
@@ -102,17 +115,17 @@ def _order(appended: Sequence[Path], lanes: Sequence[Lane], count: Count) -> Non
             reached[place] = max(reached[place], pc.max(offsets).as_py())
 
 
-def _sort_rows(active: Sequence[Path], lanes: Sequence[Lane], seed: int, into: Buckets, count: Count) -> None:
-    for batch in batches(active, ("_topic", "_partition", "_offset", *COLUMNS)):
-        names = ("_topic", "_partition", "_offset")
-        found = pa.record_batch([*(batch.column(name) for name in names), numbers_of(batch, seed)], names=[*names, "number"])
-        for index, rows in _known(found, names, lanes, count):
+def _sort_rows(case: Case, active: Sequence[str], into: Buckets, count: Count) -> None:
+    names = ("_topic", "_partition", "_offset")
+    for batch in batches(case.table, active, (*names, *COLUMNS)):
+        found = pa.record_batch([*(batch.column(name) for name in names), numbers_of(batch, case.seed)], names=[*names, "number"])
+        for index, rows in _known(found, names, case.lanes, count):
             into.extend(index, rows.column("_offset"), rows.column("number"))
 
 
-def _sort_letters(active: Sequence[Path], lanes: Sequence[Lane], into: Buckets, count: Count) -> None:
-    for batch in batches(active, ("topic", "partition", "offset", "value")):
-        for index, rows in _known(batch, ("topic", "partition", "offset"), lanes, count):
+def _sort_letters(case: Case, active: Sequence[str], into: Buckets, count: Count) -> None:
+    for batch in batches(case.letters, active, ("topic", "partition", "offset", "value")):
+        for index, rows in _known(batch, ("topic", "partition", "offset"), case.lanes, count):
             digests = pa.array([digest_of(value) for value in rows.column("value").to_pylist()], pa.int64())
             into.extend(index, rows.column("offset").cast(pa.int64()), digests)
 
@@ -133,14 +146,6 @@ def digest_of(value: bytes | None) -> int:
     return int.from_bytes(hashlib.blake2b(value or b"", digest_size=8).digest()) >> 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Making:
-    """How the records were made."""
-
-    seed: int
-    doubtful: frozenset[int]
-
-
 class _Window:
     """All that is known of one window of a partition."""
 
@@ -152,7 +157,7 @@ class _Window:
         self.letters, self.letter_digests = read(scratch / "letters", bucket)
 
 
-def _compare(lane: Lane, window: _Window, count: Count, making: _Making) -> None:
+def _compare(case: Case, lane: Lane, window: _Window, count: Count) -> None:
     offsets = window.offsets
     check(len(pc.unique(offsets)) == len(offsets), f"the broker acknowledged two records at one offset of {lane.topic}[{lane.partition}]")
     stands = pc.invert(window.is_aborted)
@@ -169,11 +174,11 @@ def _compare(lane: Lane, window: _Window, count: Count, making: _Making) -> None
         count.found("lost", lane, _without(expected[fate], places))
     count.found("doubled", lane, _repeated(everywhere))
     count.found("aborted", lane, _within(places, aborted))
-    count.found("phantom", lane, _phantoms(window, making.doubtful))
+    count.found("phantom", lane, _phantoms(window, case.doubtful))
     for landed, fate in ((window.rows, Fate.DEAD), (window.letters, Fate.ROW), (window.rows, Fate.SKIP), (window.letters, Fate.SKIP)):
         count.found("misplaced", lane, _within(landed, expected[fate]))
     count.found("changed", lane, _changed_rows(window, expected[Fate.ROW]))
-    count.found("changed", lane, _changed_letters(window, expected[Fate.DEAD], making.seed))
+    count.found("changed", lane, _changed_letters(window, expected[Fate.DEAD], case.seed))
 
 
 def _changed_rows(window: _Window, expected: Column) -> Column:

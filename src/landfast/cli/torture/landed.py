@@ -1,17 +1,21 @@
-"""What lies in a table, found by replaying its log: plain JSON and plain Parquet, and nothing of the engine, the sink or deltalake."""
+"""What lies in a table, found by replaying its log: plain JSON and plain Parquet, with nothing of the engine, the sink or deltalake.
+
+Of deltalake only the client is used that reaches an object store; what lies there it is not asked.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
+from pyarrow.fs import FileSelector, FileSystem, LocalFileSystem, PyFileSystem, SubTreeFileSystem
 
 from landfast.errors import check
 
@@ -22,43 +26,59 @@ BATCH_ROWS = 131_072
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """The files of a table.
+    """The files of a table, by their names below its root.
 
     appended  those that brought rows, in the order in which they were committed
     active    those that hold the rows today, after compaction
     """
 
-    appended: tuple[Path, ...]
-    active: tuple[Path, ...]
+    appended: tuple[str, ...]
+    active: tuple[str, ...]
 
 
-def contents(table: Path) -> Contents:
-    """The files of the table in this folder; none where there is no table.
+def root(path: str, storage_options: Mapping[str, str]) -> FileSystem:
+    """What lies below this path, in a local folder or in an object store."""
+    if "://" not in path:
+        return SubTreeFileSystem(path, LocalFileSystem())
+    from deltalake.fs import DeltaStorageHandler
+
+    # Only its client, which knows how to reach every kind of store.
+    return PyFileSystem(DeltaStorageHandler(path, dict(storage_options)))
+
+
+def contents(table: FileSystem) -> Contents:
+    """The files of the table below this root; none where there is no table.
 
     Raises:
         Broken: the log has lost entries, so that nobody can tell what was committed in which order.
     """
-    appended: list[Path] = []
-    active: dict[Path, None] = {}
-    entries = sorted((table / "_delta_log").glob("*.json"))
-    for version, entry in enumerate(entries):
-        check(int(entry.stem) == version, f"the log of the table begins at or skips to {entry.name}, so it cannot be judged")
-        for line in entry.read_bytes().splitlines():
+    appended: list[str] = []
+    active: dict[str, None] = {}
+    for version, name in enumerate(_entries(table)):
+        check(int(PurePosixPath(name).stem) == version, f"the log of the table begins at or skips to {name}, so it cannot be judged")
+        with table.open_input_file(name) as entry:
+            lines = entry.readall().splitlines()
+        for line in lines:
             action = json.loads(line)
             if "add" in action:
-                path = table / unquote(action["add"]["path"])
+                path = unquote(action["add"]["path"])
                 active[path] = None
                 if action["add"]["dataChange"]:
                     appended.append(path)
             elif "remove" in action:
-                active.pop(table / unquote(action["remove"]["path"]), None)
+                active.pop(unquote(action["remove"]["path"]), None)
     return Contents(tuple(appended), tuple(active))
 
 
-def batches(paths: Sequence[Path], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def _entries(table: FileSystem) -> list[str]:
+    found = table.get_file_info(FileSelector("_delta_log", allow_not_found=True))
+    return sorted(file.path for file in found if file.path.endswith(".json"))
+
+
+def batches(table: FileSystem, names: Sequence[str], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """The rows of these files, a part at a time, in order."""
-    for path in paths:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+    for name in names:
+        with pq.ParquetFile(name, filesystem=table, page_checksum_verification=True) as file:
             yield from file.iter_batches(batch_size=BATCH_ROWS, columns=list(columns))
 
 

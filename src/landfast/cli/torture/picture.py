@@ -12,7 +12,6 @@ from rich.text import Text
 
 from landfast.cli.demo.picture import Ink
 from landfast.cli.torture.judge import WRONGS
-from landfast.cli.torture.points import POINTS
 from landfast.cli.torture.report import Outcome
 from landfast.cli.torture.tally import Tally, percentile
 
@@ -59,10 +58,9 @@ def standing(tally: Tally, seconds: float) -> Table:
     """Where it stands, as a small table."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     aimed = tally.kills_in_all - tally.kills[""]
-    reached = sum(tally.kills[point] > 0 for point in POINTS)
     rows = [
         ("time", f"{seconds:,.0f} s"),
-        ("kills", f"{tally.kills_in_all:,}, of which {aimed:,} at {reached} of {len(POINTS)} fault points"),
+        ("kills", f"{tally.kills_in_all:,}, of which {aimed:,} at {tally.points_reached} of {len(tally.points)} fault points"),
         ("rebalances", f"{tally.counts['rebalances']:,}"),
         ("conflicts", f"{tally.counts['conflicts']:,} commits of former owners refused"),
         ("records", f"{tally.load.get('acknowledged', 0):,} acknowledged, {tally.backlog:,} offsets to land"),
@@ -80,7 +78,7 @@ def lines(outcome: Outcome, ink: Ink) -> list[str]:
 
 
 def _bars(outcome: Outcome, ink: Ink) -> list[str]:
-    kills = outcome.harness.tally.kills
+    kills, points = outcome.harness.tally.kills, outcome.harness.tally.points
     most = max(1, *kills.values()) if kills else 1
 
     def bar(name: str, count: int) -> str:
@@ -88,15 +86,14 @@ def _bars(outcome: Outcome, ink: Ink) -> list[str]:
         return f"  {name:<22} {ink.first * cells:<{WIDTH}} {count:>6,}"
 
     head = ["kills by where they hit", bar("any moment", kills[""])]
-    return [*head, *(bar(point, kills[point]) for point in POINTS)]
+    return [*head, *(bar(point, kills[point]) for point in points)]
 
 
 def _figures(outcome: Outcome) -> list[str]:
     tally, count = outcome.harness.tally, outcome.count
     deeds = ", ".join(f"{number:,} {deed}" for deed, number in sorted(tally.deeds.items()))
-    reached = sum(tally.kills[point] > 0 for point in POINTS)
     rows = [
-        ("kills", f"{tally.kills_in_all:,} SIGKILL; {reached} of {len(POINTS)} fault points hit"),
+        ("kills", f"{tally.kills_in_all:,} SIGKILL; {tally.points_reached} of {len(tally.points)} fault points hit"),
         ("besides", deeds or "nothing"),
         ("rebalances", f"{tally.counts['rebalances']:,}; {tally.counts['conflicts']:,} commits of former owners refused"),
         ("replays", f"{outcome.replayed:,} records read again"),

@@ -75,6 +75,26 @@ JOINING = frozenset(point for point in POINTS if point.startswith("owner.")) | {
 }
 """Points that a worker passes when it is given partitions, and hardly ever again."""
 
+LOCAL = frozenset(
+    {
+        "file.written",
+        "file.synced",
+        "letters.written",
+        "letters.durable",
+        "commit.drafted",
+        "commit.durable",
+        "commit.entry_read",
+        "checkpoint.written",
+        "checkpoint.synced",
+        "checkpoint.named",
+        "compaction.written",
+        "sweep.begun",
+        "sweep.ended",
+    }
+)
+"""Points of a table on a disk only. In a store an object appears whole, durable and with its name; the table's library makes checkpoints
+there by itself; and no object can be given the age at which it is swept."""
+
 How = Literal["stop", "hold"]
 
 

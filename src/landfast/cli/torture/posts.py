@@ -26,9 +26,12 @@ class Limits:
     seed: int
 
 
-def instance(number: int) -> str:
-    """Every other place is known to the group by a name of its own, and its partitions wait for it."""
-    return f"post-{number}" if number % 2 else ""
+def instance(number: int, protocol: str) -> str:
+    """Every other place is known to the group by a name of its own, and its partitions wait for it.
+
+    Not in the newer protocol: there the name of a worker that was killed is refused to its successor for as long as the session lasts.
+    """
+    return f"post-{number}" if number % 2 and protocol == "classic" else ""
 
 
 class State(enum.Enum):
@@ -53,11 +56,14 @@ class Post:
     due: float = 0.0
 
 
-def leave_debris(table: Path, clock: Clock) -> None:
-    """Put a file into the table that looks like one of a commit that never came, of long ago, so that there is something to sweep."""
-    if not table.is_dir():
+def leave_debris(table: str, clock: Clock) -> None:
+    """Put a file into the table that looks like one of a commit that never came, of long ago, so that there is something to sweep.
+
+    Only where it lies in a folder: in a store nothing can be made that is old.
+    """
+    if "://" in table or not Path(table).is_dir():
         return
-    file = table / f"landfast-{uuid.uuid4().hex}.zstd.parquet"
+    file = Path(table) / f"landfast-{uuid.uuid4().hex}.zstd.parquet"
     file.write_bytes(b"debris")
     then = clock.now() - DEBRIS_AGE_SECONDS
     os.utime(file, (then, then))

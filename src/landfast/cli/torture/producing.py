@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from landfast.cli.torture.buckets import Buckets
 from landfast.cli.torture.judge import mark_of
 from landfast.cli.torture.records import Lane, value_of
 from landfast.errors import check
+from landfast.system import SystemClock
 
 TICK_SECONDS = 0.05
 ARREARS_SECONDS_MAX = 0.5
@@ -125,9 +125,10 @@ class Producing:
         Raises:
             TimeoutError: something is still on its way a minute after the end.
         """
-        before = time.monotonic()
+        clock = SystemClock()
+        before = clock.monotonic()
         while not self._told.over.wait(TICK_SECONDS):
-            now = time.monotonic()
+            now = clock.monotonic()
             count = self._order.records_per_second_max * self._share * min(now - before, ARREARS_SECONDS_MAX)
             before = now
             if self._is_transactional:

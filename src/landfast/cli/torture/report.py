@@ -13,7 +13,6 @@ from typing import Any
 
 from landfast.cli.torture.harness import Harness
 from landfast.cli.torture.judge import Count
-from landfast.cli.torture.points import POINTS
 from landfast.cli.torture.posts import Limits
 from landfast.cli.torture.tally import percentile
 from landfast.system import cores
@@ -81,8 +80,9 @@ class Outcome:
             "kills": {
                 "in_all": tally.kills_in_all,
                 "at_any_moment": tally.kills[""],
-                "at_points": {point: tally.kills[point] for point in POINTS},
-                "points_reached": sum(tally.kills[point] > 0 for point in POINTS),
+                "at_points": {point: tally.kills[point] for point in tally.points},
+                "points": len(tally.points),
+                "points_reached": tally.points_reached,
             },
             "other_deeds": dict(sorted(tally.deeds.items())),
             "rebalances": tally.counts["rebalances"],

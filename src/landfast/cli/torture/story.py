@@ -19,14 +19,17 @@ from typing import Any
 from landfast.cli.demo.picture import Ink
 from landfast.cli.torture.ground import Ground, Wanted, ground
 from landfast.cli.torture.harness import Harness
-from landfast.cli.torture.judge import judge
+from landfast.cli.torture.judge import Case, judge
+from landfast.cli.torture.landed import root
 from landfast.cli.torture.picture import Screen, lines
 from landfast.cli.torture.posts import Limits
 from landfast.cli.torture.report import Outcome
+from landfast.config import Options
 from landfast.errors import Misconfigured
 from landfast.system import SystemClock
 
 PROOF_SECONDS_MAX = 4 * 3600.0
+LONG_SESSION_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class Wish:
     keep: bool = False
     rate: int = 4000
     options: tuple[str, ...] = ()
+    storage_options: tuple[str, ...] = ()
 
     @property
     def limits(self) -> Limits:
@@ -60,7 +64,8 @@ def tell(wish: Wish) -> bool:
         Broken: the torture could not go on.
     """
     name = f"landfast-torture-{uuid.uuid4().hex[:8]}"
-    wanted = Wanted(name, wish.servers, wish.path, options_of(wish.options), wish.keep)
+    options, storage_options = options_of("--option", wish.options), options_of("--storage-option", wish.storage_options)
+    wanted = Wanted(name, wish.servers, wish.path, options, storage_options, wish.keep)
     if wish.report is not None:
         check_writable(wish.report)
     screen = Screen()
@@ -88,12 +93,17 @@ def _tortured(place: Ground, limits: Limits, screen: Screen) -> Outcome:
         + ("" if limits.kills is None else f" or {limits.kills:,} kills")
         + f", seed {limits.seed}. Everything is called {place.name}."
     )
+    if place.session_seconds > LONG_SESSION_SECONDS:
+        screen.say(
+            f"The group waits {place.session_seconds:g} s for a worker that is gone, so that few kills fit into an hour. How to shorten it"
+            " stands in the guide."
+        )
     harness = Harness(place, limits, clock, screen.show)
     harness.run()
     seconds = clock.now() - began
     screen.say("Nobody is hurt any more. Counting every record, and proving the table.")
-    scratch = place.folder / "scratch"
-    count = judge(place.folder / "ledger", place.table, place.lanes, limits.seed, scratch, harness.doubtful)
+    table, letters = root(place.table, place.storage_options), root(place.letters, place.storage_options)
+    count = judge(Case(place.folder / "ledger", table, letters, place.lanes, limits.seed, harness.doubtful), place.folder / "scratch")
     proof = proof_of(place.file)
     moment = f"{datetime.fromtimestamp(began, UTC):%Y-%m-%dT%H:%M:%SZ}"
     kind = "embedded" if place.embedded else "cluster"
@@ -111,16 +121,24 @@ def proof_of(file: Path) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {"proved": False}
 
 
-def options_of(texts: Sequence[str]) -> dict[str, str]:
-    """`KEY=VALUE` texts as a mapping.
+def options_of(name: str, texts: Sequence[str]) -> dict[str, str]:
+    """`KEY=VALUE` texts as a mapping; `name` is the option that they come from.
 
     Raises:
-        Misconfigured: one has no `=`.
+        Misconfigured: one has no `=`, or shows a secret.
     """
     for text in texts:
         if "=" not in text:
-            raise Misconfigured("CONFIG_INVALID", f"--option {text.split(':')[0]}: write it as KEY=VALUE", next_step="Correct it.")
-    return dict(text.split("=", 1) for text in texts)
+            raise Misconfigured("CONFIG_INVALID", f"{name} {text.split(':')[0]}: write it as KEY=VALUE", next_step="Correct it.")
+    # The settings of the workers lie in another folder.
+    options = Options(dict(text.split("=", 1) for text in texts), folder=Path.cwd())
+    given = {key: options[key] for key in options}
+    hidden = [key for key, shown in options.masked().items() if shown != given[key]]
+    if hidden:
+        # Everybody on this machine can read it already; it need not be written into a file as well.
+        message = f"{name}: {', '.join(hidden)} stands in the list of processes in plain words"
+        raise Misconfigured("CONFIG_INVALID", message, next_step="Give it as KEY=env:NAME or KEY=file:PATH.")
+    return given
 
 
 def check_writable(report: Path) -> None:

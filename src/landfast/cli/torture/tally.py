@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from landfast.cli.torture.points import POINTS
 from landfast.cli.torture.records import Lane
 
 
@@ -21,14 +22,18 @@ class Outage:
 
 @dataclass(slots=True)
 class Tally:
-    """Figures, and where each lane stands. `landed` and `ends` are positions by a lane's index, `needed` those that must be landed.
+    """Figures, and where each lane stands.
 
+    points               the fault points that can be reached
+    landed, ends         positions by a lane's index: how far it has landed, and how far it is acknowledged
+    needed               those that must be landed
     recoveries           seconds from kills before and after which nobody else was hurt
     recoveries_in_storm  seconds from the other kills
     measured             whether a kill now is of the first kind
     """
 
     lanes: tuple[Lane, ...]
+    points: tuple[str, ...] = tuple(POINTS)
     kills: Counter[str] = field(default_factory=Counter)
     deeds: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
@@ -110,6 +115,11 @@ class Tally:
     def backlog(self) -> int:
         """Offsets between what is acknowledged and what has landed."""
         return sum(max(0, end - self.landed.get(lane, 0)) for lane, end in self.ends.items())
+
+    @property
+    def points_reached(self) -> int:
+        """At how many fault points somebody was killed."""
+        return sum(self.kills[point] > 0 for point in self.points)
 
     @property
     def kills_in_all(self) -> int:

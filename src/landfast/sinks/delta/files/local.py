@@ -14,10 +14,16 @@ from typing import IO
 
 from landfast.errors import Broken
 from landfast.sinks.delta.files.names import LOG, draft_name, log_name, probe_name
+from landfast.sinks.delta.files.object_store import Objects
 
 
 class Disk:
-    """The acts that make local bytes durable, and that give them a name which nobody else has taken."""
+    """The acts that make local bytes durable, and that give them a name which nobody else has taken.
+
+    `objects` has what comes in their place where the table lies in a store.
+    """
+
+    objects: Objects = Objects()
 
     def sync_file(self, path: Path) -> None:
         """Return when the file's content is on stable storage."""

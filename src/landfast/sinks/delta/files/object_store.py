@@ -19,13 +19,35 @@ PIECE_BYTES = 8 * 1024 * 1024
 PIECES_AT_ONCE = 4
 
 
+class Objects:
+    """The acts that change what a store holds: what is acknowledged is durable, and has its name."""
+
+    def put(self, store: ObjectStore, name: str, content: memoryview) -> None:
+        """Store an object, whoever has its name."""
+        obstore.put(store, name, content, chunk_size=PIECE_BYTES, max_concurrency=PIECES_AT_ONCE)
+
+    def create(self, store: ObjectStore, name: str, content: bytes) -> bool:
+        """Store an object if there is none of this name; whether it was stored."""
+        try:
+            obstore.put(store, name, content, mode="create")
+        except AlreadyExistsError:
+            return False
+        return True
+
+    def remove(self, store: ObjectStore, name: str) -> None:
+        """Remove an object; nothing happens where there is none."""
+        with suppress(FileNotFoundError):
+            obstore.delete(store, name)
+
+
 class ObjectFiles:
     """Files in an object store. Other threads run while it waits."""
 
     local = False
 
-    def __init__(self, uri: str, storage_options: Mapping[str, str]) -> None:
+    def __init__(self, uri: str, storage_options: Mapping[str, str], objects: Objects | None = None) -> None:
         self._store = open_store(uri, storage_options)
+        self._objects = objects or Objects()
 
     @contextmanager
     def output(self, name: str) -> Iterator[IO[bytes]]:
@@ -33,7 +55,7 @@ class ObjectFiles:
         buffer = io.BytesIO()
         yield buffer
         with buffer.getbuffer() as content:
-            obstore.put(self._store, name, content, chunk_size=PIECE_BYTES, max_concurrency=PIECES_AT_ONCE)
+            self._objects.put(self._store, name, content)
 
     def read(self, name: str) -> bytes | None:
         """See `Files.read`."""
@@ -77,11 +99,7 @@ class ObjectFiles:
 
     def create(self, name: str, content: bytes) -> bool:
         """See `Files.create`."""
-        try:
-            obstore.put(self._store, name, content, mode="create")
-        except AlreadyExistsError:
-            return False
-        return True
+        return self._objects.create(self._store, name, content)
 
     def sync_root(self) -> None:
         """Nothing: a store has no folders."""
@@ -91,8 +109,7 @@ class ObjectFiles:
 
     def remove(self, name: str) -> None:
         """See `Files.remove`."""
-        with suppress(FileNotFoundError):
-            obstore.delete(self._store, name)
+        self._objects.remove(self._store, name)
 
 
 class StoredObject(io.RawIOBase):

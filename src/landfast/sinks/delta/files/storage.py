@@ -61,4 +61,5 @@ class Files(Protocol):
 def files_of(path: str, storage_options: Mapping[str, str], disk: Disk | None = None) -> Files:
     """The files below a table's path."""
     folder = local_path(path)
-    return ObjectFiles(path, storage_options) if folder is None else LocalFiles(folder, disk or Disk())
+    disk = disk or Disk()
+    return ObjectFiles(path, storage_options, disk.objects) if folder is None else LocalFiles(folder, disk)
