@@ -185,9 +185,13 @@ def test_s15_a_table_that_was_replaced_stops_the_run(world: DeltaWorld) -> None:
     sink.commit([sink.stage(world.batch(LANE, 0, 10, first=True))])
     shutil.rmtree(Path(world.path) / "_delta_log")
     DeltaTable.create(world.path, NUMBERS)
-    with pytest.raises(Broken) as caught:
-        sink.positions([LANE])
-    assert caught.value.code == "TABLE_REPLACED"
+    staged = sink.stage(world.batch(LANE, 10, 20))
+    for act in (lambda: sink.commit([staged]), lambda: sink.take_over([LANE]), lambda: sink.positions([LANE])):
+        with pytest.raises(Broken) as caught:
+            act()
+        assert caught.value.code == "TABLE_REPLACED"
+    found = DeltaTable(world.path)
+    assert (found.version(), found.file_uris()) == (0, [])
 
 
 @pytest.mark.parametrize("break_it", ["restore", "overwrite", "delete"])

@@ -305,4 +305,11 @@ def test_d2_a_poisoned_topic_halts_before_it_is_drained_into_the_letters(kafka: 
     halted = made.landfast("run", "--until-end")
     assert halted.returncode == HALTED, halted.stdout + halted.stderr
     assert "DLQ_RATE" in halted.stdout + halted.stderr
-    assert rows(made.table) == 0
+    letters = made.table.with_name(f"{made.table.name}__dead_letters")
+    assert (rows(made.table), rows(letters)) == (0, 0)
+    meant = pipeline(
+        tmp_path, kafka.servers, "poisoned", f"{BATCH}[dead_letters]\nmax_share = 1.0\nmax_in_a_row = 10000\n", file_name="meant"
+    )
+    meant.land()
+    assert (rows(made.table), rows(letters)) == (0, 3000)
+    meant.verified("--source")
