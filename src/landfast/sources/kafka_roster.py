@@ -53,22 +53,14 @@ class Roster:
         """Whether something waits for a topic-id check."""
         return bool(self.orphans) or any(reader.confirmed < reader.position for reader in self.readers.values() if reader.counts)
 
-    def newly_halted(self) -> dict[Stream, Halt]:
-        """Streams that were halted since this was asked last."""
-        halted, self._halted = self._halted, {}
-        return halted
-
-    def newly_halting(self) -> dict[Stream, Halt]:
-        """Streams that were ended since this was asked last."""
-        halting, self._halting = self._halting, {}
-        return halting
-
-    def newly_confirmed(self) -> dict[Stream, Position]:
-        """Positions that were confirmed since this was asked last."""
+    def news(self) -> tuple[dict[Stream, Position], dict[Stream, Halt], dict[Stream, Halt]]:
+        """What there is to tell since this was asked last, as in `Poll`: what is confirmed, what is halted, and what is halting."""
         fresh = [reader for reader in self.readers.values() if reader.confirmed > reader.told]
         for reader in fresh:
             reader.told = reader.confirmed
-        return {reader.stream: reader.confirmed for reader in fresh}
+        halted, self._halted = self._halted, {}
+        halting, self._halting = self._halting, {}
+        return {reader.stream: reader.confirmed for reader in fresh}, halted, halting
 
     def apply(self, findings: Findings) -> None:
         """Take in what a topic-id check found."""
@@ -78,7 +70,7 @@ class Roster:
                 self.end_orphan(mark.stream)
             else:
                 reader.confirmed = max(reader.confirmed, mark.position)
-        self.halt_marked(findings.halted)
+        self._halt_marked(findings.halted)
 
     def end_marked(self, halts: Mapping[Mark, Halt]) -> None:
         """End streams if they are still read under the marks' epochs."""
@@ -87,7 +79,7 @@ class Roster:
             if reader is not None and reader.state is State.READING:
                 self.end(reader, halt)
 
-    def halt_marked(self, halts: Mapping[Mark, Halt]) -> None:
+    def _halt_marked(self, halts: Mapping[Mark, Halt]) -> None:
         """Halt streams if what they read under the marks' epochs still counts."""
         for mark, halt in halts.items():
             reader = current(mark, self.readers)

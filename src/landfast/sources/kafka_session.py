@@ -121,7 +121,7 @@ class Session:
         self._group_wait.turn(now, self._streams.count)
         self._look_after_identity(now)
         self._roster.end_marked(self._stall.turn(now, self._roster.unheld(), self._roster.readers))
-        return Poll(chunks, reached, self._roster.newly_confirmed(), self._roster.newly_halted(), self._roster.newly_halting())
+        return Poll(chunks, reached, *self._roster.news())
 
     def rewind(self, assignments: Mapping[Stream, Assignment]) -> None:
         """See `ports.Source`."""
