@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from landfast import events
 from landfast.core.asking import Asked, Asking
 from landfast.core.breaker import Breaker, too_many_dead
+from landfast.core.contest import Contest
 from landfast.core.flight import Flight
 from landfast.core.intake import Intake
 from landfast.core.landing import InFlight, Landed
@@ -39,6 +40,7 @@ class Flow:
         self._flight = Flight(route, surroundings.pool, surroundings.committer)
         self._upkeep = Upkeep(route.name, route.sink, surroundings.committer, surroundings.observer, limits.upkeep)
         self._conflicts = 0
+        self._contest = Contest(route.name, surroundings.observer)
         self._held = events.MemoryHeld(route.name, 0, 0, 0, surroundings.memory_bytes_max)
         self._crowded = False
         self._bounds: Mapping[Stream, Bounds] | None = None
@@ -172,6 +174,7 @@ class Flow:
         self._cut_ready(now, drain=drain or self._crowded)
         self._start_landing(now)
         self._end_lanes()
+        self._contest.turn(now)
         self._upkeep.turn(landing=self._flight.landing)
         self._look_at_memory()
 
@@ -196,7 +199,7 @@ class Flow:
             landed = landing.future.result()
         except Conflict as error:
             if current:
-                self._conflict(error, landing.group)
+                self._conflict(error, now, landing.group)
             else:
                 self._notice(events.ConflictMet(self.route.name, error.code, error.message))
         except Rejected as error:
@@ -223,9 +226,10 @@ class Flow:
             self._notice(events.LettersBuried(self.route.name, len(landed.letters), tuple(sorted(reasons.items()))))
         self._notice(events.BatchLanded(self.route.name, landed.receipt, batches))
 
-    def _conflict(self, error: Conflict, group: Sequence[InFlight] = ()) -> None:
+    def _conflict(self, error: Conflict, now: float, group: Sequence[InFlight] = ()) -> None:
         self._conflicts += 1
         self._notice(events.ConflictMet(self.route.name, error.code, error.message))
+        self._contest.met(now)
         self._dissolve(group)
         if self._conflicts >= self._limits.conflicts_max:
             message = f"{self._conflicts} conflicts in a row without one landing: another copy of this pipeline moves the same positions"
@@ -250,7 +254,7 @@ class Flow:
             if not self._staging.waiting(now):
                 self._retry(self._staging, error, now)
         except Conflict as error:
-            self._conflict(error)
+            self._conflict(error, now)
         except Rejected as error:
             self._refuse(error)
         if not self._staging.waiting(now):
