@@ -10,11 +10,13 @@ import pytest
 from deltalake import DeltaTable
 
 from landfast.errors import Broken
+from landfast.sinks.delta import DeltaDeadLetters
 from landfast.sinks.delta.files.local import Disk
 from landfast.sinks.delta.files.names import log_name
 from landfast.sinks.delta.log.active import active_files
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.table.place import open_handle
+from landfast.sinks.delta.upkeep.roll_up import roll_up
 from tests.sinks.delta_world import DeltaWorld, stream
 
 LANE = stream(0)
@@ -106,6 +108,33 @@ def test_a_log_that_took_the_place_of_ours_is_durable_before_anything_is_built_o
     diary.notes.clear()
     assert sink.positions([LANE]) == {LANE: None}
     assert ("file", newest.name, version) in diary.notes
+
+
+def test_letters_that_another_process_began_are_durable_before_anything_is_buried(world: DeltaWorld, diary: DiskDiary) -> None:
+    """Whoever made the table of dead letters after our start may have been killed before its first sync: its folder would go with ours."""
+    ours = DeltaDeadLetters(world.home())
+    world.disk = Disk()
+    DeltaDeadLetters(world.home("theirs")).claim([LANE])
+    diary.notes.clear()
+    ours.claim([LANE])
+    synced = {(kind, name) for kind, name, version in diary.notes if version < 2}
+    assert synced >= {("file", Path(log_name(0)).name), ("file", Path(log_name(1)).name), ("folder", Path(world.path).parent.name)}
+
+
+@pytest.mark.parametrize("landed_since", [False, True])
+def test_spans_that_another_process_rolled_up_are_durable_before_the_log_is_cleaned(
+    world: DeltaWorld, diary: DiskDiary, landed_since: bool
+) -> None:
+    """Whoever rolled them up first may have been killed before the sync: the log that still holds them must not be cleaned up on that."""
+    sink = world.sink()
+    sink.commit([sink.stage(world.batch(LANE, 0, 10, first=True))])
+    roll_up(DeltaTable(world.path), world.path, {}, 0.0, Disk())
+    if landed_since:
+        sink.commit([sink.stage(world.batch(LANE, 10, 20))])
+    diary.notes.clear()
+    assert roll_up(DeltaTable(world.path), world.path, {}, 0.0, diary) == int(landed_since)
+    synced = {(kind, name) for kind, name, _ in diary.notes}
+    assert synced >= {("file", Path(log_name(0)).name), ("file", Path(log_name(1)).name), ("folder", Path(world.path).parent.name)}
 
 
 def test_a_start_makes_the_newest_entries_durable_once(world: DeltaWorld, diary: DiskDiary) -> None:

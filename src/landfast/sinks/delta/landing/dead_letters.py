@@ -29,6 +29,7 @@ from landfast.sinks.delta.files.paths import letters_path
 from landfast.sinks.delta.landing.attempts import followed, open_patiently, outcome_words, wait_seconds
 from landfast.sinks.delta.landing.letters import LETTERS_SCHEMA, letter_groups, letter_id, letters_table
 from landfast.sinks.delta.log.app_ids import fence_app_id
+from landfast.sinks.delta.log.mending import make_certain
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.table.creation import create_or_open
 from landfast.sinks.delta.table.home import TableHome
@@ -93,7 +94,11 @@ class DeltaDeadLetters:
 
     def _open_home(self) -> TableHome:
         if self._home is None:
-            self._home = self._data.beside(self._place, create_or_open(self._place, LETTERS_SCHEMA, {}))
+            handle = create_or_open(self._place, LETTERS_SCHEMA, {})
+            if handle.version() != self._data.letters_certain:
+                # Whoever has made the table since the start, or written to it, may have been killed before the sync.
+                make_certain(self._files, handle.version())
+            self._home = self._data.beside(self._place, handle)
         return self._home
 
     def _attempts(self) -> Iterator[int]:

@@ -32,9 +32,20 @@ class TableHome:
     """A pipeline's table, and what this process knows of it. Safe to share between threads.
 
     What is known is the newest version whose log entries have been looked at and made durable, and the shape the table has there.
+    `letters_certain` is the version up to which the start has made the log of its dead letters durable; -1 where there were none.
     """
 
-    def __init__(self, place: Place, run: Run, clock: Clock, observer: Observer, *, pipeline_id: str, opened: DeltaTable) -> None:
+    def __init__(
+        self,
+        place: Place,
+        run: Run,
+        clock: Clock,
+        observer: Observer,
+        *,
+        pipeline_id: str,
+        opened: DeltaTable,
+        letters_certain: int = -1,
+    ) -> None:
         self.place = place
         self.settings = place.settings
         self.files = place.files
@@ -42,6 +53,7 @@ class TableHome:
         self.clock = clock
         self.observer = observer
         self.pipeline_id = pipeline_id
+        self.letters_certain = letters_certain
         self._table_id = opened.metadata().id
         self._lock = threading.Lock()
         self._shape = shape_of(opened)

@@ -57,7 +57,7 @@ def open_table(
             check_way(settings.path)
             place = place_of(settings, disk, opener)
             place.files.probe()
-        certain = _mended(place, observer)
+        certain, letters_certain = _mended(place, observer)
         _check_nothing_remains(place)
         schema = None if data_schema is None else full_schema(settings, data_schema)
         handle = create_or_open(place, schema, properties_of_a_new_table(run.pipeline))
@@ -72,20 +72,18 @@ def open_table(
             if handle.version() != certain:
                 # A mark or a column of ours came since, a commit of somebody else, or the table itself: deltalake syncs nothing.
                 make_certain(place.files, handle.version())
-            return TableHome(place, run, clock, observer, pipeline_id=pipeline_id, opened=handle)
+            return TableHome(place, run, clock, observer, pipeline_id=pipeline_id, opened=handle, letters_certain=letters_certain)
 
 
-def _mended(place: Place, observer: Observer) -> int:
-    """Make the logs of the table and of those beside it whole; the version up to which the table's own is certain, as `mend` says."""
+def _mended(place: Place, observer: Observer) -> tuple[int, int]:
+    """Make the logs of the table and of those beside it whole; up to which version its own is certain, and that of its dead letters."""
     path = place.settings.path
     with mapped("reading the end of the table's log"):
-        certain = mend(path, place.disk, observer)
-        for beside in (letters_path(path), spans_path(path)):
-            mend(beside, place.disk, observer)
+        certain, letters_certain, _ = (mend(one, place.disk, observer) for one in (path, letters_path(path), spans_path(path)))
         if not place.files.local:
             # A store loses nothing by itself, so there is nothing to fill; whatever is damaged is refused.
             lost_tail(path, place.files)
-    return certain
+    return certain, letters_certain
 
 
 def problems(handle: DeltaTable, settings: DeltaSettings, data_schema: pa.Schema | None) -> Iterator[Misconfigured]:

@@ -233,7 +233,7 @@ class Maintenance:
             return False
         self._cleanup_due = began + self._settings.cleanup_interval_seconds
         fresh = self._opener(self._table)
-        roll_up(fresh, self._table.path, self._table.storage_options, self._clock.now())
+        roll_up(fresh, self._table.path, self._table.storage_options, self._clock.now(), self._disk)
         before = len(self._files.names(LOG))
         fresh.cleanup_metadata()
         self._tell("clean-up", before - len(self._files.names(LOG)), 0, began)

@@ -10,11 +10,13 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from landfast.errors import Unavailable, check
 from landfast.sinks.delta.errors import Fate, fate_of, translated
+from landfast.sinks.delta.files.local import Disk
 from landfast.sinks.delta.files.names import new_file_name
 from landfast.sinks.delta.files.parquet import Part, write
 from landfast.sinks.delta.files.paths import spans_path
 from landfast.sinks.delta.files.storage import files_of
 from landfast.sinks.delta.log.app_ids import ROLLED_UP
+from landfast.sinks.delta.log.mending import make_certain
 from landfast.sinks.delta.log.spans import SCHEMA, as_rows, read_log
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.table.creation import create_or_open
@@ -23,16 +25,16 @@ from landfast.sinks.delta.table.place import HOOKS_OFF, Place, place_of
 ROLL_UP_ATTEMPTS_MAX = 20
 
 
-def roll_up(table: DeltaTable, path: str, storage_options: Mapping[str, str], now: float) -> int:
+def roll_up(table: DeltaTable, path: str, storage_options: Mapping[str, str], now: float, disk: Disk | None = None) -> int:
     """Copy the spans of the handle's log into the spans table, durably; how many were copied.
 
-    Safe to repeat and to race: when it returns, every span up to the handle's version is in the spans table exactly once.
+    Safe to repeat and to race: when it returns, every span up to the handle's version is in the spans table exactly once, durable.
 
     Raises:
         Broken: a commit's record is damaged; nothing was copied, and the log must be kept.
         Unavailable: the store does not answer, or others were faster each time.
     """
-    place = place_of(DeltaSettings(path=spans_path(path), storage_options=storage_options))
+    place = place_of(DeltaSettings(path=spans_path(path), storage_options=storage_options), disk)
     version = table.version()
     failure: BaseException | None = None
     for _ in range(ROLL_UP_ATTEMPTS_MAX):
@@ -40,6 +42,8 @@ def roll_up(table: DeltaTable, path: str, storage_options: Mapping[str, str], no
         done = target.transaction_version(ROLLED_UP)
         after = -1 if done is None else done
         if after >= version:
+            # Whoever got so far may have been killed before the sync, and the log is cleaned up on the strength of this.
+            make_certain(place.files, target.version())
             return 0
         log = read_log(files_of(path, storage_options), version, after)
         check(not log.damaged, f"commits {sorted(log.damaged)[:10]} of the table carry damaged records", code="LOG_CORRUPT")
@@ -70,6 +74,5 @@ def _append(target: DeltaTable, place: Place, rows: pa.Table, version: int, now:
         commit_properties=CommitProperties(app_transactions=[Transaction(ROLLED_UP, version)]),
         post_commithook_properties=HOOKS_OFF,
     )
-    before = target.version()
     target.update_incremental()
-    files.sync_log(range(before, target.version() + 1))
+    make_certain(files, target.version())
