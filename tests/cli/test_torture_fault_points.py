@@ -23,7 +23,8 @@ from landfast.cli.torture.picture import line, lines
 from landfast.cli.torture.points import POINTS, Herald, Order
 from landfast.cli.torture.posts import Limits, leave_debris
 from landfast.cli.torture.records import Lane, lanes
-from landfast.cli.torture.report import Outcome
+from landfast.cli.torture.report import Outcome, Times
+from landfast.cli.torture.story import described
 from landfast.cli.torture.tally import Tally, percentile
 from landfast.cli.torture.torment import REST_SECONDS, Deed, Torment
 from landfast.cli.torture.worker import order_of
@@ -196,10 +197,11 @@ def test_the_picture_fits_a_small_terminal(tmp_path: Path) -> None:
         harness.tally.recoveries += [12.3] * 10_000
         harness.tally.recoveries_in_storm += [12.3] * 10_000
         count = Count(999_999_999, 989_999_999, 999_999, 999_999, 99_999_999)
-        outcome = Outcome(limits, "cluster", "", 3600.0, 6.0, harness, count, {"proved": True})
+        outcome = Outcome(limits, described(place), "", Times(3600.0, 12.3, 45.6, 78.9), harness, count, {"proved": True})
         shown = lines(outcome, Ink())
         assert max(map(len, shown)) <= 80, [one for one in shown if len(one) > 80]
-        assert len(line(harness.tally, 3600.0)) <= 100
+        assert len(line(harness.tally, 3599.0, limits)) <= 80
+        assert line(harness.tally, 3659.0, limits).startswith("1:00:59 of 1:00:00: 460,000 kills, 0 records, 0 to land")
         assert "NO" in "\n".join(shown)
         harness.settled = True
         assert lines(outcome, Ink("#", "=", "x"))[-1].startswith("0 failures in 460,000 kills: a rate below 6.5e-06 per kill, at 95 %")

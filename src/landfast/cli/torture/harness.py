@@ -59,7 +59,7 @@ class Harness:
         self.torment = Torment(limits.seed, ground.session_seconds)
         self.crashes: list[str] = []
         self.settled = False
-        self.settle_seconds = 0.0
+        self.torture_seconds = self.settle_seconds = 0.0
         self.load_over = False
         self.doubtful: frozenset[int] = frozenset()
         self._ground = ground
@@ -98,6 +98,7 @@ class Harness:
                 for post in self._posts:
                     self._step(post)
             self._spare_all()
+            self.torture_seconds = self._clock.monotonic() - began
             self._settle(began)
 
     @contextmanager
@@ -194,10 +195,12 @@ class Harness:
         if post.state is not State.LEAVING or not _ended_well(post, code):
             self._crashed(post.worker, f"ended by itself with {code}")
         post.worker.kill()
+        post.worker.log.unlink(missing_ok=True)
         self._replace(post)
 
     def _crashed(self, worker: Worker, how: str) -> None:
         self.crashes.append(f"a worker {how}. Its last words:\n{worker.last_words}")
+        self.tally.counts["ended by themselves"] += 1
         commits = self.tally.counts["commits"]
         self._fruitless = 1 if commits > self._commits_before else self._fruitless + 1
         self._commits_before = commits

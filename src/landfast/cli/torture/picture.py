@@ -12,18 +12,21 @@ from rich.text import Text
 
 from landfast.cli.demo.picture import Ink
 from landfast.cli.torture.judge import WRONGS
+from landfast.cli.torture.posts import Limits
 from landfast.cli.torture.report import Outcome
 from landfast.cli.torture.tally import Tally, percentile
 
 WIDTH = 40
-LINE_SECONDS = 10.0
+LINE_SECONDS, LINE_SECONDS_MAX = 10.0, 60.0
+"""Between two lines where there is no terminal: more and more, so that those of an hour are a page or two."""
 
 
 class Screen:
     """Shows how it goes: live on a terminal, a line now and then elsewhere. On standard error, so that the verdict stands alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
         self._console = Console(file=sys.stderr, highlight=False)
+        self._limits = limits
         self._live: Live | None = None
         self._next_line = LINE_SECONDS
 
@@ -37,10 +40,10 @@ class Screen:
             if self._live is None:
                 self._live = Live(console=self._console, transient=True, refresh_per_second=4)
                 self._live.start()
-            self._live.update(standing(tally, seconds))
+            self._live.update(standing(tally, seconds, self._limits))
         elif seconds >= self._next_line:
-            self._next_line = seconds + LINE_SECONDS
-            self.say(line(tally, seconds))
+            self._next_line = seconds + min(max(LINE_SECONDS, seconds / 5), LINE_SECONDS_MAX)
+            self.say(line(tally, seconds, self._limits))
 
     def close(self) -> None:
         """Take the live picture away."""
@@ -49,23 +52,45 @@ class Screen:
             self._live = None
 
 
-def line(tally: Tally, seconds: float) -> str:
+def line(tally: Tally, seconds: float, limits: Limits) -> str:
     """Where it stands, in a line."""
-    return f"{seconds:5.0f} s: {tally.kills_in_all:,} kills, {tally.load.get('acknowledged', 0):,} records, {tally.backlog:,} to land"
+    records = f"{tally.load.get('acknowledged', 0):,} records, {tally.backlog:,} to land"
+    return f"{_time(seconds, limits)}: {tally.kills_in_all:,} kills, {records}" + (f"; {_wrong(tally)}" if _wrong(tally) else "")
 
 
-def standing(tally: Tally, seconds: float) -> Table:
+def _time(seconds: float, limits: Limits) -> str:
+    """So much of so much; whoever lets settle what is left needs longer."""
+    return f"{_clock(seconds)} of {_clock(limits.seconds)}"
+
+
+def _clock(seconds: float) -> str:
+    whole = int(seconds)
+    hours = f"{whole // 3600}:" if whole >= 3600 else ""  # noqa: PLR2004 — an hour
+    return f"{hours}{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def _wrong(tally: Tally) -> str:
+    """What is wrong already; whether records are lost or doubled is seen at the end only."""
+    ended, halted = tally.counts["ended by themselves"], tally.halts.total()
+    return ", ".join(
+        [f"{ended:,} ended by themselves"] * bool(ended) + [f"{halted:,} halts: {', '.join(sorted(tally.halts))}"] * bool(halted)
+    )
+
+
+def standing(tally: Tally, seconds: float, limits: Limits) -> Table:
     """Where it stands, as a small table."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     aimed = tally.kills_in_all - tally.kills[""]
+    of_kills = "" if limits.kills is None else f" of {limits.kills:,}"
     rows = [
-        ("time", f"{seconds:,.0f} s"),
-        ("kills", f"{tally.kills_in_all:,}, of which {aimed:,} at {tally.points_reached} of {len(tally.points)} fault points"),
-        ("rebalances", f"{tally.counts['rebalances']:,}"),
-        ("conflicts", f"{tally.counts['conflicts']:,} commits of former owners refused"),
+        ("time", _time(seconds, limits)),
+        ("kills", f"{tally.kills_in_all:,}{of_kills}, {aimed:,} of them at {tally.points_reached} of {len(tally.points)} fault points"),
+        ("assigned", f"{tally.counts['rebalances']:,} times partitions to a worker"),
+        ("refused", f"{tally.counts['conflicts']:,} commits of former owners"),
         ("records", f"{tally.load.get('acknowledged', 0):,} acknowledged, {tally.backlog:,} offsets to land"),
         ("recovery", _spread(tally.recoveries)),
         ("in storm", _spread(tally.recoveries_in_storm)),
+        ("wrong", _wrong(tally) or "nothing so far; records are counted at the end"),
     ]
     for name, words in rows:
         table.add_row(Text(name), Text(words))
@@ -95,10 +120,12 @@ def _figures(outcome: Outcome) -> list[str]:
     rows = [
         ("kills", f"{tally.kills_in_all:,} SIGKILL; {tally.points_reached} of {len(tally.points)} fault points hit"),
         ("besides", deeds or "nothing"),
-        ("rebalances", f"{tally.counts['rebalances']:,}; {tally.counts['conflicts']:,} commits of former owners refused"),
+        ("assigned", f"{tally.counts['rebalances']:,} times partitions to a worker"),
+        ("refused", f"{tally.counts['conflicts']:,} commits of former owners"),
         ("replays", f"{outcome.replayed:,} records read again"),
-        ("recovery", f"{_spread(tally.recoveries)} (session {outcome.session_seconds:g} s)"),
+        ("recovery", f"{_spread(tally.recoveries)} (session {outcome.place['session_seconds']:g} s)"),
         ("in storm", f"{_spread(tally.recoveries_in_storm)}: others were killed meanwhile"),
+        ("tortured", f"for {_clock(outcome.times.torture)}, {count.acknowledged / max(1.0, outcome.times.torture):,.0f} records a second"),
         ("settled", f"in {outcome.harness.settle_seconds:.1f} s" if outcome.harness.settled else "NO"),
         ("records", f"{count.acknowledged:,} = {count.rows:,} rows + {count.letters:,} dead + {count.skipped:,} skipped"),
         ("aborted", f"{count.aborted:,} in aborted transactions"),

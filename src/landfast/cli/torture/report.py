@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import resource
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,14 +26,28 @@ _RULE_OF_THREE = 3
 
 
 @dataclass(frozen=True, slots=True)
+class Times:
+    """How long each part took, in seconds: workers were hurt; then what was left landed; then it was judged, and proved."""
+
+    torture: float
+    settle: float
+    judge: float
+    verify: float
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """A torture that has come to its end. `proof` is what `landfast verify --json` says of the table."""
+    """A torture that has come to its end.
+
+    place    where it took place, in the words of the report
+    began    when, in the words of the report
+    proof    what `landfast verify --json` says of the table
+    """
 
     limits: Limits
-    broker: str
+    place: Mapping[str, Any]
     began: str
-    seconds: float
-    session_seconds: float
+    times: Times
     harness: Harness
     count: Count
     proof: Mapping[str, Any]
@@ -64,19 +80,21 @@ class Outcome:
             "version": importlib.metadata.version("landfast"),
             "commit": commit(),
             "machine": machine(),
-            "broker": self.broker,
+            **self.place,
             "settings": {
-                "seconds": limits.seconds,
-                "kills": limits.kills,
+                "seconds_max": limits.seconds,
+                "kills_max": limits.kills,
                 "workers": limits.workers,
                 "records_per_second_max": limits.records_per_second_max,
-                "session_seconds": self.session_seconds,
                 "lanes": len(tally.lanes),
             },
             "began": self.began,
-            "seconds": round(self.seconds, 1),
-            "settle_seconds": round(harness.settle_seconds, 1),
+            "torture_seconds": round(self.times.torture, 1),
             "settled": harness.settled,
+            "settle_seconds": round(self.times.settle, 1),
+            "judge_seconds": round(self.times.judge, 1),
+            "verify_seconds": round(self.times.verify, 1),
+            "memory_mib_max": memory_mib_max(),
             "kills": {
                 "in_all": tally.kills_in_all,
                 "at_any_moment": tally.kills[""],
@@ -85,10 +103,9 @@ class Outcome:
                 "points_reached": tally.points_reached,
             },
             "other_deeds": dict(sorted(tally.deeds.items())),
-            "rebalances": tally.counts["rebalances"],
-            "streams_gained": tally.counts["gained"],
+            "assignments": {"to_a_worker": tally.counts["rebalances"], "of_a_partition": tally.counts["gained"]},
             "commits": tally.counts["commits"],
-            "conflicts": tally.counts["conflicts"],
+            "commits_of_former_owners_refused": tally.counts["conflicts"],
             "outcomes_resolved": {key.removeprefix("resolved "): n for key, n in tally.counts.items() if key.startswith("resolved ")},
             "upkeep": {act: tally.counts[act] for act in ("checkpoint", "compaction", "sweep", "clean-up")},
             "recovery_seconds": _distribution(tally.recoveries),
@@ -106,6 +123,7 @@ class Outcome:
         load, count = self.harness.tally.load, self.count
         return {
             "acknowledged": count.acknowledged,
+            "acknowledged_per_second": round(count.acknowledged / self.times.torture) if self.times.torture else 0,
             "rows": count.rows,
             "dead_letters": count.letters,
             "skipped": count.skipped,
@@ -132,6 +150,12 @@ class Outcome:
 def _distribution(seconds: Sequence[float]) -> dict[str, Any]:
     found = {"p50": percentile(seconds, 0.5), "p99": percentile(seconds, 0.99), "max": percentile(seconds, 1)}
     return {"count": len(seconds), **{name: None if value is None else round(value, 2) for name, value in found.items()}}
+
+
+def memory_mib_max() -> int:
+    """The most memory that this process has had: that of the torturer and of the judge."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(most / (2**20 if sys.platform == "darwin" else 2**10))
 
 
 def machine() -> dict[str, Any]:

@@ -23,7 +23,7 @@ from landfast.cli.torture.judge import Case, judge
 from landfast.cli.torture.landed import root
 from landfast.cli.torture.picture import Screen, lines
 from landfast.cli.torture.posts import Limits
-from landfast.cli.torture.report import Outcome
+from landfast.cli.torture.report import Outcome, Times
 from landfast.config import Options
 from landfast.errors import Misconfigured
 from landfast.system import SystemClock
@@ -68,10 +68,11 @@ def tell(wish: Wish) -> bool:
     wanted = Wanted(name, wish.servers, wish.path, options, storage_options, wish.keep)
     if wish.report is not None:
         check_writable(wish.report)
-    screen = Screen()
+    limits = wish.limits
+    screen = Screen(limits)
     try:
         with ending_on_signals(), ground(wanted, screen.say) as place:
-            outcome = _tortured(place, wish.limits, screen)
+            outcome = _tortured(place, limits, screen)
             screen.close()
             for line in lines(outcome, Ink.for_encoding(sys.stdout.encoding)):
                 print(line)
@@ -86,7 +87,7 @@ def tell(wish: Wish) -> bool:
 
 def _tortured(place: Ground, limits: Limits, screen: Screen) -> Outcome:
     clock = SystemClock()
-    began = clock.now()
+    began = f"{datetime.fromtimestamp(clock.now(), UTC):%Y-%m-%dT%H:%M:%SZ}"
     broker = "an embedded broker, which has no transactions" if place.embedded else "the cluster"
     screen.say(
         f"Torturing {limits.workers} workers on {broker}, for {limits.seconds / 60:g} minutes"
@@ -100,14 +101,34 @@ def _tortured(place: Ground, limits: Limits, screen: Screen) -> Outcome:
         )
     harness = Harness(place, limits, clock, screen.show)
     harness.run()
-    seconds = clock.now() - began
-    screen.say("Nobody is hurt any more. Counting every record, and proving the table.")
-    table, letters = root(place.table, place.storage_options), root(place.letters, place.storage_options)
-    count = judge(Case(place.folder / "ledger", table, letters, place.lanes, limits.seed, harness.doubtful), place.folder / "scratch")
+    screen.close()
+    moments = [clock.monotonic()]
+    screen.say(f"Nobody is hurt any more, and everybody has ended. Counting {harness.tally.load.get('acknowledged', 0):,} records.")
+    count = judge(case_of(place, limits, harness.doubtful), place.folder / "scratch")
+    moments.append(clock.monotonic())
+    screen.say("Counted. Proving the table.")
     proof = proof_of(place.file)
-    moment = f"{datetime.fromtimestamp(began, UTC):%Y-%m-%dT%H:%M:%SZ}"
-    kind = "embedded" if place.embedded else "cluster"
-    return Outcome(limits, kind, moment, seconds, place.session_seconds, harness, count, proof)
+    moments.append(clock.monotonic())
+    times = Times(harness.torture_seconds, harness.settle_seconds, moments[1] - moments[0], moments[2] - moments[1])
+    return Outcome(limits, described(place), began, times, harness, count, proof)
+
+
+def case_of(place: Ground, limits: Limits, doubtful: frozenset[int]) -> Case:
+    """What there is to judge in this place."""
+    table, letters = root(place.table, place.storage_options), root(place.letters, place.storage_options)
+    return Case(place.folder / "ledger", table, letters, place.lanes, limits.seed, doubtful)
+
+
+def described(place: Ground) -> dict[str, Any]:
+    """The place in the words of the report: nothing that is secret, and nothing that tells one cluster or bucket from another."""
+    source = place.settings.source
+    return {
+        "broker": "embedded" if place.embedded else "cluster",
+        "table": place.table.partition("://")[0] if place.in_store else "folder",
+        "protocol": source.protocol,
+        "session_seconds": place.session_seconds,
+        "options": sorted(source.options),
+    }
 
 
 def proof_of(file: Path) -> Mapping[str, Any]:
