@@ -78,7 +78,8 @@ class Member:
         self.chunks.extend(poll.chunks)
         self.reached.update(poll.reached)
         self.confirmed.update(poll.confirmed)
-        self.halted.update(poll.halted)
+        # What the engine would land before a lane halts is not looked at here.
+        self.halted.update({**poll.halting, **poll.halted})
 
     def until(self, holds: Callable[[], object], *others: Member, wait_seconds_max: float = WAIT_SECONDS_MAX) -> None:
         """Poll, this member and the others in turn, until something holds."""
