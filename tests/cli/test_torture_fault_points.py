@@ -197,7 +197,7 @@ def test_the_picture_fits_a_small_terminal(tmp_path: Path) -> None:
         harness.tally.recoveries += [12.3] * 10_000
         harness.tally.recoveries_in_storm += [12.3] * 10_000
         count = Count(999_999_999, 989_999_999, 999_999, 999_999, 99_999_999)
-        outcome = Outcome(limits, described(place), "", Times(3600.0, 12.3, 45.6, 78.9), harness, count, {"proved": True})
+        outcome = Outcome(limits, described(place), None, "", Times(3600.0, 12.3, 45.6, 78.9), harness, count, {"proved": True})
         shown = lines(outcome, Ink())
         assert max(map(len, shown)) <= 80, [one for one in shown if len(one) > 80]
         assert len(line(harness.tally, 3599.0, limits)) <= 80

@@ -40,12 +40,14 @@ class Outcome:
     """A torture that has come to its end.
 
     place    where it took place, in the words of the report
+    commit   of the code, when it began: a checkout may be changed in an hour
     began    when, in the words of the report
     proof    what `landfast verify --json` says of the table
     """
 
     limits: Limits
     place: Mapping[str, Any]
+    commit: str | None
     began: str
     times: Times
     harness: Harness
@@ -78,7 +80,7 @@ class Outcome:
             "crashes": harness.crashes,
             "seed": limits.seed,
             "version": importlib.metadata.version("landfast"),
-            "commit": commit(),
+            "commit": self.commit,
             "machine": machine(),
             **self.place,
             "settings": {

@@ -23,7 +23,7 @@ from landfast.cli.torture.judge import Case, judge
 from landfast.cli.torture.landed import root
 from landfast.cli.torture.picture import Screen, lines
 from landfast.cli.torture.posts import Limits
-from landfast.cli.torture.report import Outcome, Times
+from landfast.cli.torture.report import Outcome, Times, commit
 from landfast.config import Options
 from landfast.errors import Misconfigured
 from landfast.system import SystemClock
@@ -88,6 +88,7 @@ def tell(wish: Wish) -> bool:
 def _tortured(place: Ground, limits: Limits, screen: Screen) -> Outcome:
     clock = SystemClock()
     began = f"{datetime.fromtimestamp(clock.now(), UTC):%Y-%m-%dT%H:%M:%SZ}"
+    code = commit()
     broker = "an embedded broker, which has no transactions" if place.embedded else "the cluster"
     screen.say(
         f"Torturing {limits.workers} workers on {broker}, for {limits.seconds / 60:g} minutes"
@@ -110,7 +111,7 @@ def _tortured(place: Ground, limits: Limits, screen: Screen) -> Outcome:
     proof = proof_of(place.file)
     moments.append(clock.monotonic())
     times = Times(harness.torture_seconds, harness.settle_seconds, moments[1] - moments[0], moments[2] - moments[1])
-    return Outcome(limits, described(place), began, times, harness, count, proof)
+    return Outcome(limits, described(place), code, began, times, harness, count, proof)
 
 
 def case_of(place: Ground, limits: Limits, doubtful: frozenset[int]) -> Case:
