@@ -23,6 +23,7 @@ from landfast.system import SystemClock
 from landfast.testing.memory import MemorySource, RecordingObserver
 from landfast.testing.wait import wait_until
 from tests.faults.power_world import COLUMNS, TABLE, PowerWorld
+from tests.system.forked import unmeasured
 
 MIB = 1024 * 1024
 
@@ -30,7 +31,7 @@ MIB = 1024 * 1024
 def alone(how: str, folder: Path) -> dict[str, Any]:
     """What `small_process` reports."""
     command = [sys.executable, "-m", "tests.faults.small_process", how, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=unmeasured())
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found

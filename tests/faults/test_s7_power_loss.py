@@ -102,6 +102,7 @@ def test_s7_power_loss_at_any_moment_loses_and_doubles_nothing(tmp_path: Path) -
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("unmeasured")
 def test_s7_power_loss_in_the_recovery_from_power_loss_loses_and_doubles_nothing(tmp_path: Path) -> None:
     """The power goes again, at any moment of the run that mends what the first cut has left."""
     first = tmp_path / "first"
