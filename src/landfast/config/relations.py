@@ -127,10 +127,20 @@ def _found(pattern: str | None, topic: str) -> bool:
 
 
 def _same_table(place: Place, route: RouteSettings, other: RouteSettings) -> Iterator[Fault]:
-    own = {route.sink.path, f"{route.sink.path}__dead_letters"}
+    own, others = _tables(route), _tables(other)
     # Two committers on one table would refuse each other for ever; dead letters of one among the rows of the other would be worse.
-    if own & {other.sink.path, f"{other.sink.path}__dead_letters"}:
+    if own & others:
         yield _invalid((*place, "sink", "path"), f"the routes {other.name} and {route.name} share a table: give each its own")
+    # What lies in a table's folder and is not named by its log counts as left over.
+    elif any(f"{one}/".startswith(f"{outer}/") for one, outer in [*itertools.product(own, others), *itertools.product(others, own)]):
+        words = f"the tables of the routes {other.name} and {route.name} lie one inside the other: give each a folder of its own"
+        yield _invalid((*place, "sink", "path"), words)
+
+
+def _tables(route: RouteSettings) -> set[str]:
+    """The folders of a route: its table, and what is kept beside it."""
+    path = route.sink.path.rstrip("/")
+    return {path, f"{path}__dead_letters", f"{path}__spans"}
 
 
 def _each(settings: Settings) -> Iterator[Iterator[Fault]]:
