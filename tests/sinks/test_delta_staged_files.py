@@ -17,7 +17,7 @@ from landfast.sinks.delta import DeltaSink
 from landfast.sinks.delta.files.staged import StagedNames
 from landfast.sinks.delta.proof.verify import verify_table
 from landfast.sinks.delta.upkeep.maintenance import DAY_SECONDS, Maintenance, MaintenanceSettings
-from landfast.sinks.delta.upkeep.sightings import Sightings
+from landfast.sinks.delta.upkeep.sweep import Sightings
 from tests.sinks.delta_proof import LANE, OTHER, land, made, proved_table
 from tests.sinks.delta_world import DeltaWorld
 from tests.sinks.test_maintenance import SteppingClock, upkeep

@@ -32,8 +32,9 @@ from landfast.sinks.delta.log.active import ActiveFile, active_files
 from landfast.sinks.delta.log.spans import read_spans
 from landfast.sinks.delta.proof.verify import verify_table
 from landfast.sinks.delta.upkeep.compaction import GROUP_FILES_MAX, Limits, compact, due
-from landfast.sinks.delta.upkeep.maintenance import DAY_SECONDS, FILE_RETENTION, Maintenance, MaintenanceSettings
+from landfast.sinks.delta.upkeep.maintenance import DAY_SECONDS, Maintenance, MaintenanceSettings
 from landfast.sinks.delta.upkeep.roll_up import roll_up
+from landfast.sinks.delta.upkeep.sweep import FILE_RETENTION
 from tests.sinks.delta_proof import LANE, OTHER, land, made, proved_table
 from tests.sinks.delta_world import DeltaWorld, QuickClock
 

@@ -3,6 +3,6 @@
 maintenance    what is due, and when: begin here
 checkpoint     a checkpoint that is durable before any reader can see it
 compaction     small files made into large ones
-sightings      how long each file that nobody names has been seen so, before it is swept
+sweep          files that nobody names removed, once they have been seen so for long enough
 roll_up        spans saved from the log before its entries are cleaned up
 """

@@ -19,7 +19,7 @@ from landfast.events import Maintained, Notice
 from landfast.ports import Clock, Observer
 from landfast.sinks.delta.errors import is_foreign, translated
 from landfast.sinks.delta.files.local import Disk
-from landfast.sinks.delta.files.names import LOG, WORKSHOP, drafts_among, is_own
+from landfast.sinks.delta.files.names import LOG
 from landfast.sinks.delta.files.paths import spans_path
 from landfast.sinks.delta.files.staged import StagedNames
 from landfast.sinks.delta.files.storage import Files, files_of
@@ -27,14 +27,12 @@ from landfast.sinks.delta.log.entries import hinted_checkpoint
 from landfast.sinks.delta.settings import MIB, DeltaSettings
 from landfast.sinks.delta.table.features import reading_problems
 from landfast.sinks.delta.table.place import open_handle
-from landfast.sinks.delta.upkeep.checkpoint import remove_workshop, write_checkpoint
+from landfast.sinks.delta.upkeep.checkpoint import write_checkpoint
 from landfast.sinks.delta.upkeep.compaction import GROUP_FILES_MAX, Limits, compact, due
 from landfast.sinks.delta.upkeep.roll_up import roll_up
-from landfast.sinks.delta.upkeep.sightings import Sightings
+from landfast.sinks.delta.upkeep.sweep import Sweep
 
 DAY_SECONDS = 24 * 3600.0
-FILE_RETENTION = "delta.deletedFileRetentionDuration"
-"""How long the table's owner wants to read its older versions, where that was said: their files stay as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +95,13 @@ class Maintenance:
         self._compaction_due = math.inf if settings.compaction_interval_seconds == math.inf else now
         self._compaction_version_due = 0
         self._sweep_due = now
-        self._staged = StagedNames()
-        self._sightings = Sightings(settings.sweep_seen_seconds)
+        self._sweep = Sweep(table.path, self._files, grace_seconds=settings.sweep_grace_seconds, seen_seconds=settings.sweep_seen_seconds)
         self._refused: set[frozenset[str]] = set()
         self._keeper_of_spans: Maintenance | None = None
 
     def spare(self, staged: StagedNames) -> None:
         """Leave these files alone for as long as they are among them: somebody is about to commit them."""
-        self._staged = staged
+        self._sweep.spare(staged)
 
     def after_commits(self, version: int, commits: int, budget_seconds: float) -> bool:
         """Do what is due after the commit of this version; whether anything was done, or failed.
@@ -119,7 +116,7 @@ class Maintenance:
         acts: tuple[tuple[str, Callable[[int, float], bool]], ...] = (
             ("writing a checkpoint", self._checkpoint),
             ("compacting small files", self._compact),
-            ("sweeping files that nobody names", self._sweep),
+            ("sweeping files that nobody names", self._remove_orphans),
             ("cleaning up the log", self._clean_log),
         )
         stop_at = began + budget_seconds
@@ -191,37 +188,17 @@ class Maintenance:
                 self._tell("compaction", len(group), sum(file.nbytes for file in group), began)
         return done
 
-    def _sweep(self, _version: int, _stop_at: float) -> bool:
-        """Remove files of ours that no version within the grace period names, judged by the newest snapshot.
-
-        The age of a file rests on two clocks of the wall, and a clock may be set. A file that is about to be committed looks just like
-        one that nobody wants, so its age alone condemns nothing.
-        """
+    def _remove_orphans(self, _version: int, _stop_at: float) -> bool:
         began = self._clock.monotonic()
         if began < self._sweep_due:
             return False
-        hours = int(-(-self._settings.sweep_grace_seconds // 3600))
-        handle = self._opener(self._table)
-        candidates = set(handle.vacuum(retention_hours=hours, dry_run=True, full=True, enforce_retention_duration=False))
-        if FILE_RETENTION in handle.metadata().configuration:
-            candidates &= set(handle.vacuum(dry_run=True, full=True))
-        orphans = [path for path in candidates if is_own(path) and path not in self._staged]
-        orphans += drafts_among(self._files.names(LOG))
-        orphans += [name for name in self._files.names("") if name.startswith(WORKSHOP)]
-        removed = nbytes = 0
-        for path in self._sightings.ripe(orphans, began):
-            if path.startswith(WORKSHOP):
-                remove_workshop(self._table.path, path)
-            else:
-                nbytes += self._files.size(path) or 0
-                self._files.remove(path)
-            removed += 1
+        swept = self._sweep.swept(self._opener(self._table), began)
         wait_seconds = self._settings.sweep_interval_seconds
-        if removed < len(orphans):
+        if swept.waiting:
             wait_seconds = min(wait_seconds, self._settings.sweep_seen_seconds)
         self._sweep_due = began + wait_seconds
-        if removed:
-            self._tell("sweep", removed, nbytes, began)
+        if swept.files:
+            self._tell("sweep", swept.files, swept.nbytes, began)
         return False
 
     def _clean_log(self, _version: int, stop_at: float) -> bool:
