@@ -36,7 +36,7 @@ from landfast.sinks.delta.upkeep.maintenance import DAY_SECONDS, Maintenance, Ma
 from landfast.sinks.delta.upkeep.roll_up import roll_up
 from landfast.sinks.delta.upkeep.sweep import FILE_RETENTION
 from tests.sinks.delta_proof import LANE, OTHER, land, made, proved_table
-from tests.sinks.delta_world import DeltaWorld, QuickClock
+from tests.sinks.delta_world import DeltaWorld, QuickClock, world_at
 
 EAGER = MaintenanceSettings(
     checkpoint_commits=1000,
@@ -346,6 +346,22 @@ def test_the_sweep_takes_only_what_is_ours_old_and_unnamed(world: DeltaWorld) ->
     assert foreign.exists()
     assert unknown.exists()
     assert verify_table(world.path).proved
+
+
+def test_the_sweep_leaves_a_table_inside_the_folder_alone(world: DeltaWorld) -> None:
+    """No entry of the outer log names the files of the inner table, and they are no leftovers: what lies beside it is."""
+    proved_table(world)
+    inner = world_at(Path(world.path) / "inner")
+    proved_table(inner)
+    orphan = Path(world.path) / "inner" / f"landfast-{1:032x}.zstd.parquet"
+    orphan.write_bytes(b"orphan")
+    long_ago = time.time() - 8 * DAY_SECONDS
+    for file in Path(world.path).rglob("*.parquet"):
+        os.utime(file, (long_ago, long_ago))
+    upkeep(world, replace(EAGER, compaction_interval_seconds=math.inf)).after_commits(DeltaTable(world.path).version(), 1, 60.0)
+    assert verify_table(inner.path).proved
+    assert verify_table(world.path).proved
+    assert not orphan.exists()
 
 
 def test_replaced_files_stay_for_readers_of_older_versions(world: DeltaWorld) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from deltalake import DeltaTable
 
@@ -79,6 +80,12 @@ class Sweep:
         unnamed = set(handle.vacuum(retention_hours=self._grace_hours, dry_run=True, full=True, enforce_retention_duration=False))
         if FILE_RETENTION in handle.metadata().configuration:
             unnamed &= set(handle.vacuum(dry_run=True, full=True))
-        orphans = [path for path in unnamed if is_own(path) and path not in self._staged]
+        orphans = self._outside_other_tables([path for path in unnamed if is_own(path) and path not in self._staged])
         orphans += drafts_among(self._files.names(LOG))
         return [*orphans, *(name for name in self._files.names("") if name.startswith(WORKSHOP))]
+
+    def _outside_other_tables(self, paths: Collection[str]) -> list[str]:
+        """Those of the files that lie in no folder with a log of its own: what a table inside this one names is no leftover."""
+        folders = {folder for path in paths for folder in PurePosixPath(path).parents if folder.name}
+        tables = {folder for folder in folders if self._files.names(f"{folder}/{LOG}")}
+        return [path for path in paths if tables.isdisjoint(PurePosixPath(path).parents)]
