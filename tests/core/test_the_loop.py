@@ -8,7 +8,7 @@ from landfast.core.breaker import BreakerLimits
 from landfast.core.report import Outcome
 from landfast.core.retry import RetryPolicy
 from landfast.core.route import FlowLimits
-from landfast.errors import Unavailable
+from landfast.errors import Conflict, Unavailable
 from landfast.model import Totals
 from landfast.ports import DeadLetters
 from landfast.testing.memory import MemoryDeadLetters, MemorySink, MemorySinkSettings, MemorySourceSettings
@@ -106,6 +106,25 @@ def test_a_transient_failure_is_retried_with_the_batch_intact() -> None:
     assert rig.landed(rig.streams[0]) == list(range(50))
     assert [event.attempt for event in rig.observer.of(events.RetryScheduled)] == [1, 2, 3]
     assert not rig.store.letters
+
+
+def test_a_batch_that_is_tried_again_dies_once() -> None:
+    """Ten dead records are ten for the breaker, however often their commit is tried: an outage is no reason to halt for bad data."""
+    rig = Rig(partitions=1, limits=FlowLimits(breaker=BreakerLimits(share_max=0.0012)))
+    rig.produce(100, bad_every=10)
+    report = rig.land(rig.route(sink=FailingSink(rig, failures=5)))
+    assert report.outcome is Outcome.FINISHED
+    assert (report.totals.written, report.totals.dead) == (90, 10)
+
+
+def test_conflicts_with_a_landing_between_them_halt_nothing() -> None:
+    """Only conflicts in a row say that somebody else lands what is ours; one after each batch costs time, and the run goes on."""
+    rig = Rig(partitions=1, limits=small_batches(conflicts_max=3, flight_batches_max=1))
+    rig.produce(100)
+    report = rig.land(rig.route(sink=ContestedSink(rig)))
+    assert report.outcome is Outcome.FINISHED
+    assert rig.landed(rig.streams[0]) == list(range(100))
+    assert len(rig.observer.of(events.ConflictMet)) > 3
 
 
 def test_when_retries_end_the_lanes_halt_with_everything_intact() -> None:
@@ -252,6 +271,21 @@ class FailingSink(MemorySink):
         if self._failures > 0:
             self._failures -= 1
             raise Unavailable("SINK_DOWN", "the table does not answer")
+        return super().commit(staged)
+
+
+class ContestedSink(MemorySink):
+    """A sink that refuses every second commit as a conflict."""
+
+    def __init__(self, rig: Rig) -> None:
+        super().__init__(rig.table)
+        self._refuses = False
+
+    def commit(self, staged):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+        """Refuse, or commit."""
+        self._refuses = not self._refuses
+        if self._refuses:
+            raise Conflict("PIPELINE_CONFLICT", "somebody else has moved the position")
         return super().commit(staged)
 
 
