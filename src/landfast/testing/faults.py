@@ -167,7 +167,8 @@ class FaultPlan:
         """Make a call, unless the plan has something else in mind."""
         if self.dead:
             raise Crashed
-        made = _CALLS.get((port, method)) or _CALLS.setdefault((port, method), Call(port, method))
+        place = (port, method)
+        made = _CALLS[place] if place in _CALLS else _CALLS.setdefault(place, Call(port, method))
         self.calls.append(made)
         number = len(self.calls)
         if number > self._calls_max:

@@ -140,7 +140,7 @@ class MemoryGroup:
     def released(self, member: str, streams: Collection[Stream]) -> None:
         """The member has given these up."""
         with self._lock:
-            self._changes += 1
+            self._changes += len(streams)
             for stream in streams:
                 if self._owner.get(stream) == member:
                     del self._owner[stream]

@@ -185,9 +185,10 @@ class MemoryLog:
     def bounds(self, topic: str, partition: int) -> Bounds | None:
         """What a read-committed reader can reach under this name today; None where there is no such partition."""
         with self._lock:
-            if topic not in self._topics or partition >= len(self._topics[topic].partitions):
+            known = self._topics.get(topic)
+            if known is None or partition >= len(known.partitions):
                 return None
-            state = self._partition(topic, partition)
+            state = known.partitions[partition]
             return Bounds(state.first, state.end if state.stable_end is None else state.stable_end)
 
     def read(self, topic: str, partition: int, start: Position, limit: int) -> tuple[Record, ...]:

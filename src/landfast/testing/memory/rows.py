@@ -39,6 +39,9 @@ class LandedRow:
 class LineDecoder:
     """Each value is a row as it is, except that `bad…` is rejected as `bad_line` and null is skipped as `tombstone`."""
 
+    rejected: tuple[bytes, ...] = (b"bad",)
+    """How a value begins that is rejected."""
+
     def decode(self, chunk: Chunk) -> Decoded:
         """Rows, rejects and skips of one chunk."""
         kept: list[int] = []
@@ -47,7 +50,7 @@ class LineDecoder:
         for index, value in enumerate(chunk.values):
             if value is None:
                 tombstones.append(index)
-            elif value.startswith(b"bad"):
+            elif value.startswith(self.rejected):
                 rejects.append(Reject(index, "bad_line", "the line begins with bad"))
             else:
                 kept.append(index)

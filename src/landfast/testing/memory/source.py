@@ -109,9 +109,10 @@ class MemorySource:
 
     def _reconcile(self) -> None:
         handover = self.group.handover(self.member)
-        self._give_up(handover.lost, 0.0)
-        self._give_up(handover.revoked, self._settings.drain_seconds)
-        self.group.released(self.member, handover.revoked)
+        if handover.lost or handover.revoked:
+            self._give_up(handover.lost, 0.0)
+            self._give_up(handover.revoked, self._settings.drain_seconds)
+            self.group.released(self.member, handover.revoked)
         if not handover.gained or self._membership is None:
             return
         self._readers.update(dict.fromkeys(handover.gained))
@@ -180,15 +181,16 @@ class MemorySource:
                 reader.halting = True
                 halting[stream] = _expired(stream, reader.position, bounds.first)
                 continue
-            records = self._log.read(stream.topic, stream.partition, reader.position, min(limit, self._settings.chunk_records_max))
-            limit -= len(records)
-            if records:
-                end = records[-1].offset + 1
-                chunks.append(chunk_of(stream, reader.epoch, reader.position, end, records))
-                reader.position = end
-            if not self._log.read(stream.topic, stream.partition, reader.position, 1):
+            if reader.position < bounds.end:
+                records = self._log.read(stream.topic, stream.partition, reader.position, min(limit, self._settings.chunk_records_max))
+                limit -= len(records)
+                if records:
+                    end = records[-1].offset + 1
+                    chunks.append(chunk_of(stream, reader.epoch, reader.position, end, records))
+                    reader.position = end
+            if reader.position >= bounds.end or not self._log.read(stream.topic, stream.partition, reader.position, 1):
                 # The rest is a gap: the reader steps over it, and its next chunk starts behind it.
-                reader.position = reached[stream] = bounds.end
+                reader.position = reached[stream] = max(reader.position, bounds.end)
         return chunks, reached, halted, halting
 
 

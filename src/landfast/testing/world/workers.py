@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from landfast.core.batching import BatchLimits
 from landfast.core.breaker import BreakerLimits
@@ -14,7 +14,7 @@ from landfast.core.route import FlowLimits, Route
 from landfast.core.runner import Runner, RunnerLimits, Workplace
 from landfast.core.upkeep import UpkeepLimits
 from landfast.events import Event, LaneHalted
-from landfast.model import Bounds, Chunk, Decoded, Run, Stream
+from landfast.model import Bounds, Position, Run, Stream
 from landfast.ports import Extent
 from landfast.testing.faults import Call, Fault, FaultPlan, Powers
 from landfast.testing.faulty import FaultyDeadLetters, FaultyLetterStore, FaultyObserver, FaultySink, FaultySource, FaultyTable
@@ -25,6 +25,7 @@ from landfast.testing.memory import (
     MemoryDeadLetters,
     MemoryGroup,
     MemoryLetterStore,
+    MemoryLog,
     MemorySink,
     MemorySinkSettings,
     MemorySource,
@@ -32,6 +33,7 @@ from landfast.testing.memory import (
     MemoryTable,
     Record,
     RecordingObserver,
+    TableCommit,
 )
 from landfast.testing.world.schedule import Sizes
 from landfast.testing.world.scheduler import Scheduler, TaskExecutor, VirtualClock
@@ -52,10 +54,7 @@ DISPUTED = b"disputed"
 class StricterDecoder(LineDecoder):
     """The other release: what is disputed is rejected."""
 
-    def decode(self, chunk: Chunk) -> Decoded:
-        """Rows, rejects and skips of one chunk."""
-        values = [b"bad" if value is not None and value.startswith(DISPUTED) else value for value in chunk.values]
-        return replace(super().decode(replace(chunk, values=values)), chunk=chunk)
+    rejected = (*LineDecoder.rejected, DISPUTED)
 
 
 def fate(record: Record) -> str:
@@ -77,6 +76,32 @@ class Ground:
     store: MemoryLetterStore
     scheduler: Scheduler
     halted: set[Stream]
+
+
+class WatchedTable(MemoryTable):
+    """A table that lets somebody look at every new version, whoever put it, at the very moment when it is there."""
+
+    def __init__(self, look: Callable[[], object]) -> None:
+        super().__init__()
+        self._look = look
+
+    def put(self, version: int, commit: TableCommit) -> None:
+        """Make `commit` this version, if it is the next one."""
+        super().put(version, commit)
+        self._look()
+
+
+class WatchedGroup(MemoryGroup):
+    """A group that lets somebody look at what was acknowledged, at once."""
+
+    def __init__(self, log: MemoryLog, topics: Collection[str], look: Callable[[], object]) -> None:
+        super().__init__(log, topics)
+        self._look = look
+
+    def acknowledge(self, member: str, positions: Mapping[Stream, Position]) -> None:
+        """Take note of positions."""
+        super().acknowledge(member, positions)
+        self._look()
 
 
 class WorkersObserver(RecordingObserver):
@@ -136,20 +161,26 @@ class Worker:
         """Whether it runs."""
         return not self.crashed and self.report is None
 
+    def look_ahead(self) -> None:
+        """See whether a piece is being decoded, or was, of a batch that is not cut yet."""
+        if not self.ahead:
+            for flow in self.runner.flows:
+                for lane in flow.lanes.values():
+                    self.ahead = self.ahead or bool(lane.decoding)
+
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What is told of each call of a port: before it, and after it; and what its faults may do."""
+    """What is told before each call of a port of a worker; and what its faults may do."""
 
     before: Callable[[int, Call], object]
-    after: Callable[[], object]
     powers: Powers
 
 
 def hired(ground: Ground, sizes: Sizes, name: str, faults: Sequence[Fault], watch: Watch) -> Worker:
     """Build a worker over the ground that all share. Every second one is of the other release."""
     scheduler = ground.scheduler
-    plan = FaultPlan(faults, watch.before, watch.after, powers=watch.powers)
+    plan = FaultPlan(faults, watch.before, powers=watch.powers)
     clock = VirtualClock(scheduler)
     settings = MemorySourceSettings(chunk_records_max=sizes.chunk_records, checks_apart=sizes.checks_apart, checks=sizes.checks)
     reader = MemorySource(ground.group, name, clock, settings)

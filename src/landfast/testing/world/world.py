@@ -12,12 +12,12 @@ from landfast.core.report import Outcome
 from landfast.model import Stream
 from landfast.testing.faults import Call
 from landfast.testing.ledger import Verdict, ahead, audit, passed_before_buried
-from landfast.testing.memory import MemoryGroup, MemoryLetterStore, MemoryLog, MemoryTable, TableCommit, VersionTaken
+from landfast.testing.memory import MemoryLetterStore, MemoryLog, TableCommit, VersionTaken
 from landfast.testing.world.deeds import do
 from landfast.testing.world.operator import finished_early, operators_view, read_without_leave
 from landfast.testing.world.schedule import QUIET_AT_SECONDS, Act, Deed, Schedule, disturbance
 from landfast.testing.world.scheduler import Scheduler
-from landfast.testing.world.workers import Ground, Watch, Worker, fate, hired
+from landfast.testing.world.workers import Ground, Watch, WatchedGroup, WatchedTable, Worker, fate, hired
 
 TOPIC = "t"
 FOREIGN = "somebody else"
@@ -63,8 +63,8 @@ class World:
         self.schedule = schedule
         self.log = MemoryLog()
         self.log.create(TOPIC, schedule.sizes.partitions)
-        self.group = MemoryGroup(self.log, [TOPIC])
-        self.table = MemoryTable()
+        self.group = WatchedGroup(self.log, [TOPIC], self._look)
+        self.table = WatchedTable(self._look)
         self.store = MemoryLetterStore()
         self.scheduler = Scheduler(schedule.seed, self._crashed)
         self._store_seconds = schedule.sizes.store_seconds
@@ -92,15 +92,18 @@ class World:
         Raises:
             Stuck: it does not come to rest: a record is neither landed nor halted, or a worker does not stop.
         """
-        for _ in range(self.schedule.sizes.workers):
-            self._start()
-        self.scheduler.spawn(FATE, "fate", self._act)
-        self.scheduler.run(lambda: self._at_rest, QUIET_AT_SECONDS + REST_SECONDS_MAX, STEPS_MAX)
-        self._ending = True
-        for worker in self.living:
-            worker.runner.stop()
-        self.scheduler.run(lambda: not self.living, REST_SECONDS_MAX, STEPS_MAX)
-        return self._judge()
+        try:
+            for _ in range(self.schedule.sizes.workers):
+                self._start()
+            self.scheduler.spawn(FATE, "fate", self._act)
+            self.scheduler.run(lambda: self._at_rest, QUIET_AT_SECONDS + REST_SECONDS_MAX, STEPS_MAX)
+            self._ending = True
+            for worker in self.living:
+                worker.runner.stop()
+            self.scheduler.run(lambda: not self.living, REST_SECONDS_MAX, STEPS_MAX)
+            return self._judge()
+        finally:
+            self.scheduler.close()
 
     def _act(self) -> None:
         for act in self.schedule.acts:
@@ -155,7 +158,7 @@ class World:
         def before(_: int, call: Call) -> None:
             self._before(worker, call)
 
-        worker = hired(ground, self.schedule.sizes, name, faults, Watch(before, self._after, WorldPowers(self, name)))
+        worker = hired(ground, self.schedule.sizes, name, faults, Watch(before, WorldPowers(self, name)))
         self.workers.append(worker)
         self.scheduler.spawn(worker.name, "main", lambda: self._run(worker))
 
@@ -187,8 +190,8 @@ class World:
         self.scheduler.trace(f"{worker.name} {call.port}.{call.method}")
         if call.port == "observer":
             return
-        if call.method == "poll" and not worker.ahead:
-            worker.ahead = any(lane.decoding for flow in worker.runner.flows for lane in flow.lanes.values())
+        if call.method == "poll":
+            worker.look_ahead()
         elif call.method == "rewind" and not self.both_own:
             self._look_at_lanes()
         if self._store_seconds and call.port in {"table", "store"}:
@@ -203,7 +206,7 @@ class World:
                 owners.update(stream for stream, lane in flow.lanes.items() if lane.epoch)
         self.both_own = any(count > 1 for count in owners.values())
 
-    def _after(self) -> None:
+    def _look(self) -> None:
         """What must hold at every moment: nothing acknowledged that is not held, no record passed before its letter is buried."""
         if len(self.group.acknowledged) > self._acknowledgements_seen:
             news = self.group.acknowledged[self._acknowledgements_seen :]
@@ -281,7 +284,7 @@ class World:
     # ---- the judgement ----
 
     def _judge(self) -> Outcomes:
-        self._after()
+        self._look()
         verdict = audit(self.log.truth(), self.table.commits, self.store.letters, fate)
         problems = [*self._violations, *self._wrongs(verdict)]
         problems += [*operators_view(self), *read_without_leave(self.table.commits)]
