@@ -70,7 +70,7 @@ def without(chunk: Chunk, offsets: Collection[int]) -> Chunk:
 
 def bare(chunk: Chunk) -> Chunk:
     """The chunk with the places and times of its records, and without the records."""
-    return replace(chunk, values=(), keys=(), headers=None, nbytes=0)
+    return Chunk(chunk.stream, chunk.epoch, chunk.start, chunk.end, (), (), None, chunk.offsets, chunk.timestamps, nbytes=0)
 
 
 def joined(chunks: Sequence[Chunk]) -> Chunk:

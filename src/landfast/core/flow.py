@@ -41,7 +41,7 @@ class Flow:
         self._upkeep = Upkeep(route.name, route.sink, surroundings.committer, surroundings.observer, limits.upkeep)
         self._conflicts = 0
         self._contest = Contest(route.name, surroundings.observer)
-        self._held = events.MemoryHeld(route.name, 0, 0, 0, surroundings.memory_bytes_max)
+        self._held = (0, 0, 0)
         self._crowded = False
         self._bounds: Mapping[Stream, Bounds] | None = None
         self._asking = Asking(route, surroundings.committer)
@@ -84,9 +84,10 @@ class Flow:
         The source must be told of what is returned before it is polled again: what it says of a lane belongs to the epoch it was told last.
         """
         placed = {} if self._asked is None or not self._asked.answer.done() else self._take_answer(self._asked, now)
-        unplaced = {stream: lane for stream, lane in self.lanes.items() if lane.state is LaneState.UNPLACED}
-        if unplaced and self._asked is None and not self._placing.waiting(now):
-            self._asked = self._asking.submit(unplaced)
+        if self._asked is None and not self._placing.waiting(now):
+            unplaced = {stream: lane for stream, lane in self.lanes.items() if lane.state is LaneState.UNPLACED}
+            if unplaced:
+                self._asked = self._asking.submit(unplaced)
         return placed
 
     def _take_answer(self, asked: Asked, now: float) -> dict[Stream, Assignment]:
@@ -318,11 +319,11 @@ class Flow:
 
     def _look_at_memory(self) -> None:
         most = self._around.memory_bytes_max
-        held = events.MemoryHeld(self.route.name, self.nbytes, len(self._flight), self._undecoded, most)
-        self._crowded = held.nbytes > (most // 2 if self._crowded else most)
+        held = (self.nbytes, len(self._flight), self._undecoded)
+        self._crowded = held[0] > (most // 2 if self._crowded else most)
         if held != self._held:
             self._held = held
-            self._notice(held)
+            self._notice(events.MemoryHeld(self.route.name, *held, most))
 
     @property
     def _undecoded(self) -> int:

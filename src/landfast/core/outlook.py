@@ -125,9 +125,10 @@ class Outlook:
                 self._observer.notice(events.Notice("", error.code, error.message))
             else:
                 self._tell(flows, self._seen, now)
-        streams = {stream for flow in flows for stream in flow.lanes}.union(ends)
-        if self._looking is None and streams and now >= self._look_at:
-            self._looking = self._pool.submit(lambda: self._extent.bounds(streams))
+        if self._looking is None and now >= self._look_at:
+            streams = {stream for flow in flows for stream in flow.lanes}.union(ends)
+            if streams:
+                self._looking = self._pool.submit(lambda: self._extent.bounds(streams))
 
     def _tell(self, flows: Sequence[Flow], bounds: Mapping[Stream, Bounds], now: float) -> None:
         for flow in flows:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from landfast.core.batching import RECORD_OVERHEAD_BYTES, bare, joined, size_of, without
 from landfast.core.verify import check_decoded
@@ -153,7 +153,7 @@ def _piece(raw: Raw, decoder: Decoder) -> Piece:
     ordinals = tuple(index for index, offset in enumerate(whole.offsets) if offset in dying) if dying else ()
     # Records left out before decoding are dead: they are the difference between the whole chunk and what was decoded.
     dead = len(made.rejects) + len(whole) - len(chunk)
-    kept = replace(made, chunk=bare(made.chunk))
+    kept = Decoded(bare(made.chunk), made.rows, made.kept, made.rejects, made.skips)
     return Piece(raw.stream, len(whole), dead, kept, tuple(letters), ordinals, _nbytes(kept, letters))
 
 

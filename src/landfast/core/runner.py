@@ -263,9 +263,11 @@ class Runner:
 
     def _acknowledge(self) -> None:
         """Tell the source what the sinks hold: never more."""
-        safe = {stream: flow.ledger.safe(stream) for flow in self.flows for stream in flow.lanes}
         news = {
-            stream: position for stream, position in safe.items() if position is not None and self._acknowledged.get(stream) != position
+            stream: position
+            for flow in self.flows
+            for stream in flow.lanes
+            if (position := flow.ledger.safe(stream)) is not None and position != self._acknowledged.get(stream)
         }
         if news:
             self._source.acknowledge(news)
@@ -287,8 +289,9 @@ class Runner:
         """Whether nothing can go on: every flow is broken, or every lane we have is halted."""
         if all(flow.broken is not None for flow in self.flows):
             return True
-        lanes = [lane for flow in self.flows for lane in flow.lanes.values()]
-        return bool(lanes) and all(lane.state is LaneState.HALTED for lane in lanes) and not any(flow.busy() for flow in self.flows)
+        if any(lane.state is not LaneState.HALTED for flow in self.flows for lane in flow.lanes.values()):
+            return False
+        return any(flow.lanes for flow in self.flows) and not any(flow.busy() for flow in self.flows)
 
     def _finished(self, now: float) -> bool:
         """Whether a bounded run is over: our lanes are done, and so are, as the sinks say, those of other members of the group."""

@@ -76,7 +76,8 @@ def check_spans(spans: Sequence[Span]) -> None:
         Broken: it does not.
     """
     for span in spans:
-        check(balanced(span), f"the span {span.start} to {span.end} does not balance: {span}", stream=span.stream, position=span.start)
+        counts = f"read {span.read}, written {span.written}, dead {span.dead}, skipped {span.skipped}"
+        check(balanced(span), f"the span {span.start} to {span.end} does not balance: {counts}", stream=span.stream, position=span.start)
 
 
 def check_staged(staged: Staged, spans: Sequence[Span]) -> None:
