@@ -88,6 +88,7 @@ CRASH_PLACES = frozenset(
 )
 
 _IMPOSTORS_APART = 13
+_DEATHS_APART = 97
 _DISPUTES = (Deed.PRODUCE_DISPUTED, Deed.PRODUCE_DISPUTED, Deed.PRODUCE_BAD, Deed.PRODUCE)
 _MOVES = (Deed.MOVE, Deed.MOVE, Deed.HAND_OVER, Deed.EXPEL)
 _ONLY_BEFORE = {Kind.UNAVAILABLE, Kind.CONFLICT, Kind.ANSWER_LATE, Kind.OVERTAKEN}
@@ -262,7 +263,16 @@ def drawn(seed: int) -> Schedule:
         # A topic is created again in the moment when a lane is placed anew, and what it is filled with is there at once.
         acts += [Act(0.0, Deed.PRODUCE_POISON, chance.randrange(6), 1), Act(0.0, Deed.PRODUCE, chance.randrange(6), 4)]
         faults = tuple((_impostor(chance),) for _ in range(4))
+    if seed % _DEATHS_APART == _DEATHS_APART - 1:
+        # Process after process dies, and some of them at calls that are seldom made.
+        sizes = replace(sizes, until_end=chance.random() < 1 / 2)
+        faults = tuple((_death(chance),) for _ in range(8))
     return Schedule(seed, sizes, tuple(sorted(acts, key=lambda act: act.at_seconds)), faults)
+
+
+def _death(chance: random.Random) -> Fault:
+    place = chance.choice(["", "", "sink.maintain", "source.close"])
+    return Fault(chance.randint(1, 20), chance.choice([When.BEFORE, When.AFTER]), Kind.CRASH, 1, place)
 
 
 def _impostor(chance: random.Random) -> Fault:
