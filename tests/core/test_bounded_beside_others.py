@@ -143,6 +143,20 @@ def test_an_answer_counts_for_the_moment_of_its_question() -> None:
     assert ours in rig.table.positions
 
 
+def test_an_answer_says_nothing_of_a_stream_that_was_not_asked_about() -> None:
+    """A stream that goes to another member while the sink is asked about others is asked about in its turn before the run may end."""
+    rig = Rig(topics=("a", "b"), partitions=1)
+    theirs, gone = rig.streams
+    rig.produce(10, topic="a")
+    rig.land()
+    ends = dict.fromkeys(rig.streams, Bounds(0, 10))
+    pool = SteppedExecutor()
+    outlook = Outlook(rig.source(), pool, rig.observer, every_seconds=5.0, short_seconds_max=30.0, others_seconds_max=900.0)
+    outlook.others(rig.route(), [theirs], ends, 0.0)
+    pool.run_all()
+    assert outlook.others(rig.route(), [theirs, gone], ends, 1.0) == Others(landed=False)
+
+
 def test_many_streams_are_told_of_in_one_line() -> None:
     """A few are named, the others counted."""
     rig = Rig(topics=tuple(f"t{number}" for number in range(16)), partitions=1, runner_limits=LIMITS)
