@@ -25,6 +25,9 @@ _SESSION_SECONDS = 45.0
 _GONE = ("", "UNKNOWN_TOPIC_OR_PART", "GROUP_ID_NOT_FOUND")
 """What is not there, or never was, is as good as deleted."""
 
+_NOT_YET = ("NON_EMPTY_GROUP", "COORDINATOR_NOT_AVAILABLE", "COORDINATOR_LOAD_IN_PROGRESS", "NOT_COORDINATOR")
+"""A group that waits for its dead, and brokers that have had no group so far."""
+
 
 @contextmanager
 def connected(client: Mapping[str, str], servers: str) -> Iterator[Any]:
@@ -94,9 +97,9 @@ def _removed(admin: Any, group: str, names: Sequence[str]) -> list[str]:
     left = [name for name, future in admin.delete_topics(list(names)).items() if _refusal(future) not in _GONE]
     clock = SystemClock()
     deadline = clock.monotonic() + REMOVE_SECONDS_MAX
-    while (refusal := _refusal(admin.delete_consumer_groups([group])[group])) == "NON_EMPTY_GROUP" and clock.monotonic() < deadline:
+    while (refusal := _refusal(admin.delete_consumer_groups([group])[group])) in _NOT_YET and clock.monotonic() < deadline:
         clock.sleep(0.5)
-    return left if refusal in _GONE else [*left, group]
+    return left if refusal in _GONE else [*left, f"{group} ({refusal})"]
 
 
 def _refusal(future: Any) -> str:
@@ -123,8 +126,13 @@ def session_of(admin: Any, group: str, wanted_seconds: float | None, tell: Calla
     refusal = _configured(admin, group, {_SESSION: str(milliseconds), _HEARTBEAT: str(milliseconds // _HEARTBEATS_PER_SESSION)})
     if refusal:
         tell(f"The brokers do not let the group have a session of {wanted_seconds:g} s ({refusal}).")
+    clock = SystemClock()
+    deadline = clock.monotonic() + (0.0 if refusal else ANSWER_SECONDS_MAX)
     try:
-        yield _told_session_seconds(admin, group)
+        # What was altered is seen a moment later.
+        while (told := _told_session_seconds(admin, group)) != wanted_seconds and clock.monotonic() < deadline:
+            clock.sleep(0.1)
+        yield told
     finally:
         _configured(admin, group, {_SESSION: None, _HEARTBEAT: None})
 
