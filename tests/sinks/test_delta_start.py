@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -325,6 +326,22 @@ def test_a_restore_to_before_the_mark_does_not_make_a_new_pipeline(world: DeltaW
         world.home()
     assert caught.value.code == "LINEAGE_BROKEN"
     assert world.sink(accept_lineage_version=99).positions([LANE]) == {LANE: 10}
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["no folder yet", "an empty folder"])
+def test_no_table_is_begun_inside_another(world: DeltaWorld, *, there: bool) -> None:
+    """Whoever cleans the outer table up would take the inner one's files. One that is there already is opened as ever."""
+    outer, inner = Path(world.path), Path(world.path) / "deep" / "inner"
+    world.sink()
+    if there:
+        inner.mkdir(parents=True)
+    world.path = str(inner)
+    assert str(outer) in refused(world, "NOT_A_TABLE").message
+    world.path = str(outer.with_name("elsewhere"))
+    world.sink()
+    shutil.copytree(world.path, inner, dirs_exist_ok=True)
+    world.path = str(inner)
+    assert world.sink().positions([LANE]) == {LANE: None}
 
 
 def test_a_path_that_cannot_be_written_is_refused(world: DeltaWorld) -> None:

@@ -351,8 +351,10 @@ def test_the_sweep_takes_only_what_is_ours_old_and_unnamed(world: DeltaWorld) ->
 def test_the_sweep_leaves_a_table_inside_the_folder_alone(world: DeltaWorld) -> None:
     """No entry of the outer log names the files of the inner table, and they are no leftovers: what lies beside it is."""
     proved_table(world)
+    elsewhere = Path(world.path).with_name("elsewhere")
+    proved_table(world_at(elsewhere))
+    elsewhere.rename(Path(world.path) / "inner")
     inner = world_at(Path(world.path) / "inner")
-    proved_table(inner)
     orphan = Path(world.path) / "inner" / f"landfast-{1:032x}.zstd.parquet"
     orphan.write_bytes(b"orphan")
     long_ago = time.time() - 8 * DAY_SECONDS

@@ -72,9 +72,9 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "Keep a copy of `_delta_log`. Restore the file that the message names from a backup.",
         ),
         "NOT_A_TABLE": Code(
-            "The path holds files, and they are no Delta table; or a file lies where a folder has to be.",
+            "The path holds files, and they are no Delta table; a file lies where a folder has to be; or the path is inside another table.",
             NOTHING_DONE,
-            "Choose an empty path, or one that holds a Delta table.",
+            "Choose an empty path that is inside no table, or one that holds a Delta table.",
         ),
         "MAINTENANCE_FAILED": Code(
             "Upkeep of the table (a checkpoint, compaction, the sweep, the clean-up of the log) did not work this time.",

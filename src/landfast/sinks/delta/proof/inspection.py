@@ -21,7 +21,7 @@ from landfast.sinks.delta.log.entries import has_table
 from landfast.sinks.delta.log.lineage import former_pipeline_id, newest_break
 from landfast.sinks.delta.log.tail import lost_tail
 from landfast.sinks.delta.settings import DeltaSettings
-from landfast.sinks.delta.table.creation import full_schema, no_columns, schema_problems, strange_contents
+from landfast.sinks.delta.table.creation import creation_refusals, full_schema, no_columns, strange_contents
 from landfast.sinks.delta.table.halts import lineage_refusal, replaced_halt
 from landfast.sinks.delta.table.marks import pipelines_of
 from landfast.sinks.delta.table.place import Shape, open_handle, shape_of
@@ -119,7 +119,7 @@ def _problems_of_creation(settings: DeltaSettings, data_schema: pa.Schema | None
     if data_schema is None:
         yield no_columns()
         return
-    yield from schema_problems(full_schema(settings, data_schema), settings.partition_by)
+    yield from creation_refusals(settings, full_schema(settings, data_schema))
 
 
 def _problems(

@@ -12,7 +12,7 @@ from landfast.errors import Misconfigured
 from landfast.sinks.delta.errors import Fate, fate_of, mapped
 from landfast.sinks.delta.files.names import LOG, OWN_PREFIX
 from landfast.sinks.delta.files.own_columns import RESCUED, SYSTEM_SCHEMA
-from landfast.sinks.delta.files.paths import shown
+from landfast.sinks.delta.files.paths import local_path, shown
 from landfast.sinks.delta.files.storage import Files
 from landfast.sinks.delta.log.entries import has_table
 from landfast.sinks.delta.settings import DeltaSettings
@@ -46,7 +46,7 @@ def create_or_open(place: Place, schema: pa.Schema | None, configuration: Mappin
             strange = strange_contents(place.settings.path, files)
             if strange is not None and not has_table(files):
                 raise strange
-            for problem in schema_problems(schema, place.settings.partition_by):
+            for problem in creation_refusals(place.settings, schema):
                 raise problem
             try:
                 _create(place, schema, configuration)
@@ -82,9 +82,15 @@ def no_columns() -> Misconfigured:
     return Misconfigured("TABLE_MISSING", message, next_step="Set [decode.columns], or run `landfast init`.")
 
 
-def schema_problems(schema: pa.Schema, partition_by: tuple[str, ...]) -> Iterator[Misconfigured]:
-    """Why no table of this schema can be created."""
-    for said in creation_problems(schema, partition_by):
+def creation_refusals(settings: DeltaSettings, schema: pa.Schema) -> Iterator[Misconfigured]:
+    """Why no table of this schema can be created there."""
+    root = local_path(settings.path)
+    # Whoever cleans a table up takes what lies in its folder and is not named by its log: deltalake when asked for a full vacuum.
+    outer = next((folder for folder in root.parents if (folder / LOG).is_dir()), None) if root is not None else None
+    if outer is not None:
+        message = f"{shown(settings.path)} lies inside the Delta table at {outer}, for which its files would be left over"
+        yield Misconfigured("NOT_A_TABLE", message, next_step="Choose a path that is inside no table.")
+    for said in creation_problems(schema, settings.partition_by):
         yield Misconfigured("SCHEMA_CONFLICT", said, next_step="Correct the columns or partition_by in the settings.")
 
 
