@@ -101,4 +101,5 @@ def strange_contents(path: str, files: Files) -> Misconfigured | None:
         return None
     count = f"{len(strange)} files or folders" if len(strange) > 1 else "a file or folder"
     message = f"{shown(path)} holds {count}, and no Delta table"
-    return Misconfigured("NOT_A_TABLE", message, next_step="Choose an empty path, or one that holds a Delta table. If one lay here, restore it, or remove what is left of it.")
+    next_step = "Choose an empty path, or one that holds a Delta table. If one lay here, restore it, or remove what is left of it."
+    return Misconfigured("NOT_A_TABLE", message, next_step=next_step)
