@@ -19,6 +19,7 @@ def numbers() -> range:
     return range(1, CALLS_MAX)
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("when", list(When))
 def test_a_crash_at_any_call_loses_and_doubles_nothing(when: When) -> None:
     """Whatever call a process dies at, before or after its effect, the next one lands the rest: every record is once in one place."""
@@ -35,6 +36,7 @@ def test_a_crash_at_any_call_loses_and_doubles_nothing(when: When) -> None:
     pytest.fail("the calls never end")
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_a_crash_in_the_recovery_from_a_crash_loses_and_doubles_nothing() -> None:
     """Two crashes in a row, at a call of the first process and at any call of the second."""
     for number in itertools.count(1, 13):
@@ -51,6 +53,7 @@ def test_a_crash_in_the_recovery_from_a_crash_loses_and_doubles_nothing() -> Non
             return
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("lasting", [1, 3])
 @pytest.mark.parametrize(
     ("kind", "when"),
@@ -90,6 +93,18 @@ def test_an_outage_that_outlasts_the_retries_halts_and_loses_nothing(kind: Kind,
     pytest.fail("the calls never end")
 
 
+def test_conflicts_without_end_halt_as_a_second_copy_of_the_pipeline() -> None:
+    """Where commit after commit is refused the lanes halt with that code, everything is intact, and the next run lands the rest."""
+    world = World()
+    report = world.process(Fault(1, When.BEFORE, Kind.CONFLICT, lasting=10_000)).run()
+    assert report.outcome is Outcome.HALTED
+    assert {halt.code for halt in report.halts.values()} == {"PIPELINE_DUPLICATE"}
+    world.check_safe()
+    world.run_to_the_end()
+    world.check_end()
+
+
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("sizes", [Sizes(1, 1, 1, 1), Sizes(2, 5, 100, 3, checks_apart=3), Sizes(100, 3, 100, 100), Sizes(4, 2, 3, 2)])
 def test_a_crash_at_any_call_is_survived_whatever_the_sizes(sizes: Sizes) -> None:
     """The same however finely batches, polls and chunks are cut, and however late a topic's identity is checked."""

@@ -84,3 +84,23 @@ def test_what_is_in_doubt_does_not_land_before_a_halt(*, confirms: bool) -> None
     report = rig.runner(source=source).run(until_end=True)
     assert rig.landed(rig.streams[0]) == list(range(100 if confirms else 0))
     assert {halt.code for halt in report.halts.values()} == {"BATCH_CORRUPT" if confirms else "TOPIC_REPLACED"}
+
+
+class Late(Damaged):
+    """A source that also tells of a stream which has gone to somebody else by now."""
+
+    def poll(self, limit: int, timeout_seconds: float, hold: AbstractSet[Stream]) -> Poll:
+        """The same, and a halt of nobody's."""
+        polled = super().poll(limit, timeout_seconds, hold)
+        gone = Stream("t", "id-1", 7)
+        return replace(polled, halting={**polled.halting, gone: Halt("BATCH_CORRUPT", "damaged", "")})
+
+
+def test_a_halt_of_a_stream_that_has_gone_is_nobodys() -> None:
+    """The source says it from its own threads: the stream may belong to another member when it is heard."""
+    rig = Rig(partitions=1)
+    rig.produce(250)
+    source = Late(rig.group, "one", rig.clock, rig.source_settings)
+    rig.runner(source=source).run(until_end=True)
+    assert [halted.stream for halted in rig.observer.of(events.LaneHalted)] == [rig.streams[0]]
+    assert rig.landed(rig.streams[0]) == list(range(100))

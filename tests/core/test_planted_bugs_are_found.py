@@ -28,6 +28,8 @@ from tests.simulated.planted_in_lanes import last_for_next
 from tests.simulated.planted_in_letters import buried_letters_forgotten, letters_after_the_commit, letters_forgotten_after_a_failed_commit
 from tests.simulated.planted_in_sinks import refused_rows_dropped, rows_landed_backwards
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 SCHEDULES = 300
 
 Plant = Callable[[pytest.MonkeyPatch], None]

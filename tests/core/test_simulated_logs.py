@@ -25,6 +25,7 @@ def replace_topic(world: World, _: Process) -> None:
             world.log.append("t", partition, b"new %d" % number)
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("sizes", [Sizes(), Sizes(checks="after"), Sizes(1, 2, 2, 1, checks_apart=3)])
 def test_nothing_of_a_topic_created_again_lands_as_the_old_one(sizes: Sizes) -> None:
     """Deleted and created again, with other records at the same offsets, at any call: what lands of the old stream is only its own."""
@@ -58,6 +59,7 @@ def first_start(world: World, stream: Stream) -> int:
     return min((span.start for commit in world.table.commits for span in commit.spans if span.stream == stream), default=0)
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("sizes", [Sizes(), Sizes(2, 2, 100, 100, checks="after")])
 def test_what_retention_removed_halts_its_lane_and_no_other(sizes: Sizes) -> None:
     """Retention that passes the reader at any call: the lane halts as DATA_EXPIRED or had read it already; the others land whole."""
@@ -103,6 +105,7 @@ def test_b6_a_truncated_log_halts_its_lane() -> None:
     at_every_call(check, range(1, CALLS_MAX, 2))
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("change", ["compact", "transaction", "partitions"])
 def test_legal_changes_of_a_log_change_nothing(change: str) -> None:
     """Records compacted away, a transaction open for a while, partitions added: at any call, what is owed lands once."""

@@ -11,6 +11,8 @@ from landfast.errors import Conflict
 from landfast.testing.faults import Call, Fault, Kind, When
 from tests.core.world import Process, Sizes, World
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 CALLS_MAX = 2_000
 """More than any run of this world makes: reached only if a loop does not end."""
 

@@ -106,6 +106,7 @@ def another_takes_over(world: World, zombie: str) -> None:
     world.group.join(zombie)
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("hundred", range(SCHEDULES // 100))
 def test_schedules_of_work_and_faults_lose_and_double_nothing(hundred: int) -> None:
     """Whatever order work finishes in, and whatever fails meanwhile, every record ends in exactly one place, once."""
