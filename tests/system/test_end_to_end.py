@@ -55,7 +55,8 @@ def test_killed_at_any_moment(kafka: RealKafka, tmp_path: Path, protocol: str) -
         try:
             for _ in range(kills):
                 before = rows(line.table)
-                pause(chance.uniform(0.3, 3))
+                # From the fork of a worker on: before it has joined, before it has landed anything, and in the middle of it.
+                pause(chance.uniform(0.2, 2))
                 victim = chance.randrange(2)
                 workers[victim].kill()
                 workers[victim] = Worker(line.file)
@@ -86,7 +87,7 @@ def test_r1_p13_rebalances_and_zombies_under_load(kafka: RealKafka, tmp_path: Pa
                 pause(chance.uniform(0, 2))
                 guest.signal(signal.SIGSTOP)
                 before = rows(line.table)
-                pause(8)
+                pause(SESSION_SECONDS + 1)
                 guest.signal(signal.SIGCONT)
                 until(lambda before=before: rows(line.table) > before, [steady, guest])
                 guest.signal(signal.SIGTERM)
@@ -159,9 +160,10 @@ def test_r11_u2_u5_a_second_copy_of_a_pipeline_in_another_group(kafka: RealKafka
     accountant.settle(load.truth, line.table)
 
 
-# A session of six seconds, the broker's least, so that a stopped worker is known to be gone soon.
+# So that a worker that was killed or stopped is known to be gone soon.
+SESSION_SECONDS = 2
 FAST = {
-    "classic": 'poll_interval_seconds_max = 10.0\noptions = { "session.timeout.ms" = "6000", "heartbeat.interval.ms" = "1000" }',
+    "classic": f'poll_interval_seconds_max = 10.0\nsession_seconds = {SESSION_SECONDS}.0\noptions = {{ "heartbeat.interval.ms" = "400" }}',
     "consumer": "poll_interval_seconds_max = 10.0",
 }
 
@@ -175,7 +177,7 @@ def group_settings(kafka: RealKafka, group: str) -> None:
     client = admin(kafka.servers)
     entries = [
         ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-        for name, value in (("consumer.session.timeout.ms", "6000"), ("consumer.heartbeat.interval.ms", "1000"))
+        for name, value in (("consumer.session.timeout.ms", f"{SESSION_SECONDS}000"), ("consumer.heartbeat.interval.ms", "400"))
     ]
     for done in client.incremental_alter_configs([ConfigResource(ResourceType.GROUP, group, incremental_configs=entries)]).values():
         done.result(30)
