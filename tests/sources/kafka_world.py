@@ -70,6 +70,7 @@ class Member:
     reached: dict[Stream, Position] = field(default_factory=dict)
     confirmed: dict[Stream, Position] = field(default_factory=dict)
     halted: dict[Stream, Halt] = field(default_factory=dict)
+    doubted: set[Stream] = field(default_factory=set)
     hold: set[Stream] = field(default_factory=set)
     limit: int = 10_000
 
@@ -78,8 +79,9 @@ class Member:
         self.chunks.extend(poll.chunks)
         self.reached.update(poll.reached)
         self.confirmed.update(poll.confirmed)
-        # What the engine would land before a lane halts is not looked at here.
+        # What the engine would land before a lane halts is not looked at here, only which streams it is told to let go of at once.
         self.halted.update({**poll.halting, **poll.halted})
+        self.doubted.update(poll.halted)
 
     def until(self, holds: Callable[[], object], *others: Member, wait_seconds_max: float = WAIT_SECONDS_MAX) -> None:
         """Poll, this member and the others in turn, until something holds."""

@@ -109,6 +109,25 @@ def test_a_right_that_is_taken_away_halts_the_stream(kafka: RealKafka) -> None:
     reader.source.close()
 
 
+def test_without_any_right_a_stream_does_not_wait_for_a_word_that_never_comes(kafka: RealKafka) -> None:
+    """Where not even the topic's id may be asked for, nothing is ever confirmed: the stream is let go, or it would hold up all others."""
+    topic = unique()
+    create_topic(kafka.servers, topic)
+    produce(kafka.servers, [Record(topic, b"x", 0)])
+    chosen = settings(kafka.sasl_servers, topic, options=sasl())
+    grant(kafka.servers, "TOPIC", topic, "DESCRIBE", "READ")
+    grant(kafka.servers, "GROUP", chosen.group, "READ")
+    reader = member(chosen)
+    reader.until(lambda: reader.end() == 1)
+    stream = reader.stream()
+    withdraw(kafka.servers, "TOPIC", topic, "READ")
+    withdraw(kafka.servers, "TOPIC", topic, "DESCRIBE")
+    produce(kafka.servers, [Record(topic, b"y", 0)])
+    reader.until(lambda: stream in reader.doubted)
+    assert reader.halted[stream].code == "SOURCE_AUTH"
+    reader.source.close()
+
+
 def test_rights_are_known_before_anything_is_read(kafka: RealKafka) -> None:
     """A look names every topic and the group for which READ is lacking, joins nothing, and is content once all is granted."""
     topic, other = unique(), unique()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress, islice
 from operator import itemgetter, ne, or_
@@ -29,15 +29,16 @@ class Sorted:
     errors: list[Message]
 
 
-def sort(messages: list[Message]) -> Sorted:
+def sort(messages: list[Message], stops: Callable[[KafkaError], bool] = lambda _: False) -> Sorted:
     """Tell records from events and gather the records of each partition.
 
-    Messages come in runs of one partition; a run is taken as a slice. An end counts only where no record of its partition follows.
+    Messages come in runs of one partition; a run is taken as a slice. An end counts only where no record of its partition follows. Where an
+    error of a partition `stops` it, what follows is left out: taken, it would make what the error stands for look like a gap of the log.
     """
     ends: dict[Key, Position] = {}
     errors: list[Message] = []
     if any(map(Message.error, messages)):
-        messages = _without_events(messages, ends, errors)
+        messages = _without_events(messages, ends, errors, stops)
     records: dict[Key, list[Message]] = {}
     if messages:
         partitions = list(map(Message.partition, messages))
@@ -50,28 +51,34 @@ def sort(messages: list[Message]) -> Sorted:
     return Sorted(records, ends, errors)
 
 
-def _without_events(messages: list[Message], ends: dict[Key, Position], errors: list[Message]) -> list[Message]:
+def _without_events(
+    messages: list[Message], ends: dict[Key, Position], errors: list[Message], stops: Callable[[KafkaError], bool]
+) -> list[Message]:
     records: list[Message] = []
+    stopped: set[Key] = set()
     for message in messages:
         error = message.error()
         if error is None:
-            records.append(message)
+            if not stopped or not stopped.intersection(_named_with(message)):
+                records.append(message)
         elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 — the driver's own name for it
             ends[str(message.topic()), _number(message.partition())] = _number(message.offset())
         else:
             errors.append(message)
+            if stops(error):
+                stopped.add(key_of(message))
     return records
+
+
+def _named_with(message: Message) -> tuple[Key, ...]:
+    """What an error names that speaks of this record's partition: the partition, its topic, or nothing."""
+    topic, partition = key_of(message)
+    return (topic, partition), (topic, -1), (str(None), -1)
 
 
 def key_of(message: Message) -> Key:
     """The partition that a message speaks of."""
     return (str(message.topic()), _number(message.partition()))
-
-
-def is_event(message: Message) -> bool:
-    """Whether this is neither a record nor the end of a partition."""
-    error = message.error()
-    return error is not None and error.code() != KafkaError._PARTITION_EOF  # noqa: SLF001 — the driver's own name for it
 
 
 def _number(value: int | None) -> int:

@@ -126,6 +126,11 @@ def verdict_in_place_of_a_record(error: KafkaError) -> Verdict:
     return verdict(error)
 
 
+def stops(error: KafkaError) -> bool:
+    """Whether nothing of what an error speaks of may be read behind it."""
+    return verdict_in_place_of_a_record(error).act is not Act.RETRY
+
+
 def kafka_error(error: BaseException) -> KafkaError | None:
     """The Kafka error inside an exception of the driver, or None."""
     if isinstance(error, KafkaException) and error.args and isinstance(error.args[0], KafkaError):
@@ -221,6 +226,6 @@ def stuck(stream: Stream, position: Position, end: Position, seconds: float) -> 
 
 def refused(stream: Stream, position: Position, error: KafkaError) -> Halt:
     """A stream that an error stopped."""
-    judged = verdict(error)
+    judged = verdict_in_place_of_a_record(error)
     step = "Grant read on the topic again." if judged.code == "SOURCE_AUTH" else "Check the broker's disk and its other replicas."
     return Halt(judged.code, f"{stream} at offset {position}: {error.name()}: {error.str()}", step)

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from landfast.model import Position
-from landfast.sources.kafka_columns import Key, is_event, key_of
+from landfast.sources.kafka_columns import Key, key_of
 
 _MESSAGE_OVERHEAD_BYTES = 512
 
@@ -106,7 +106,8 @@ class Feed:
         free: list[Message] = []
         for message in messages:
             key = key_of(message)
-            if key not in self._held_since or is_event(message):
+            # An error of a held partition waits like its records, whose end it is.
+            if key not in self._held_since:
                 free.append(message)
             elif key not in self._paused:
                 self._kept.setdefault(key, []).append(message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from landfast.errors import LandfastError
+from landfast.errors import LandfastError, Misconfigured
 from landfast.model import Halt
 from landfast.sources.kafka_cluster import KafkaCluster, Topic, Topics
 from landfast.sources.kafka_errors import gone, replaced
@@ -15,9 +15,10 @@ from landfast.sources.kafka_readers import Mark
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a check found: marks that hold, and streams that cannot go on."""
+    """What a check found: marks that hold, marks that we may not ask about, and streams that cannot go on."""
 
     confirmed: tuple[Mark, ...] = ()
+    forbidden: tuple[Mark, ...] = ()
     halted: Mapping[Mark, Halt] = field(default_factory=dict)
 
 
@@ -71,10 +72,13 @@ class IdentityCheck:
 
     def _judged(self, question: _Question, wait_seconds_max: float, now: float) -> Findings:
         today: dict[str, Topic | None] = {}
+        forbidden: set[str] = set()
         for topic in {mark.stream.topic for mark in question.marks}:
             try:
                 today[topic] = question.answers.get(topic, wait_seconds_max)
             except LandfastError as error:
+                if isinstance(error, Misconfigured):
+                    forbidden.add(topic)
                 self._notices.say(
                     error.code, f"the id of topic {topic} could not be checked, so nothing of it lands: {error.message}", about=topic
                 )
@@ -98,4 +102,4 @@ class IdentityCheck:
                 confirmed.append(mark)
             else:
                 halted[mark] = replaced(mark.stream, found.incarnation)
-        return Findings(tuple(confirmed), halted)
+        return Findings(tuple(confirmed), tuple(mark for mark in question.marks if mark.stream.topic in forbidden), halted)

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from landfast.model import Assignment, Position, Stream
+from landfast.model import Assignment, Halt, Position, Stream
 from landfast.sources.kafka_columns import Key
 
 BEFORE_ANY_EPOCH = -1
@@ -38,6 +38,7 @@ class Reader:
     untouched   no record was taken since reading began
     confirmed   below this, the incarnation was checked later than the read
     told        what of that the engine was told
+    halt        why it is not read any more, while it is HALTING
     """
 
     stream: Stream
@@ -49,6 +50,7 @@ class Reader:
     untouched: bool = True
     confirmed: Position = -1
     told: Position = -1
+    halt: Halt | None = None
 
     @property
     def key(self) -> Key:
@@ -63,7 +65,7 @@ class Reader:
     @property
     def began(self) -> bool:
         """Whether it is read, or was and waits to be started again."""
-        return self.state is State.READING or (self.state is State.ASKED and self.position >= 0)
+        return self.counts or (self.state is State.ASKED and self.position >= 0)
 
     def ask(self, assignment: Assignment) -> None:
         """Take note of where to start."""

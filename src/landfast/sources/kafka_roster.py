@@ -70,7 +70,13 @@ class Roster:
                 self.end_orphan(mark.stream)
             else:
                 reader.confirmed = max(reader.confirmed, mark.position)
-        self._halt_marked(findings.halted)
+        halts = dict(findings.halted)
+        for mark in findings.forbidden:
+            reader = current(mark, self.readers)
+            # What waits for a word that nobody will give us would hold up all that lands with it.
+            if reader is not None and reader.state is State.HALTING and reader.halt is not None:
+                halts.setdefault(mark, reader.halt)
+        self._halt_marked(halts)
 
     def end_marked(self, halts: Mapping[Mark, Halt]) -> None:
         """End streams if they are still read under the marks' epochs."""
@@ -91,7 +97,7 @@ class Roster:
     def end(self, reader: Reader, halt: Halt) -> None:
         """Stop reading a stream, for a reason that the next `poll` tells; what it has read stays good, and is looked after."""
         self._feed.take_back([reader.key])
-        reader.state = State.HALTING
+        reader.state, reader.halt = State.HALTING, halt
         self._halting[reader.stream] = halt
 
     def halt(self, reader: Reader, halt: Halt) -> None:

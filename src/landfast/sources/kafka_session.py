@@ -237,7 +237,7 @@ class Session:
             return []
 
     def _take(self, messages: list[Message]) -> tuple[list[Chunk], dict[Stream, Position]]:
-        found = sort(messages)
+        found = sort(messages, kafka_errors.stops)
         taken = [self._taken(key, records) for key, records in found.records.items()]
         chunks = [part for part in taken if part is not None]
         reached: dict[Stream, Position] = {}
