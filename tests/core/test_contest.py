@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from landfast.core.contest import CONFLICTS_MIN, WINDOW_SECONDS, Contest
-from landfast.events import Notice
-from landfast.testing.memory import RecordingObserver
+from landfast.errors import Conflict
+from landfast.events import ConflictMet, Notice
+from landfast.model import Receipt, Staged
+from landfast.testing.memory import MemorySink, RecordingObserver
+from tests.core.rig import Rig
 
 
 @pytest.mark.parametrize(("apart", "told"), [(1.0, True), (WINDOW_SECONDS / (CONFLICTS_MIN - 1), True), (WINDOW_SECONDS / 3, False)])
@@ -18,6 +23,29 @@ def test_many_conflicts_in_a_short_time_are_told_once(*, apart: float, told: boo
         contest.met(number * apart)
         contest.turn(number * apart)
     assert [notice.code for notice in observer.of(Notice)] == ["PIPELINE_DUPLICATE"] * told
+
+
+def test_only_conflicts_over_positions_speak_of_another_owner() -> None:
+    """Files of ours that somebody deletes make conflicts too; they accuse no second copy."""
+    rig = Rig(partitions=1)
+    rig.produce(10)
+
+    class Deleted(MemorySink):
+        """A sink whose files are gone at the first commits."""
+
+        left = CONFLICTS_MIN
+
+        def commit(self, staged: Sequence[Staged]) -> Receipt:
+            """Refuse some."""
+            self.left -= 1
+            if self.left >= 0:
+                raise Conflict("STAGED_FILE_GONE", "somebody deleted it")
+            return super().commit(staged)
+
+    rig.land(rig.route(sink=Deleted(rig.table)))
+    assert len(rig.observer.of(ConflictMet)) == CONFLICTS_MIN
+    assert not rig.observer.of(Notice)
+    assert len(rig.landed(rig.streams[0])) == 10
 
 
 def test_what_is_over_is_taken_back_and_can_be_told_again() -> None:

@@ -1,4 +1,4 @@
-"""Whether somebody else keeps moving our positions: told while it goes on, although each record lands once all the same."""
+"""Whether another owner keeps moving our positions: told while it goes on, although each record lands once all the same."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WINDOW_SECONDS = 60.0
 
 
 class Contest:
-    """The conflicts that a flow has met lately."""
+    """The conflicts over positions that a flow has met lately."""
 
     def __init__(self, flow: str, observer: Observer) -> None:
         self._flow = flow
@@ -26,7 +26,10 @@ class Contest:
         self._met.append(now)
         if len(self._met) == CONFLICTS_MIN and now - self._met[0] <= WINDOW_SECONDS and not self._told:
             self._told = True
-            words = f"{CONFLICTS_MIN} conflicts within {now - self._met[0]:.0f} s: another copy of this pipeline moves the same positions"
+            words = (
+                f"{CONFLICTS_MIN} conflicts within {now - self._met[0]:.0f} s: another owner moves the same positions, "
+                "be it a copy of this pipeline, or a member of a group that does not come to rest"
+            )
             self._observer.notice(Notice(self._flow, "PIPELINE_DUPLICATE", words))
 
     def turn(self, now: float) -> None:

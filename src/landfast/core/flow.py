@@ -230,7 +230,8 @@ class Flow:
     def _conflict(self, error: Conflict, now: float, group: Sequence[InFlight] = ()) -> None:
         self._conflicts += 1
         self._notice(events.ConflictMet(self.route.name, error.code, error.message))
-        self._contest.met(now)
+        if error.code == "PIPELINE_CONFLICT":
+            self._contest.met(now)
         self._dissolve(group)
         if self._conflicts >= self._limits.conflicts_max:
             message = f"{self._conflicts} conflicts in a row without one landing: another copy of this pipeline moves the same positions"
