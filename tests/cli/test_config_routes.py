@@ -64,6 +64,12 @@ def test_a_pattern_is_shared_out_by_the_routes() -> None:
         (routed(A, {**B, "sink": {"path": "lake/ab"}}), None),
         (routed(A, B, sink={"path": "lake/x"}), None),
         (routed({**A, "sink": {}}, {**B, "sink": {}}, sink={"path": "lake/x"}), "the routes a and b share a table"),
+        (routed({**A, "sink": {"path": "/lake/a"}}, {**B, "sink": {"path": "file:///lake/a/"}}), "the routes a and b share a table"),
+        (routed({**A, "sink": {"path": "s3://lake/a"}}, {**B, "sink": {"path": "S3a://lake/a"}}), "the routes a and b share a table"),
+        (
+            routed({**A, "sink": {"path": "/lake/a"}}, {**B, "sink": {"path": "file:///lake/a/b"}}),
+            "the tables of the routes a and b lie one inside the other",
+        ),
         (routed(A, {**B, "name": "a"}), "routes[1].name: a is the name of two routes"),
         (routed(A, {**B, "topics": []}), "routes[1].topics: is missing"),
         (routed(A, {**B, "topics": ["t b"]}), "routes[1].topics: 't b' is not a topic name"),

@@ -200,7 +200,11 @@ def test_a_load_that_ends_by_itself_ends_the_torture(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--option", "nonsense"], "--option nonsense: write it as KEY=VALUE"),
+        (["--option", "nonsense"], "--option, the 1. one given: write it as KEY=VALUE"),
+        (
+            ["--storage-option", "aws_region=x", "--storage-option", "aws_secret_access_key hidden"],
+            "the 2. one given: write it as KEY=VALUE",
+        ),
         (["--option", "session.timeout=1"], "session.timeout.ms"),
         (["--json", "no/such/folder.json"], "--json"),
         (["--path", "/proc/here"], "--path"),

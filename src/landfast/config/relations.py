@@ -17,6 +17,7 @@ _SERVER = re.compile(
 SCHEMES = ("abfs", "abfss", "adl", "az", "azure", "file", "gs", "s3", "s3a")
 """What a table's URI may begin with: the stores that both clients of the sink know."""
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/]*)")
+_ALIASES = {"s3a": "s3", "abfs": "abfss", "azure": "az", "adl": "az"}
 _READ_OTHERWISE = re.compile(r"%[0-9A-Fa-f]{2}|\\|(?<![^/])_delta_log(?![^/])")
 """What deltalake makes something else of in a local path: an escape, a separator, a log. It would write here and read there."""
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
@@ -139,8 +140,17 @@ def _same_table(place: Place, route: RouteSettings, other: RouteSettings) -> Ite
 
 def _tables(route: RouteSettings) -> set[str]:
     """The folders of a route: its table, and what is kept beside it."""
-    path = route.sink.path.rstrip("/")
+    path = _spelt_alike(route.sink.path)
     return {path, f"{path}__dead_letters", f"{path}__spans"}
+
+
+def _spelt_alike(path: str) -> str:
+    """A path or URI as every other spelling of the same place gives it, as far as that can be seen from here."""
+    if _URI.match(path) is None:
+        return path.rstrip("/")
+    scheme, rest = path.rstrip("/").split("://", 1)
+    known = _ALIASES.get(scheme.lower(), scheme.lower())
+    return rest if known == "file" else f"{known}://{rest}"
 
 
 def _each(settings: Settings) -> Iterator[Iterator[Fault]]:

@@ -244,13 +244,14 @@ def _prefix(wanted: Wanted, storage_options: Mapping[str, str], tell: Callable[[
     from obstore.exceptions import BaseError
 
     from landfast.sinks.delta.errors import translated
+    from landfast.sinks.delta.files.paths import shown
     from landfast.sinks.delta.files.storage import files_of
     from landfast.sinks.delta.files.store_client import open_store
 
     try:
         files_of(wanted.home, storage_options).probe()
     except (BaseError, OSError) as error:
-        raise translated(error, f"writing below {wanted.path}") from error
+        raise translated(error, f"writing below {shown(wanted.home)}") from error
     try:
         yield
     finally:
@@ -261,4 +262,4 @@ def _prefix(wanted: Wanted, storage_options: Mapping[str, str], tell: Callable[[
                     obstore.delete(store, [one["path"] for one in found])
             except (BaseError, OSError) as error:
                 said: LandfastError = translated(error, "deleting it")
-                tell(f"Not everything below {wanted.home} could be deleted, delete it yourself: {said.message}")
+                tell(f"Not everything below {shown(wanted.home)} could be deleted, delete it yourself: {said.message}")

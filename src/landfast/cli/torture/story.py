@@ -149,9 +149,10 @@ def options_of(name: str, texts: Sequence[str]) -> dict[str, str]:
     Raises:
         Misconfigured: one has no `=`, or shows a secret.
     """
-    for text in texts:
+    for number, text in enumerate(texts, 1):
         if "=" not in text:
-            raise Misconfigured("CONFIG_INVALID", f"{name} {text.split(':')[0]}: write it as KEY=VALUE", next_step="Correct it.")
+            # Not the text: a secret may stand where the sign was forgotten.
+            raise Misconfigured("CONFIG_INVALID", f"{name}, the {number}. one given: write it as KEY=VALUE", next_step="Correct it.")
     # The settings of the workers lie in another folder.
     options = Options(dict(text.split("=", 1) for text in texts), folder=Path.cwd())
     given = {key: options[key] for key in options}
