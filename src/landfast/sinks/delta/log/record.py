@@ -17,9 +17,9 @@ from landfast.model import Span, Stream
 FORMAT = 1
 KEY = "landfast"
 DIGEST_KEY = "landfast.digest"
-COMPACTION_KEY = "landfast.compaction"
 TAKE_OVER = {"landfast.act": "take over"}
 """What a take-over says of itself in its `commitInfo`."""
+COMPACTION_KEY = "landfast.compaction"
 """What a compaction says of itself: how many files it replaces, and how many rows they hold."""
 
 

@@ -80,7 +80,7 @@ def due(table: DeltaTable, limits: Limits) -> list[list[ActiveFile]]:
 def compact(
     table: DeltaTable, files: Files, group: Sequence[ActiveFile], settings: DeltaSettings, limits: Limits, now: float
 ) -> DataFile | None:
-    """Replace the group by one file in one commit; None where somebody else changed one of its files first.
+    """Replace the group by one file in one commit; None where somebody else changed one of its files first, or was always quicker.
 
     Every log entry up to the handle's version is durable. Appends of others do not disturb it. The new file of an attempt that fails stays
     where it is, for the sweep.
