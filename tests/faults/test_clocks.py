@@ -71,7 +71,8 @@ def test_c2_the_clock_stands_in_another_century(kafka: RealKafka, tmp_path: Path
     made = begun(kafka, tmp_path, f"year-{year}")
     with Inside(made.line.file, until_end=True, clock=SkewedClock(skew)) as run:
         assert str(run.ended().outcome) == "finished"
-    assert run.codes <= {"KAFKA_CLIENT"}
+    # A group may take more than the five seconds after which it is named.
+    assert run.codes <= {"KAFKA_CLIENT", "GROUP_WAITING"}
     made.load.produce(100)
     land(made.line.file)
     made.settle()
