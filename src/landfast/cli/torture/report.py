@@ -64,7 +64,7 @@ class Outcome:
         if not harness.settled:
             found.append(f"not settled: {harness.tally.backlog:,} offsets were acknowledged and had not landed")
         found += [f"halted: {code} ({times} times)" for code, times in sorted(harness.tally.halts.items())]
-        return found + [crash.partition("\n")[0] for crash in harness.crashes]
+        return found + [_in_short(crash) for crash in harness.crashes]
 
     @property
     def well(self) -> bool:
@@ -181,3 +181,9 @@ def commit() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return found.stdout.strip() or None if found.returncode == 0 else None
+
+
+def _in_short(crash: str) -> str:
+    """How a worker ended, and the last line that it wrote: that is where it says why."""
+    how, *words = [line for line in crash.splitlines() if line.strip()]
+    return f"{how} {words[-1]}" if words else how
