@@ -87,3 +87,11 @@ def test_the_embedded_broker_takes_records_without_a_jvm() -> None:
     with EmbeddedKafka() as broker:
         sent = produce(broker.servers, [Record("demo", b"x", partition=0) for _ in range(10)], options={"enable.idempotence": False})
         assert [record.offset for record in sent] == list(range(10))
+
+
+def test_topics_of_the_embedded_broker_are_there_before_anybody_writes() -> None:
+    """A client that asks for all topics finds those that were made, with their partitions, and no other."""
+    with EmbeddedKafka() as broker:
+        broker.create_topics(["one", "two"])
+        found = admin(broker.servers).list_topics(timeout=10).topics
+        assert {name: len(topic.partitions) for name, topic in found.items()} == {"one": 4, "two": 4}

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -330,8 +330,9 @@ class RealKafka:
 class EmbeddedKafka:
     """librdkafka's mock cluster inside this process: no JVM, ready at once, for demos and quick tests.
 
-    Topics come into being by producing to them. It has no topic ids and no admin requests, keeps about 5 MB of each partition and
-    drops what is older, and checks less than a broker does: what the guarantee rests on is tested against `RealKafka`.
+    Topics come into being by asking for one of them or by producing to it; who asks for all does not find it before. It has no topic ids
+    and no admin requests, keeps about 5 MB of each partition and drops what is older, and checks less than a broker does: what the
+    guarantee rests on is tested against `RealKafka`.
     """
 
     def __init__(self, brokers: int = 1) -> None:
@@ -353,6 +354,11 @@ class EmbeddedKafka:
         self._client = Producer({"test.mock.num.brokers": self._brokers, "log_level": 0})
         found = self._client.list_topics(timeout=10).brokers.values()
         self.servers = ",".join(f"{broker.host}:{broker.port}" for broker in found)
+
+    def create_topics(self, names: Iterable[str]) -> None:
+        """Have these topics, with the four partitions that each one gets here."""
+        for name in names:
+            self._client.list_topics(name, timeout=10)
 
     def close(self) -> None:
         """End the brokers; what they held is gone. Idempotent."""

@@ -164,7 +164,10 @@ def ground(wanted: Wanted, tell: Callable[[str], None]) -> Iterator[Ground]:
         if wanted.servers is None:
             from landfast.testing.kafka import EmbeddedKafka
 
-            servers = stack.enter_context(EmbeddedKafka()).servers
+            broker = stack.enter_context(EmbeddedKafka())
+            servers = broker.servers
+            # A worker that is quicker than the load would find none.
+            broker.create_topics(_topics_of(wanted.name))
         else:
             servers = wanted.servers
         place = _laid_out(wanted, folder, servers)
@@ -203,7 +206,7 @@ def _folder(wanted: Wanted) -> Iterator[Path]:
 
 def _laid_out(wanted: Wanted, folder: Path, servers: str) -> Ground:
     name, embedded = wanted.name, wanted.servers is None
-    topics = [f"{name}-{topic}" for topic in TOPICS]
+    topics = _topics_of(name)
     options = dict(wanted.options)
     protocol = options.pop("group.protocol", "classic")
     if protocol == "consumer":
@@ -227,6 +230,10 @@ def _laid_out(wanted: Wanted, folder: Path, servers: str) -> Ground:
     settings = config.load(file, {})
     client = wiring.client_configuration(settings)
     return Ground(name, folder, file, settings, lanes(topics, PARTITIONS), client, embedded, wanted.session_seconds or session_seconds)
+
+
+def _topics_of(name: str) -> list[str]:
+    return [f"{name}-{topic}" for topic in TOPICS]
 
 
 def _table(values: Mapping[str, str]) -> str:
