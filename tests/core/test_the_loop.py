@@ -9,7 +9,7 @@ from landfast.core.report import Outcome
 from landfast.core.retry import RetryPolicy
 from landfast.core.route import FlowLimits
 from landfast.errors import Conflict, Unavailable
-from landfast.model import Totals
+from landfast.model import Stream, Totals
 from landfast.ports import DeadLetters
 from landfast.testing.memory import MemoryDeadLetters, MemorySink, MemorySinkSettings, MemorySourceSettings
 from tests.core.rig import Rig
@@ -208,6 +208,17 @@ def test_one_halted_lane_does_not_stop_the_others() -> None:
     assert report.halts[rig.streams[0]].code == "DATA_EXPIRED"
     assert rig.landed(rig.streams[1]) == list(range(100))
     assert rig.landed(rig.streams[0]) == list(range(50))
+
+
+def test_two_incarnations_of_a_partition_are_never_in_one_commit() -> None:
+    """A topic created again is gained before the old one was taken away: the old lane goes, since one commit cannot hold both."""
+    rig = Rig(partitions=2)
+    runner = rig.runner()
+    runner.gained(rig.streams)
+    again, other = Stream("t", "another", 0), rig.streams[1]
+    runner.gained([again])
+    assert set(runner.flows[0].lanes) == {again, other}
+    assert [event.stream for event in rig.observer.of(events.StreamLost)] == [rig.streams[0]]
 
 
 def test_a_replaced_topic_never_lands_under_the_old_position() -> None:

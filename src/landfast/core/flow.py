@@ -53,8 +53,12 @@ class Flow:
     # ---- ownership ----
 
     def gain(self, streams: Collection[Stream]) -> None:
-        """Take these streams over; a later turn places them, when the sink has said where they stand."""
-        self.release([stream for stream in streams if stream in self.lanes])
+        """Take these streams over; a later turn places them, when the sink has said where they stand.
+
+        Of a topic that was created again the old incarnation goes: one commit cannot hold both.
+        """
+        places = {(stream.topic, stream.partition) for stream in streams}
+        self.release([stream for stream in self.lanes if (stream.topic, stream.partition) in places])
         for stream in streams:
             self.lanes[stream] = Lane(stream, Breaker(self._limits.breaker))
 
