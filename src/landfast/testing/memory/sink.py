@@ -106,6 +106,13 @@ class MemorySink:
             if commit.token in snapshot.tokens:
                 return self._receipt(snapshot.tokens[commit.token], commit, already=True)
             _compare(snapshot, starts, self._tenures)
+            for stream, start in starts.items():
+                halt = self._answer(stream, snapshot.positions)
+                if isinstance(halt, Halt):
+                    # Somebody has landed of another incarnation since the position was asked for.
+                    raise Conflict(
+                        "PIPELINE_CONFLICT", halt.message, stream=stream, position=start, next_step="Ask for the position again."
+                    )
             self._doubtful = commit
             try:
                 self.table.put(snapshot.version + 1, commit)

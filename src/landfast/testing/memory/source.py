@@ -134,7 +134,8 @@ class MemorySource:
         if position is None:
             bounds = self._log.bounds(stream.topic, stream.partition) or Bounds(0, 0)
             position = bounds.end if self._settings.start == "latest" else bounds.first
-        return _Reader(assignment.epoch, position, position)
+        # One below: also where nothing is ever read, the place itself is of the topic that there is by now.
+        return _Reader(assignment.epoch, position, position - 1)
 
     def _confirmed(self) -> dict[Stream, Position]:
         return {stream: reader.confirmed for stream, reader in self._readers.items() if reader is not None}

@@ -147,6 +147,17 @@ def an_incarnation_never_gets_the_position_of_another(harness: SinkHarness) -> N
         demand_equal(each.positions([A]), {A: 2}, "position of the incarnation that was there before")
 
 
+def a_commit_of_another_incarnation_is_a_conflict(harness: SinkHarness) -> None:
+    """What was read of a topic that was created again does not land where the other one has landed since its position was asked for."""
+    replaced = Stream(A.topic, "bbbbbbbbbbbbbbbbbbbbbb", A.partition)
+    late, owner = harness.open_sink(), harness.open_sink()
+    demand_equal(late.take_over([replaced]), {replaced: None}, "position before anything has landed")
+    staged = late.stage(material_of(harness).batch(1, Part(replaced, 0, [b"of another topic"], first=True)))
+    land(harness, owner, Part(A, 0, [b"a"], first=True))
+    demand_raises(Conflict, lambda: late.commit([staged]), "a commit of another incarnation")
+    demand_landed(harness, [(A, 0, b"a")])
+
+
 FENCE_CHECKS: tuple[Callable[[SinkHarness], None], ...] = (
     committing_the_same_again_is_a_conflict,
     a_commit_behind_the_position_is_a_conflict,
@@ -162,6 +173,7 @@ FENCE_CHECKS: tuple[Callable[[SinkHarness], None], ...] = (
     of_many_who_commit_the_same_one_lands,
     batches_that_do_not_tile_land_nothing,
     an_incarnation_never_gets_the_position_of_another,
+    a_commit_of_another_incarnation_is_a_conflict,
 )
 
 

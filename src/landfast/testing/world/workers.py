@@ -138,6 +138,7 @@ class Worker:
     """One process of the engine: what it is, and what became of it.
 
     was_away          it was frozen, or thrown out of the group
+    leaving           it has closed its source, or is about to: it will not be in the group again
     killed_in_commit  it was killed while a commit was on its way
     ahead             it has decoded a piece before its batch was cut
     company           another worker lived when it ended
@@ -152,6 +153,7 @@ class Worker:
     crashed: bool = False
     report: RunReport | None = None
     was_away: bool = False
+    leaving: bool = False
     killed_in_commit: bool = False
     ahead: bool = False
     company: bool = False
