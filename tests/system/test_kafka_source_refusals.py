@@ -14,7 +14,7 @@ from landfast.testing.kafka_records import Record, add_scram_user, create_topic,
 from landfast.testing.kafka_tls import make_certificate
 from landfast.testing.wait import wait_until
 from tests.sources.kafka_rights import grant, logs_in, sasl, token, withdraw
-from tests.sources.kafka_world import Engine, Noted, WallClock, member, refusal, settings, unique
+from tests.sources.kafka_world import Engine, Member, Noted, WallClock, member, refusal, settings, unique
 
 pytestmark = pytest.mark.system
 
@@ -90,8 +90,8 @@ def test_a_group_that_may_not_be_joined_is_refused_and_goes_once_it_may(protocol
     reader.source.close()
 
 
-def test_a_right_that_is_taken_away_halts_the_stream(kafka: RealKafka) -> None:
-    """A topic that may not be read any more is a halt with a code and the place, not silence."""
+def _reading_by_right(kafka: RealKafka) -> tuple[str, Member]:
+    """A topic with one record, and a member that has read it because it was granted to."""
     topic = unique()
     create_topic(kafka.servers, topic)
     produce(kafka.servers, [Record(topic, b"x", 0)])
@@ -100,6 +100,12 @@ def test_a_right_that_is_taken_away_halts_the_stream(kafka: RealKafka) -> None:
     grant(kafka.servers, "GROUP", chosen.group, "READ")
     reader = member(chosen)
     reader.until(lambda: reader.end() == 1)
+    return topic, reader
+
+
+def test_a_right_that_is_taken_away_halts_the_stream(kafka: RealKafka) -> None:
+    """A topic that may not be read any more is a halt with a code and the place, not silence."""
+    topic, reader = _reading_by_right(kafka)
     stream = reader.stream()
     withdraw(kafka.servers, "TOPIC", topic, "READ")
     produce(kafka.servers, [Record(topic, b"y", 0)])
@@ -111,14 +117,7 @@ def test_a_right_that_is_taken_away_halts_the_stream(kafka: RealKafka) -> None:
 
 def test_without_any_right_a_stream_does_not_wait_for_a_word_that_never_comes(kafka: RealKafka) -> None:
     """Where not even the topic's id may be asked for, nothing is ever confirmed: the stream is let go, or it would hold up all others."""
-    topic = unique()
-    create_topic(kafka.servers, topic)
-    produce(kafka.servers, [Record(topic, b"x", 0)])
-    chosen = settings(kafka.sasl_servers, topic, options=sasl())
-    grant(kafka.servers, "TOPIC", topic, "DESCRIBE", "READ")
-    grant(kafka.servers, "GROUP", chosen.group, "READ")
-    reader = member(chosen)
-    reader.until(lambda: reader.end() == 1)
+    topic, reader = _reading_by_right(kafka)
     stream = reader.stream()
     withdraw(kafka.servers, "TOPIC", topic, "READ")
     withdraw(kafka.servers, "TOPIC", topic, "DESCRIBE")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Any
 
 from deltalake import DeltaTable
 from obstore.store import ObjectStore
@@ -261,15 +260,6 @@ class AnnouncingTable(DeltaTable):
     def __init__(self, settings: DeltaSettings, herald: Herald) -> None:
         super().__init__(settings.path, storage_options=dict(settings.storage_options) or None)
         self._herald = herald
-
-    def create_write_transaction(self, *arguments: Any, **named: Any) -> None:
-        """See `DeltaTable`."""
-        act = self._herald.act
-        if act in _COMPARED:
-            self._herald.at(_COMPARED[act])
-        super().create_write_transaction(*arguments, **named)
-        if act in _UNANSWERED:
-            self._herald.at(_UNANSWERED[act])
 
     def cleanup_metadata(self) -> None:
         """See `DeltaTable`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from landfast.errors import check
 from landfast.model import Assignment, Bounds, Chunk, Halt, Poll, Position, Stream
@@ -72,12 +72,12 @@ class MemorySource:
         check(limit > 0, "a poll asks for at least one record")
         self._reconcile()
         halted = self._check_when_due("before")
-        chunks, reached, unreadable, halting = self._read(limit, hold)
-        halted |= unreadable | self._check_when_due("after")
+        read = self._read(limit, hold)
+        halted |= {**read.halted, **self._check_when_due("after")}
         self.polls += 1
-        if not (chunks or halted or halting):
+        if not (read.chunks or halted or read.halting):
             self._clock.sleep(timeout_seconds)
-        return Poll(chunks, reached, self._confirmed(), halted, halting)
+        return replace(read, confirmed=self._confirmed(), halted=halted)
 
     def rewind(self, assignments: Mapping[Stream, Assignment]) -> None:
         """Read these streams again from there; those that are not ours any more are left alone."""
@@ -158,9 +158,7 @@ class MemorySource:
             halted[stream] = _gone(stream) if today is None else _replaced(stream, today)
         return halted
 
-    def _read(
-        self, limit: int, hold: AbstractSet[Stream]
-    ) -> tuple[list[Chunk], dict[Stream, Position], dict[Stream, Halt], dict[Stream, Halt]]:
+    def _read(self, limit: int, hold: AbstractSet[Stream]) -> Poll:
         """One chunk of each stream that is not held, beginning with another stream each time, until the limit is reached."""
         chunks: list[Chunk] = []
         reached: dict[Stream, Position] = {}
@@ -192,7 +190,7 @@ class MemorySource:
             if reader.position >= bounds.end or not self._log.read(stream.topic, stream.partition, reader.position, 1):
                 # The rest is a gap: the reader steps over it, and its next chunk starts behind it.
                 reader.position = reached[stream] = max(reader.position, bounds.end)
-        return chunks, reached, halted, halting
+        return Poll(chunks, reached, halted=halted, halting=halting)
 
 
 def chunk_of(stream: Stream, epoch: int, start: Position, end: Position, records: Sequence[Record]) -> Chunk:
