@@ -119,7 +119,7 @@ class Proof(enum.StrEnum):
     WHOLE = "proved"
     """Nothing that was looked at is wrong."""
     IN_PART = "proved_in_part"
-    """The same, but the values of some rows are another writer's word."""
+    """The same, but the values of some rows are another writer's word, or some of the log is gone that was to be compared."""
     NONE = "not_proved"
     """Something is wrong: the findings say what."""
     NOTHING = "nothing_to_prove"
@@ -168,12 +168,12 @@ class Verdict:
 
     @property
     def outcome(self) -> Proof:
-        """How far the proof holds. What could not be compared with the log, `unchecked`, is named apart and changes nothing of it."""
+        """How far the proof holds. Who asks for a comparison with the log is told where there was none: that is `unchecked`."""
         if self.findings:
             return Proof.NONE
         if not self.checked_spans and not self.unchecked:
             return Proof.NOTHING
-        return Proof.IN_PART if self.rewritten else Proof.WHOLE
+        return Proof.IN_PART if self.rewritten or self.unchecked else Proof.WHOLE
 
     @property
     def totals(self) -> Totals:

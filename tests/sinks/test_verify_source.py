@@ -8,12 +8,14 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from landfast.audit import Compared, Kind, Proof, verify_source
+from landfast.audit import Compared, Kind, Proof, Verdict, account, merged, verify_source
+from landfast.cli.verify import as_lines, as_object
 from landfast.core.verify import digest
 from landfast.model import Chunk, Span, Stream
 from tests.sinks.delta_world import stream
 
 LANE = stream(0)
+EACH = "every offset that was read is in exactly one place, once"
 
 
 @dataclass
@@ -115,7 +117,8 @@ def test_what_retention_removed_is_unchecked_and_no_finding() -> None:
     verdict = verify_source(spans, log, digest)
     assert verdict.proved
     assert [(one.start, one.end) for one in verdict.unchecked] == [(0, 60)]
-    assert verdict.checked_spans == 1
+    assert (verdict.checked_spans, verdict.outcome) == (1, Proof.IN_PART)
+    assert last_line(spans, verdict) == f"PROVED IN PART: {EACH}; 1 of 3 spans could be compared with the log"
 
 
 def test_an_incarnation_that_is_gone_is_unchecked() -> None:
@@ -163,4 +166,36 @@ def test_without_a_span_there_is_nothing_to_prove() -> None:
     assert (nothing.outcome, nothing.proved, nothing.compared) == (Proof.NOTHING, True, Compared(0, 0))
     log.oldest = 50
     expired = verify_source(log.spans(20), log, digest)
-    assert (expired.outcome, expired.compared, len(expired.unchecked)) == (Proof.WHOLE, Compared(0, 0), 1)
+    assert (expired.outcome, expired.compared, len(expired.unchecked)) == (Proof.IN_PART, Compared(0, 0), 1)
+
+
+@pytest.mark.parametrize(("oldest", "why"), [(500, "retention has removed what lies below"), (None, "no longer has this incarnation")])
+def test_a_log_of_which_nothing_is_left_proves_in_part(oldest: int | None, why: str) -> None:
+    """The table is proved from itself; that nothing could be compared with the log, and why, is said on the screen and in JSON."""
+    log = shelf()
+    spans = log.spans(30, 60, 100)
+    log.oldest = oldest
+    verdict = merged(proof_of(spans), verify_source(spans, log, digest))
+    assert last_line(spans, verdict) == f"PROVED IN PART: {EACH}; 0 of 3 spans could be compared with the log"
+    (line,) = [line for line in as_lines("numbers", verdict) if "not compared" in line]
+    assert why in line
+    said = as_object(verdict)
+    assert (said["proved"], said["outcome"], said["compared"]) == (True, "proved_in_part", {"spans": 0, "records": 0})
+
+
+def test_a_log_that_is_all_there_proves_the_whole() -> None:
+    """Where every span was compared, nothing is held back."""
+    log = shelf()
+    spans = log.spans(30, 60, 100)
+    verdict = verify_source(spans, log, digest)
+    assert (verdict.outcome, last_line(spans, verdict)) == (Proof.WHOLE, f"PROVED: {EACH}")
+
+
+def proof_of(spans: list[Span]) -> Verdict:
+    """What a proof of the table alone says of spans in which nothing is wrong."""
+    return Verdict((), (account(LANE, spans, spans[-1].end),), checked_spans=len(spans))
+
+
+def last_line(spans: list[Span], source: Verdict) -> str:
+    """What a person reads of the whole."""
+    return as_lines("numbers", merged(proof_of(spans), source))[-1]

@@ -121,12 +121,15 @@ def _outcome(verdict: Verdict) -> str:
         return f"NOT PROVED: {found}. Stop writers and keep the table as it is: landfast explain {_CODE}"
     if verdict.outcome is Proof.NOTHING:
         return "NOTHING TO PROVE: nothing has landed yet (0 spans)"
-    partly = ", as far as the log still goes" if verdict.unchecked else ""
-    proved = f"every offset that was read is in exactly one place, once{partly}"
-    if not verdict.rewritten:
-        return f"PROVED: {proved}"
-    rows = equations.counted(sum(one.rows for one in verdict.rewritten), "row")
-    return f"PROVED IN PART: {proved}; the values of {rows} are another writer's word"
+    limits = []
+    if verdict.unchecked and verdict.compared is not None:
+        spans = equations.counted(verdict.checked_spans, "span")
+        limits.append(f"; {verdict.compared.spans:,} of {spans} could be compared with the log")
+    if verdict.rewritten:
+        rows = equations.counted(sum(one.rows for one in verdict.rewritten), "row")
+        limits.append(f"; the values of {rows} are another writer's word")
+    word = "PROVED IN PART" if limits else "PROVED"
+    return f"{word}: every offset that was read is in exactly one place, once{''.join(limits)}"
 
 
 def _rewritten_lines(verdict: Verdict) -> list[str]:

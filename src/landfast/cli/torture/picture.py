@@ -140,7 +140,7 @@ def _spread(seconds: Sequence[float]) -> str:
 
 def _verdict(outcome: Outcome) -> list[str]:
     wrong = outcome.count.wrong
-    verify = "proved" if outcome.proof.get("proved") else "NOT PROVED"
+    verify = str(outcome.proof.get("outcome", "proved")).replace("_", " ") if outcome.proof.get("proved") else "NOT PROVED"
     rows = [f"  {name.replace('_', ' '):<13}{number:>8,}  {WRONGS[name]}" for name, number in wrong.items()]
     end = [*rows, "", f"landfast verify: {verify}"]
     if not outcome.well:
