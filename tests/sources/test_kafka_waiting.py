@@ -1,4 +1,4 @@
-"""A worker that the group leaves empty-handed says so."""
+"""A worker that the group leaves empty-handed, or does not let in yet, says so."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from landfast.events import Notice
 from landfast.sources.kafka_notices import Notices
 from landfast.sources.kafka_settings import KafkaSettings
-from landfast.sources.kafka_waiting import GroupWait
+from landfast.sources.kafka_waiting import GroupWait, NameWait
 from tests.sources.kafka_world import Noted, WallClock
 
 
@@ -47,3 +47,25 @@ def test_a_worker_with_partitions_says_nothing() -> None:
     for now in range(100):
         wait.turn(float(now), 1)
     assert told(noted) == []
+
+
+def test_a_name_that_is_held_is_asked_for_once_a_second_and_not_for_ever() -> None:
+    """It is told once, with name, group and how long we ask; after that time the answer is no. A name that was given ends it."""
+    noted = Noted()
+    settings = KafkaSettings(
+        servers="127.0.0.1:1", group="crew", topics=("t",), protocol="consumer", instance_id="w-1", instance_seconds_max=3.0
+    )
+    wait = NameWait(settings, Notices(noted, WallClock(), 0.0, {}))
+    assert not wait.waiting
+    assert not wait.due(0.0)
+    assert [wait.refused(now) for now in (0.0, 1.0, 2.9, 3.0)] == [True, True, True, False]
+    assert (wait.waiting, wait.due(3.9), wait.due(4.0)) == (True, False, True)
+    wait.asked()
+    assert (wait.waiting, wait.due(9.0)) == (False, False)
+    (notice,) = told(noted)
+    assert (notice.code, notice.severity) == ("GROUP_WAITING", "info")
+    assert "group crew holds the name w-1" in notice.message
+    assert "for 3 s" in notice.message
+    wait.over()
+    assert wait.refused(100.0)
+    assert len(told(noted)) == 2

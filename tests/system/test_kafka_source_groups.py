@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,8 @@ from landfast.errors import Broken
 from landfast.testing.kafka import RealKafka
 from landfast.testing.kafka_records import Record, create_topic, produce
 from tests.sources.kafka_world import Engine, Member, member, refusal, settings, unique
+from tests.system.accountant import settle
+from tests.system.field import Load, pipeline, rows, until
 
 pytestmark = pytest.mark.system
 both = pytest.mark.parametrize("protocol", ["classic", "consumer"])
@@ -96,15 +100,51 @@ def test_r12_a_static_member_comes_back_to_its_streams(protocol: str, kafka: Rea
 def test_two_living_members_of_one_instance_id_do_not_both_go_on(protocol: str, kafka: RealKafka) -> None:
     """One of them ends with SOURCE_FATAL, which says where to look; the other reads on."""
     topic = topic_of(kafka.servers, 1, 100)
-    chosen = settings(kafka.servers, topic, protocol=protocol, instance_id="worker-1")
+    chosen = settings(kafka.servers, topic, protocol=protocol, instance_id="worker-1", instance_seconds_max=2.5)
     members = [member(chosen)]
     members[0].until(lambda: members[0].end() == 100)
     members.append(member(chosen))
     loser, error = _first_to_fail(members)
     assert (type(error), error.code) == (Broken, "SOURCE_FATAL")
+    assert "another living member with the same instance_id" in error.next_step
     other = members[1 - members.index(loser)]
     other.until(lambda: other.end() == 100)
     other.source.close()
+
+
+def test_r12_a_killed_static_member_comes_back_within_its_session(kafka: RealKafka, tmp_path: Path) -> None:
+    """The newer protocol holds a dead worker's name until its session ends: the next one says so, asks again, and goes on."""
+    topic = unique()
+    create_topic(kafka.servers, topic, 1)
+    load = Load(kafka.servers, topic, 1, tmp_path / "truth.jsonl")
+    chosen = 'protocol = "consumer"\ninstance_id = "worker-1"'
+    line = pipeline(tmp_path, kafka.servers, topic, "[batch]\nseconds = 0.2\n", source=chosen)
+    load.produce(200)
+    with line.worker() as first:
+        until(lambda: rows(line.table) > 0, [first])
+    load.produce(200)
+    with line.worker() as second:
+        until(lambda: "GROUP_WAITING" in second.output, [second])
+        until(lambda: rows(line.table) == 396, [second])
+        assert "SOURCE_FATAL" not in second.output
+        assert "KAFKA_CLIENT" not in second.output
+        second.signal(signal.SIGTERM)
+        assert second.end() == 0
+    settle(load.truth, line.table)
+
+
+def test_who_waits_for_a_name_can_leave(kafka: RealKafka) -> None:
+    """Closing a source whose name the group still holds ends at once and takes nothing from the owner."""
+    topic = topic_of(kafka.servers, 1, 10)
+    chosen = settings(kafka.servers, topic, protocol="consumer", instance_id="worker-1")
+    owner = member(chosen)
+    owner.until(lambda: owner.end() == 10)
+    late = member(chosen)
+    late.until(lambda: "GROUP_WAITING" in late.noted.codes(), owner)
+    late.source.close()
+    produce(kafka.servers, [Record(topic, b"more", 0)])
+    owner.until(lambda: owner.end() == 11)
+    owner.source.close()
 
 
 def _first_to_fail(members: list[Member]) -> tuple[Member, Broken]:

@@ -44,8 +44,8 @@ TABLE: Mapping[str, Code] = MappingProxyType(
         "GROUP_WAITING": Code(
             "The consumer group has given this worker no partition for a while.",
             NOTHING_LOST,
-            "Wait: members that died keep theirs until their session ends (`session_seconds`). It stays so while there are more workers "
-            "than partitions; stop one, or add partitions.",
+            "Wait: members that died keep theirs until their session ends (`session_seconds`), and with the newer protocol also their "
+            "`instance_id`. It stays so while there are more workers than partitions; stop one, or add partitions.",
         ),
         "KAFKA_CLIENT": Code(
             "The Kafka client library warns of something; the message is its own, without secrets.",
@@ -84,7 +84,8 @@ TABLE: Mapping[str, Code] = MappingProxyType(
         "SOURCE_FATAL": Code(
             "The Kafka client cannot go on: another living member has the same instance id, or the broker is not one that it understands.",
             NOTHING_LOST,
-            "Stop the other member, or correct what the message names, and start again.",
+            "Stop the other member, or correct what the message names, and start again. Where no other lives: its session is longer than "
+            "`instance_seconds_max`.",
         ),
         "SOURCE_THROTTLED": Code(
             "A broker holds its answers back, since a quota of this client or user is used up.",

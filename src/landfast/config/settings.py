@@ -113,10 +113,15 @@ class SourceSettings(Section):
         default="classic", description="The group protocol: classic with cooperative-sticky assignment, or KIP-848 (brokers from 4.0)."
     )
     instance_id: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=249,
-        description="Static membership: a name that is unique to this worker and survives its restarts.",
+        default=None, min_length=1, max_length=249, description="Static membership: a name of this worker alone that survives restarts."
+    )
+    instance_seconds_max: float = Field(
+        default=90.0,
+        ge=0,
+        le=3600,
+        description='With `protocol = "consumer"`, how long to wait until the group releases the `instance_id`: it holds that of a killed '
+        "worker until its session has ended (`consumer.session.timeout.ms` of the group, 45 s on most brokers), so give more than that. "
+        "Where the other worker lives, this one ends then with `SOURCE_FATAL`.",
     )
     session_seconds: float = Field(
         default=10.0,
@@ -136,10 +141,7 @@ class SourceSettings(Section):
     )
     request_seconds_max: float = Field(default=10.0, ge=0.1, le=300, description="How long to wait for one answer of a broker.")
     topic_check_seconds: float = Field(
-        default=10.0,
-        ge=0.1,
-        le=3600,
-        description="How often topics are looked at while nothing is read: their ids, new matches of the pattern.",
+        default=10.0, ge=0.1, le=3600, description="How often topics are looked at while nothing is read: ids, new matches of a pattern."
     )
     confirm_seconds: float = Field(
         default=0.1, ge=0.001, le=60, description="How often at most topic ids are checked while records arrive; nothing lands before."

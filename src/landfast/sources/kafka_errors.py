@@ -162,8 +162,30 @@ def raised_at_start(error: BaseException, doing: str) -> LandfastError:
 
 def fatal(error: KafkaError) -> Broken:
     """The error with which the source ends a run that cannot go on."""
-    step = "Look for another living member with the same instance_id." if error.code() == KafkaError.FENCED_INSTANCE_ID else ""
+    step = ""
+    if is_fenced(error):
+        step = "Look for another living member with the same instance_id."
+    elif is_name_held(error):
+        step = (
+            "Look for another living member with the same instance_id. If there is none, its session is longer than "
+            "source.instance_seconds_max: raise that, or wait and start again."
+        )
     return Broken("SOURCE_FATAL", f"the Kafka client cannot go on: {error.name()}: {error.str()}", next_step=step)
+
+
+def is_fenced(error: KafkaError) -> bool:
+    """Whether another member has taken our name over."""
+    return _speaks_of(error, KafkaError.FENCED_INSTANCE_ID)
+
+
+def is_name_held(error: KafkaError) -> bool:
+    """Whether the group refuses our name, since it holds it for another member."""
+    return _speaks_of(error, KafkaError.UNRELEASED_INSTANCE_ID)
+
+
+def _speaks_of(error: KafkaError, code: int) -> bool:
+    # In place of a record the driver hands out one code for all that is fatal, and tells the cause in its own fixed words.
+    return error.code() == code or (error.code() == KafkaError._FATAL and KafkaError(code).str() in error.str())  # noqa: SLF001 — its name
 
 
 def expired(stream: Stream, position: Position, first: Position) -> Halt:

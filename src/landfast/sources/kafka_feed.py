@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
+from landfast.errors import check
 from landfast.model import Position
 from landfast.sources.kafka_columns import Key, key_of
 
@@ -32,6 +33,11 @@ class Feed:
         self._kept: dict[Key, list[Message]] = {}
         self._kept_bytes = 0
         self._ready: list[Message] = []
+
+    def serve(self, driver: Consumer) -> None:
+        """Go on with another driver, before anything was given to the first."""
+        check(not self._given, "a driver is replaced that reads for us")
+        self._driver = driver
 
     @property
     def held(self) -> AbstractSet[Key]:

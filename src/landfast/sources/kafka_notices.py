@@ -59,7 +59,10 @@ class _Forward(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
         # `FAIL [rdkafka#consumer-1] ...`: the first word is librdkafka's name for the kind of message.
-        self._notices.say("KAFKA_CLIENT", text, about=text.split(" ", 1)[0])
+        kind = text.split(" ", 1)[0]
+        # What is fatal comes as an error besides, which ends the run or is waited out: told once, as what it is.
+        if kind != "FATAL":
+            self._notices.say("KAFKA_CLIENT", text, about=kind)
 
 
 def _is_secret(name: str, value: str) -> bool:

@@ -27,7 +27,7 @@ from landfast.sources.kafka_roster import Roster
 from landfast.sources.kafka_settings import KafkaSettings, consumer_configuration
 from landfast.sources.kafka_stall import StallWatch
 from landfast.sources.kafka_subscription import Subscription
-from landfast.sources.kafka_waiting import GroupWait
+from landfast.sources.kafka_waiting import GroupWait, NameWait
 
 _CONSUME_SECONDS_MAX = 0.1  # consume() waits this out unless it is full; longer waits only delay what is there.
 _HELD_SECONDS_MAX = 0.05
@@ -48,6 +48,15 @@ def _collector_at_rest() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+@contextmanager
+def _joining() -> Iterator[None]:
+    """What the driver raises inside becomes an error of ours."""
+    try:
+        yield
+    except (KafkaException, ValueError) as error:
+        raise kafka_errors.raised_at_start(error, "joining the group") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,30 +89,25 @@ class Session:
         self._confirm_at = 0.0
         self._identity = IdentityCheck(cluster, self._notices, settings.gone_seconds)
         self._group_wait = GroupWait(settings, self._notices)
+        self._name_wait = NameWait(settings, self._notices)
         self._stall = StallWatch(cluster, self._notices, settings.stall_seconds)
-        heard: dict[str, Any] = {
-            "log_level": 4,
-            "logger": self._notices.logger(),
-            "error_cb": self._guarded(self._on_error),
-            "on_commit": self._guarded(self._on_commit),
-            "throttle_cb": self._guarded(self._on_throttle),
-        }
-        try:
-            self._driver = Consumer(consumer_configuration(settings) | heard)
+        with _joining():
+            self._driver = self._client()
             self._feed = Feed(self._driver, settings.hold_seconds_max, settings.poll_bytes_max)
             self._roster = Roster(self._feed, membership)
             self._streams = Ownership(settings, self._roster, self._feed, cluster, self._identity, membership, self._notices)
             self._streams.look_round(names, begun)
             self._subscription = Subscription(settings, cluster, self._notices, names)
             self._subscribe(names)
-        except (KafkaException, ValueError) as error:
-            raise kafka_errors.raised_at_start(error, "joining the group") from error
 
     # ---- the port's calls ----
 
     def poll(self, limit: int, timeout_seconds: float, hold: AbstractSet[Stream]) -> Poll:
         """See `ports.Source`."""
         now = self._clock.monotonic()
+        if self._name_wait.waiting and not self._joined_again(now):
+            self._clock.sleep(min(timeout_seconds, _CONSUME_SECONDS_MAX))
+            return Poll()
         self._feed.hold([(stream.topic, stream.partition) for stream in hold], self._roster.position, now)
         self._streams.place(now)
         changed = self._subscription.changed(now)
@@ -157,7 +161,35 @@ class Session:
         if failure is not None:
             raise failure
 
-    # ---- the driver's callbacks ----
+    # ---- joining, and what the driver calls ----
+
+    def _client(self) -> Consumer:
+        heard: dict[str, Any] = {
+            "log_level": 4,
+            "logger": self._notices.logger(),
+            "error_cb": self._guarded(self._on_error),
+            "on_commit": self._guarded(self._on_commit),
+            "throttle_cb": self._guarded(self._on_throttle),
+        }
+        return Consumer(consumer_configuration(self._settings) | heard)
+
+    def _joined_again(self, now: float) -> bool:
+        """Ask the group again, when that is due; with another client, since one that was refused never asks again."""
+        if not self._name_wait.due(now):
+            return False
+        with _joining():
+            self._driver.close()
+            self._driver = self._client()
+            self._feed.serve(self._driver)
+            self._subscribe(self._subscription.names)
+        self._name_wait.asked()
+        return True
+
+    def _stop(self, error: KafkaError) -> None:
+        """The client cannot go on, and neither can we, unless it has nothing of ours and the group may let us in later."""
+        waits = kafka_errors.is_name_held(error) and not self._streams.count
+        if not (waits and self._name_wait.refused(self._clock.monotonic())):
+            raise kafka_errors.fatal(error)
 
     def _subscribe(self, names: tuple[str, ...]) -> None:
         self._driver.subscribe(
@@ -181,6 +213,7 @@ class Session:
     def _on_assign(self, keys: list[Key]) -> None:
         # An empty answer is an answer: without one the driver would assign everything by itself.
         self._driver.incremental_assign([])
+        self._name_wait.over()
         self._streams.claim(keys)
 
     def _on_revoke(self, keys: list[Key]) -> None:
@@ -191,7 +224,7 @@ class Session:
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
-            self._failure = self._failure or kafka_errors.fatal(error)
+            self._stop(error)
             return
         judged = verdict(error)
         code = "BROKER_UNREACHABLE" if judged.act is Act.STOP else judged.code
@@ -276,7 +309,8 @@ class Session:
             return
         judged = kafka_errors.verdict_in_place_of_a_record(error)
         if judged.act is Act.STOP:
-            raise kafka_errors.fatal(error)
+            self._stop(error)
+            return
         concerned = self._concerned(message)
         if judged.act is Act.RETRY:
             self._notices.say(judged.code, f"{error.name()}: {error.str()}", about=str(error.code()))

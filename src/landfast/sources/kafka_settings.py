@@ -27,6 +27,7 @@ class KafkaSettings:
     accept_expired              what the log has lost below these offsets is accepted as lost
     protocol                    classic (cooperative-sticky) or consumer (KIP-848)
     instance_id                 static membership; unique among the living members
+    instance_seconds_max        consumer: how long to wait for the group to release that name, which it holds until a session has ended
     options                     librdkafka settings by their own names, secrets resolved; never shown
     session_seconds             classic: how long the group waits for a member that went without a word; with protocol = consumer that is
                                 a setting of the group on the broker
@@ -51,6 +52,7 @@ class KafkaSettings:
     accept_expired: AcceptedLosses = field(default_factory=AcceptedLosses)
     protocol: Literal["classic", "consumer"] = "classic"
     instance_id: str | None = None
+    instance_seconds_max: float = 90.0
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
     session_seconds: float = 10.0
     poll_interval_seconds_max: float = 300.0

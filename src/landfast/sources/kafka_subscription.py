@@ -24,6 +24,11 @@ class Subscription:
         # Listing topics is the one question that the driver only answers to who waits.
         self._thread = None if settings.topic_pattern is None else Threads("landfast-topics")
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names as they were last seen."""
+        return self._names
+
     def changed(self, now: float) -> tuple[str, ...] | None:
         """The names, if they are others than before; never waits."""
         if self._thread is None:

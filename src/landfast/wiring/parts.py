@@ -76,6 +76,7 @@ def kafka_settings(settings: Settings) -> Any:
         accept_expired=accepted_losses(settings),
         protocol=source.protocol,
         instance_id=source.instance_id,
+        instance_seconds_max=source.instance_seconds_max,
         options=source.options.resolve("source.options"),
         session_seconds=source.session_seconds,
         poll_interval_seconds_max=source.poll_interval_seconds_max,
