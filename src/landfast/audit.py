@@ -53,6 +53,8 @@ class Kind(enum.StrEnum):
     """A file's bytes are not as they were written."""
     FILE_COUNT_MISMATCH = "file_count_mismatch"
     """A file holds another number of rows than the table's log says."""
+    FILE_CHANGED = "file_changed"
+    """A file is sound in itself, but not the one that was written: its digest is not the one in the table's log."""
     FOREIGN_FILE = "foreign_file"
     """Rows lie in a file that another writer wrote in a commit that may have changed them: nobody vouches for their values."""
     SOURCE_COUNT_CHANGED = "source_count_changed"
@@ -143,6 +145,8 @@ class Verdict:
     foreign_rows    rows without coordinates, which some other writer put into the table; Landfast makes no claim about them
     pending         letters at or above their stream's position: their commit is still to come
     checked_spans   spans that were compared
+    digested        files, those of the dead letters among them, whose bytes were compared with the digest in the table's log
+    undigested      files of which the log has no digest: an earlier version wrote them, or another writer
     rewritten       files in which rows are in their places, and whose values are another writer's word
     compared        how much was compared with the log; None where it was not asked for
     """
@@ -158,6 +162,8 @@ class Verdict:
     files: int = 0
     nbytes: int = 0
     checked_spans: int = 0
+    digested: int = 0
+    undigested: int = 0
     rewritten: tuple[Rewritten, ...] = ()
     compared: Compared | None = None
 

@@ -29,8 +29,8 @@ def test_files_are_named_as_deltalake_names_them(tmp_path: Path) -> None:
     """A file is removed by the text that added it: written otherwise, a compacted file would stay, and its rows would be there twice."""
     table = DeltaTable.create(tmp_path, pa.schema([("a", pa.int64()), ("p", pa.string())]), partition_by=["p"])
     stats = '{"numRecords":1}'
-    files = [DataFile(f"p=x{odd}y/{ord(odd)}.parquet", 7, 1, {"p": odd}, 5, stats) for odd in ODD]
-    files.append(DataFile("p=none/none.parquet", 7, 1, {"p": None}, 5, stats))
+    files = [DataFile(f"p=x{odd}y/{ord(odd)}.parquet", 7, 1, {"p": odd}, 5, stats, "ab") for odd in ODD]
+    files.append(DataFile("p=none/none.parquet", 7, 1, {"p": None}, 5, stats, "ab"))
     adds = [AddAction(file.path, file.nbytes, file.partition_values, file.modified_at, data_change=True, stats=stats) for file in files]
     table.create_write_transaction(
         adds, "append", table.schema(), partition_by=["p"], commit_properties=CommitProperties(custom_metadata={"isBlindAppend": True})
@@ -38,7 +38,9 @@ def test_files_are_named_as_deltalake_names_them(tmp_path: Path) -> None:
     theirs = (tmp_path / log_name(1)).read_bytes()
     ours = append_text({"x": "y"}, {"app": 3}, files, partition_by=["p"], at_milliseconds=5)
     told = {add["path"]: {key: value for key, value in add.items() if value is not None} for add in actions(theirs, "add")}
-    assert {add["path"]: add for add in actions(ours, "add")} == told
+    mine = {add["path"]: add for add in actions(ours, "add")}
+    assert {str(add.pop("tags")) for add in mine.values()} == {"{'landfast.sha256': 'ab'}"}
+    assert mine == told
     assert actions(ours, "txn") == [{"appId": "app", "version": 3}]
     (said,), (their,) = actions(ours, "commitInfo"), actions(theirs, "commitInfo")
     assert {key: said[key] for key in ("operation", "operationParameters", "isBlindAppend")} == {

@@ -85,7 +85,7 @@ def group_of(world: DeltaWorld) -> tuple[DeltaTable, list[ActiveFile]]:
 
 def compacted(world: DeltaWorld, table: DeltaTable, group: list[ActiveFile]) -> bool:
     files = LocalFiles(Path(world.path), Disk())
-    return compact(table, files, group, DeltaSettings(path=world.path), LIMITS, 1_700_000_000.0) is not None
+    return compact(table, files, group, {}, DeltaSettings(path=world.path), LIMITS, 1_700_000_000.0) is not None
 
 
 def test_compaction_changes_no_row_and_no_position(world: DeltaWorld) -> None:
@@ -304,7 +304,7 @@ def test_a_compacted_file_with_other_rows_is_never_committed(world: DeltaWorld) 
             return super().open(name if name in {file.path for file in group} else "other.parquet")
 
     with pytest.raises(Broken, match="other rows"):
-        compact(table, Swapped(Path(world.path), Disk()), group, DeltaSettings(path=world.path), LIMITS, 1_700_000_000.0)
+        compact(table, Swapped(Path(world.path), Disk()), group, {}, DeltaSettings(path=world.path), LIMITS, 1_700_000_000.0)
     assert [file.path for file in active_files(DeltaTable(world.path))] == [file.path for file in group]
 
 

@@ -207,18 +207,17 @@ def test_s10_any_flipped_bit_in_the_values_is_found(world: DeltaWorld) -> None:
     assert verify_table(world.path, depth=Depth.COORDINATES).proved
 
 
-def test_no_flipped_byte_goes_unseen_except_in_what_no_reader_needs(world: DeltaWorld) -> None:
-    """Bytes flipped anywhere in a file: whatever is not found leaves all rows as they were."""
+def test_no_flipped_byte_goes_unseen(world: DeltaWorld) -> None:
+    """Bytes flipped anywhere in a file are found, also where no reader needs them."""
     proved_table(world)
     (path,) = files_with(world, 15)
     file = Path(world.path) / path
     whole = file.read_bytes()
-    truth = pq.read_table(file)
     for place in random.Random(3).sample(range(len(whole)), 60):
         file.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
-        if verify_table(world.path).proved:
-            assert pq.read_table(file).equals(truth), place
+        assert {finding.file for finding in verify_table(world.path).findings} >= {path}, place
     file.write_bytes(whole)
+    assert verify_table(world.path).proved
 
 
 def test_memory_is_bounded_by_a_second_look(world: DeltaWorld) -> None:

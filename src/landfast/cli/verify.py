@@ -63,7 +63,7 @@ def verdict_of(settings: Settings, route: RouteSettings, *, with_source: bool) -
 def as_object(verdict: Verdict) -> dict[str, Any]:
     """The verdict as JSON: `outcome`, counts, `streams` with their equations, and what was found, rewritten, compared or unchecked."""
     compared = verdict.compared
-    counts = ("version", "rows", "foreign_rows", "letters", "pending", "files", "nbytes", "checked_spans")
+    counts = ("version", "rows", "foreign_rows", "letters", "pending", "files", "nbytes", "checked_spans", "digested", "undigested")
     return {
         "proved": verdict.proved,
         "outcome": str(verdict.outcome),
@@ -104,6 +104,9 @@ def as_lines(route: str, verdict: Verdict) -> list[str]:
         lines.append(f"  {equations.counted(verdict.foreign_rows, 'row')} of another writer; nothing is claimed about them")
     if verdict.pending:
         lines.append(f"  {equations.counted(verdict.pending, 'dead letter')} before the commit that passes them")
+    if verdict.undigested:
+        files = equations.counted(verdict.undigested, "file")
+        lines.append(f"  {files} without a digest in the table's log: their bytes were read, and not compared with what was written")
     lines += _rewritten_lines(verdict)
     if verdict.compared is not None:
         spans, records = equations.counted(verdict.compared.spans, "span"), equations.counted(verdict.compared.records, "record")

@@ -49,6 +49,11 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             NOTHING_LOST,
             "Raise the limit (`ulimit -n`) or look for what holds so many files.",
         ),
+        "FILE_CHANGED": Code(
+            "A data file of the table is not as Landfast wrote it: its digest is not the one in the table's log.",
+            "Small files beside it are not joined with it, so nothing vouches for what was changed. The landing goes on.",
+            "Run `landfast verify`, which names every changed file and its offsets; put the file back from a copy, or ask Kafka for them.",
+        ),
         "FOREIGN_PIPELINE": Code(
             "The table holds positions of another pipeline, or rows that no pipeline of this name has written.",
             NOTHING_DONE,

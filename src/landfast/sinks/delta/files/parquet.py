@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -39,7 +40,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """A durable file that no commit names yet. `modified_at` is in milliseconds since the epoch."""
+    """A durable file that no commit names yet.
+
+    `modified_at` is in milliseconds since the epoch; `digest` is the SHA-256 of the bytes that were written, in hex.
+    """
 
     path: str
     nbytes: int
@@ -47,6 +51,7 @@ class DataFile:
     partition_values: dict[str, str | None]
     modified_at: int
     stats: str
+    digest: str
 
 
 def write(files: Files, name: str, part: Part, settings: DeltaSettings, *, now: float) -> DataFile:
@@ -57,21 +62,51 @@ def write(files: Files, name: str, part: Part, settings: DeltaSettings, *, now: 
     """
     path = f"{part.folder}{name}"
     schema = part.rows.schema.remove_metadata()
-    with new_file(files, path, schema, part.rows, settings.compression_level) as writer:
+    with new_file(files, path, schema, part.rows, settings.compression_level) as (writer, written):
         writer.write_table(part.rows, row_group_size=settings.row_group_rows_max)
     footer, nbytes = read_back(files, path)
     check(footer.num_rows == part.rows.num_rows, f"a file read back holds {footer.num_rows} rows instead of {part.rows.num_rows}")
     stats = stats_json(footer, schema, SYSTEM_COLUMNS, lambda _name: [part.rows])
-    return DataFile(path, nbytes, footer.num_rows, part.values, int(now * 1000), stats)
+    return DataFile(path, nbytes, footer.num_rows, part.values, int(now * 1000), stats, written.digest())
+
+
+class Written(io.RawIOBase):
+    """A stream that is written on to another, and knows the digest of all that went through.
+
+    The digest is taken of what was to be written: what the disk or the store makes of it is compared with that later.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__()
+        self._stream = stream
+        self._hash = hashlib.sha256()
+
+    def writable(self) -> bool:
+        """Yes."""
+        return True
+
+    def write(self, content: Any) -> int:
+        """See `io.RawIOBase.write`; all of it is written."""
+        self._hash.update(content)
+        return self._stream.write(content)
+
+    def digest(self) -> str:
+        """The SHA-256 so far, in hex."""
+        return self._hash.hexdigest()
 
 
 @contextmanager
-def new_file(files: Files, path: str, schema: pa.Schema, sample: pa.Table, compression_level: int) -> Iterator[pq.ParquetWriter]:
-    """A writer of one file in the form that all our files have. The file is durable when the block ends. `sample`: its first rows."""
+def new_file(
+    files: Files, path: str, schema: pa.Schema, sample: pa.Table, compression_level: int
+) -> Iterator[tuple[pq.ParquetWriter, Written]]:
+    """A writer of one file in the form that all our files have, and what it writes to. `sample`: its first rows.
+
+    The file is durable, and its digest that of the whole, when the block ends.
+    """
     with (
         files.output(path) as stream,
         pq.ParquetWriter(
-            stream,
+            cast("IO[bytes]", written := Written(stream)),
             schema,
             compression="zstd",
             compression_level=compression_level,
@@ -81,7 +116,7 @@ def new_file(files: Files, path: str, schema: pa.Schema, sample: pa.Table, compr
             store_schema=False,
         ) as writer,
     ):
-        yield writer
+        yield writer, written
 
 
 def read_back(files: Files, path: str) -> tuple[pq.FileMetaData, int]:

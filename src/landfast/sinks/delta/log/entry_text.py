@@ -15,6 +15,7 @@ from deltalake import DeltaTable
 
 from landfast.sinks.delta.files.parquet import DataFile
 from landfast.sinks.delta.log.active import ActiveFile
+from landfast.sinks.delta.log.digests import TAG
 
 _PLAIN_IN_PATHS = "/!$&'()+,:;=@"
 """What deltalake leaves as it is in a path. A file is removed by the very text that added it, so both have to write it alike."""
@@ -81,6 +82,7 @@ def _add(file: DataFile, *, changes: bool) -> dict[str, Any]:
         "modificationTime": file.modified_at,
         "dataChange": changes,
         "stats": file.stats,
+        "tags": {TAG: file.digest},
     }
 
 

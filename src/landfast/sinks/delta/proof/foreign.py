@@ -7,19 +7,16 @@ table's log says which commit wrote them and what it claims to have done. What l
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import unquote
 
-import pyarrow as pa
-
 from landfast.audit import Finding, Kind, Rewritten
 from landfast.sinks.delta.files.names import LOG, is_own, log_name, versions_of
 from landfast.sinks.delta.files.storage import Files
 from landfast.sinks.delta.log.active import ActiveFile
-from landfast.sinks.delta.proof.offsets import Offsets, TopicPartition, ascending, grouped, ranges_of
+from landfast.sinks.delta.proof.offsets import Offsets, TopicPartition, ranges_of
 from landfast.sinks.delta.proof.scan import Scan
 
 _KEEPS_VALUES = frozenset({"DELETE"})
@@ -74,7 +71,7 @@ def look_for_foreign(scan: Scan, newest: int) -> list[Rewritten]:
     known = writings(scan.files, newest, scan.key_names[-1]) if foreign else {}
     rewritten: list[Rewritten] = []
     for file in foreign:
-        held = _held(scan, file)
+        held = scan.held(file)
         writing = known.get(file.path)
         if writing is not None and writing.changes:
             scan.findings.extend(_finding(file, writing, partition, offsets) for partition, offsets in sorted(held.items()))
@@ -82,17 +79,6 @@ def look_for_foreign(scan: Scan, newest: int) -> list[Rewritten]:
             version, writer = (None, "before the log begins") if writing is None else (writing.version, writing.writer)
             rewritten.append(Rewritten(file.path, sum(map(len, held.values())), version, writer))
     return rewritten
-
-
-def _held(scan: Scan, file: ActiveFile) -> dict[TopicPartition, Offsets]:
-    """The offsets of the file's rows by topic and partition; rows without coordinates are none of ours."""
-    found: defaultdict[TopicPartition, list[Offsets]] = defaultdict(list)
-    *names, offset_name = scan.key_names
-    for keys in scan.keys_again([file]):
-        for values, offsets in grouped(keys, names, offset_name):
-            if None not in values and not offsets.null_count:
-                found[values[0], values[-1]].append(offsets)
-    return {partition: ascending(pa.concat_arrays(parts)) for partition, parts in found.items()}
 
 
 def _finding(file: ActiveFile, writing: Writing, partition: TopicPartition, offsets: Offsets) -> Finding:

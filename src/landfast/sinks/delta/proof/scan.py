@@ -1,12 +1,15 @@
 """Reads the files of a table for a proof: is each there, are its bytes as they were written, and which coordinates does it hold.
 
 Every column of every page is read, with its checksum verified, but only coordinates are kept. A page checksum covers the values, not the
-footer; the footer is checked against what the table's log says of the file: its size, its rows, its columns.
+footer; the footer is checked against what the table's log says of the file: its size, its rows, its columns. All of this tells what is
+wrong, and where; that the file is the one that was written is told by the digest of its bytes that stands in the log.
 """
 
 from __future__ import annotations
 
 import enum
+import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +24,8 @@ from landfast.sinks.delta.files.names import is_own
 from landfast.sinks.delta.files.paths import local_path
 from landfast.sinks.delta.files.storage import Files, files_of
 from landfast.sinks.delta.log.active import ActiveFile, active_files
-from landfast.sinks.delta.proof.offsets import COORDINATES, TopicPartition, by_partition, ranges_of
+from landfast.sinks.delta.log.digests import digests_of
+from landfast.sinks.delta.proof.offsets import COORDINATES, Offsets, TopicPartition, ascending, by_partition, grouped, ranges_of
 from landfast.sinks.delta.table.place import shape_of
 
 BATCH_ROWS = 131_072
@@ -33,7 +37,7 @@ class Depth(enum.StrEnum):
     """How much of each file is read."""
 
     EVERY_PAGE = "every_page"
-    """All columns, checksums verified."""
+    """All bytes, compared with their digest, and all columns, checksums verified."""
     COORDINATES = "coordinates"
     """The footer and the coordinates only: counts are proved, other columns are not looked at."""
 
@@ -44,7 +48,7 @@ class Content:
 
     file: ActiveFile
     parquet: pq.ParquetFile
-    nbytes: int
+    buffer: pa.Buffer
 
 
 class Scan:
@@ -58,19 +62,33 @@ class Scan:
         self._schema = shape_of(table).schema
         with mapped("listing the files of the table"):
             self.active = active_files(table)
+            self._digests = digests_of(self.files, table.version(), [file.path for file in self.active]) if self._every_page else {}
         self.findings: list[Finding] = []
-        self.nbytes = 0
+        self.nbytes = self.digested = 0
+
+    @property
+    def undigested(self) -> int:
+        """How many files have no digest in the table's log."""
+        return len(self.active) - len(self._digests)
+
+    @property
+    def _every_page(self) -> bool:
+        return self._depth is Depth.EVERY_PAGE
 
     def keys(self, progress: Callable[[int], None]) -> Iterator[pa.Table]:
         """The key columns of every file, checking each file on the way. Files that cannot be read are findings and yield what they can."""
         for file in self.active:
+            said = len(self.findings)
             content = self._open(file)
             if content is None:
                 continue
-            self.nbytes += content.nbytes
+            self.nbytes += content.buffer.size
             yield from self._key_tables(content, self.findings)
-            if self._depth is Depth.EVERY_PAGE:
+            if self._every_page:
                 self._read_rest(content)
+                # What has been said of the file already says more exactly what is wrong with it.
+                if not self._as_written(content) and len(self.findings) == said:
+                    self.findings.extend(self._changed(file))
             progress(content.parquet.metadata.num_rows)
 
     def keys_again(self, files: Sequence[ActiveFile] | None = None) -> Iterator[pa.Table]:
@@ -79,6 +97,35 @@ class Scan:
             content = self._open(file, said := list[Finding]())
             if content is not None:
                 yield from self._key_tables(content, said)
+
+    def held(self, file: ActiveFile) -> dict[TopicPartition, Offsets]:
+        """The offsets of the file's rows by topic and partition; rows without coordinates are none of ours."""
+        found: defaultdict[TopicPartition, list[Offsets]] = defaultdict(list)
+        *names, offset_name = self.key_names
+        for keys in self.keys_again([file]):
+            for values, offsets in grouped(keys, names, offset_name):
+                if None not in values and not offsets.null_count:
+                    found[values[0], values[-1]].append(offsets)
+        return {partition: ascending(pa.concat_arrays(parts)) for partition, parts in found.items()}
+
+    def _as_written(self, content: Content) -> bool:
+        """Whether the file's bytes are those whose digest is in the log, as far as it has one."""
+        digest = self._digests.get(content.file.path)
+        if digest is None:
+            return True
+        self.digested += 1
+        return hashlib.sha256(content.buffer).hexdigest() == digest
+
+    def _changed(self, file: ActiveFile) -> Iterator[Finding]:
+        """One finding for each partition with rows in the file; its coordinates are not those that were written either, maybe."""
+        right = f"any value in it may be another, and a copy with the SHA-256 {self._digests[file.path]} is the right one"
+        held = self.held(file)
+        if not held:
+            words = f"this file is sound, but not the one that was written: {right}"
+            yield Finding(Kind.FILE_CHANGED, words, count=file.rows or 0, file=file.path)
+        for (topic, number), offsets in sorted(held.items()):
+            words = f"this file, with rows of {topic}[{number}], is sound, but not the one that was written: {right}"
+            yield Finding(Kind.FILE_CHANGED, words, None, tuple(ranges_of(offsets)), len(offsets), file.path)
 
     def _open(self, file: ActiveFile, findings: list[Finding] | None = None) -> Content | None:
         found = self.findings if findings is None else findings
@@ -103,7 +150,7 @@ class Scan:
         if strange:
             words = f"the file's footer and the table disagree on the columns {', '.join(strange)}"
             found.append(Finding(Kind.FILE_CORRUPT, words, count=len(strange), file=file.path))
-        return Content(file, parquet, buffer.size)
+        return Content(file, parquet, buffer)
 
     def _strange_columns(self, file: ActiveFile, stored: pa.Schema) -> list[str]:
         """Columns of a file that its table does not have; or, where the file is ours, has otherwise."""

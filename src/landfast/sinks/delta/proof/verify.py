@@ -1,7 +1,7 @@
 """The proof from the table alone: every offset that the commits account for is in exactly one place, and every byte is as written.
 
-What it cannot see: a record that was never read (`verify_source` can), an edit by somebody who also computes the digests again, and what
-became of values in files that another writer wrote; those it names.
+What it cannot see: a record that was never read (`verify_source` can), an edit by somebody who also computes the digests in the log again,
+and what became of values in files that another writer wrote; those it names.
 """
 
 from __future__ import annotations
@@ -113,12 +113,13 @@ def _verdict(table: DeltaTable, where: Where, held_bytes_max: int, close_up_rows
     ]
     accounts = _accounts(table, history, findings)
     spans = [record.span for record in history.records]
-    letters, rewritten = _read_letters(path, storage_options, depth, findings)
+    buried = _read_letters(path, storage_options, depth, findings)
+    letters = buried.offsets
     pending = _check_letters(letters, accounts, spans, findings)
     scan = Scan(path, storage_options, table, keys=COORDINATES, depth=depth)
     tally = _check_rows(scan, spans, letters, held_bytes_max, progress)
     findings.extend(_row_findings(scan, tally, letters, close_up_rows_max))
-    rewritten += look_for_foreign(scan, table.version())
+    rewritten = (*buried.rewritten, *look_for_foreign(scan, table.version()))
     findings.extend(scan.findings)
     return Verdict(
         findings=tuple(findings),
@@ -131,7 +132,9 @@ def _verdict(table: DeltaTable, where: Where, held_bytes_max: int, close_up_rows
         files=len(scan.active),
         nbytes=scan.nbytes,
         checked_spans=len(spans),
-        rewritten=tuple(rewritten),
+        digested=buried.digested + scan.digested,
+        undigested=buried.undigested + scan.undigested,
+        rewritten=rewritten,
     )
 
 
@@ -148,23 +151,31 @@ def _accounts(table: DeltaTable, history: History, findings: list[Finding]) -> l
     return accounts
 
 
-def _read_letters(
-    path: str, storage_options: Mapping[str, str], depth: Depth, findings: list[Finding]
-) -> tuple[dict[Stream, Offsets], list[Rewritten]]:
-    """The buried offsets of each stream, ascending, and the foreign files with letters."""
+@dataclass(frozen=True, slots=True)
+class Buried:
+    """The table of dead letters: the buried offsets of each stream, ascending, and what there is to say of its files."""
+
+    offsets: Mapping[Stream, Offsets]
+    rewritten: Sequence[Rewritten] = ()
+    digested: int = 0
+    undigested: int = 0
+
+
+def _read_letters(path: str, storage_options: Mapping[str, str], depth: Depth, findings: list[Finding]) -> Buried:
     found: defaultdict[Stream, list[Offsets]] = defaultdict(list)
     target = letters_path(path)
     with mapped("opening the dead letters"):
         table = snapshot_or_none(target, storage_options)
     if table is None:
-        return {}, []
+        return Buried({})
     scan = Scan(target, storage_options, table, keys=LETTER_KEYS, depth=depth)
     for keys in scan.keys(lambda _rows: None):
         for (topic, topic_id, partition), offsets in grouped(keys, LETTER_KEYS[:3], LETTER_KEYS[3]):
             found[Stream(topic, topic_id, partition)].append(offsets)
     rewritten = look_for_foreign(scan, table.version())
     findings.extend(scan.findings)
-    return {stream: ascending(pa.concat_arrays(parts)) for stream, parts in found.items()}, rewritten
+    offsets = {stream: ascending(pa.concat_arrays(parts)) for stream, parts in found.items()}
+    return Buried(offsets, rewritten, scan.digested, scan.undigested)
 
 
 def _check_letters(

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
-from landfast.errors import check
+from landfast.errors import Broken, check
 from landfast.sinks.delta.files.names import is_own, new_file_name
 from landfast.sinks.delta.files.own_columns import SYSTEM_COLUMNS
 from landfast.sinks.delta.files.parquet import DataFile, new_file, partition_text, read_back
@@ -25,6 +25,7 @@ from landfast.sinks.delta.files.stats import stats_json
 from landfast.sinks.delta.files.storage import Files
 from landfast.sinks.delta.log.active import ActiveFile, active_files
 from landfast.sinks.delta.log.app_ids import COMPACTOR
+from landfast.sinks.delta.log.digests import digest_of
 from landfast.sinks.delta.log.entries import fingerprint
 from landfast.sinks.delta.log.entry_text import rewrite_text
 from landfast.sinks.delta.log.record import compaction_metadata
@@ -78,18 +79,26 @@ def due(table: DeltaTable, limits: Limits) -> list[list[ActiveFile]]:
 
 
 def compact(
-    table: DeltaTable, files: Files, group: Sequence[ActiveFile], settings: DeltaSettings, limits: Limits, now: float
+    table: DeltaTable,
+    files: Files,
+    group: Sequence[ActiveFile],
+    digests: Mapping[str, str],
+    settings: DeltaSettings,
+    limits: Limits,
+    now: float,
 ) -> DataFile | None:
     """Replace the group by one file in one commit; None where somebody else changed one of its files first, or was always quicker.
 
     Every log entry up to the handle's version is durable. Appends of others do not disturb it. The new file of an attempt that fails stays
-    where it is, for the sweep.
+    where it is, for the sweep. `digests` are those that the log has of the old files: what is not as it was written is never joined, since
+    the digest of the new file would vouch for it.
 
     Raises:
-        Broken: the new file does not hold the rows of the old ones; nothing was committed.
+        Broken: an old file is not as it was written, or the new one does not hold the rows of the old ones; nothing was committed.
     """
     shape = shape_of(table)
     old = [file.path for file in group]
+    _check_unchanged(files, {path: digests[path] for path in old if path in digests})
     written = _write(files, group, shape, settings, limits, now)
     rows = sum(file.rows or 0 for file in group)
     check(written.rows == rows, f"a compacted file holds {written.rows} rows instead of {rows}")
@@ -105,6 +114,16 @@ def compact(
             table.update_incremental()
             return written
     return None
+
+
+def _check_unchanged(files: Files, digests: Mapping[str, str]) -> None:
+    for path, digest in digests.items():
+        with files.open(path) as stored:
+            found = digest_of(stored)
+        if found != digest:
+            message = f"the bytes of {path} are not those that were written, and small files stay as they are beside it"
+            next_step = "Run `landfast verify`, which names what else is changed, and put the file back from a copy."
+            raise Broken("FILE_CHANGED", message, next_step=next_step)
 
 
 def _committed(table: DeltaTable, files: Files, group: Sequence[ActiveFile], written: DataFile) -> bool:
@@ -123,13 +142,13 @@ def _write(files: Files, group: Sequence[ActiveFile], shape: Shape, settings: De
     schema = _stored_schema(shape)
     tables = _gathered(_rows_of(files, [file.path for file in group], shape), settings.row_group_rows_max, limits.row_group_bytes_max)
     first = next(tables, pa.table(schema.empty_table()))
-    with new_file(files, path, schema, first, settings.compression_level) as writer:
+    with new_file(files, path, schema, first, settings.compression_level) as (writer, stream):
         writer.write_table(first, row_group_size=max(1, first.num_rows))
         for table in tables:
             writer.write_table(table, row_group_size=table.num_rows)
     footer, nbytes = read_back(files, path)
     stats = stats_json(footer, schema, SYSTEM_COLUMNS, lambda name: _column(files, path, name))
-    return DataFile(path, nbytes, footer.num_rows, _texts(group[0]), int(now * 1000), stats)
+    return DataFile(path, nbytes, footer.num_rows, _texts(group[0]), int(now * 1000), stats, stream.digest())
 
 
 def _stored_schema(shape: Shape) -> pa.Schema:

@@ -23,6 +23,7 @@ from landfast.sinks.delta.files.names import LOG
 from landfast.sinks.delta.files.paths import spans_path
 from landfast.sinks.delta.files.staged import StagedNames
 from landfast.sinks.delta.files.storage import Files, files_of
+from landfast.sinks.delta.log.digests import digests_of
 from landfast.sinks.delta.log.entries import hinted_checkpoint
 from landfast.sinks.delta.settings import MIB, DeltaSettings
 from landfast.sinks.delta.table.features import reading_problems
@@ -169,13 +170,15 @@ class Maintenance:
         limits = Limits(
             settings.file_bytes_small, settings.compaction_files_min, settings.compaction_bytes_max, settings.row_group_bytes_max
         )
-        for group in takewhile(lambda _: self._clock.monotonic() <= stop_at, due(fresh, limits)):
+        groups = due(fresh, limits)
+        digests = digests_of(self._files, fresh.version(), [file.path for group in groups for file in group]) if groups else {}
+        for group in takewhile(lambda _: self._clock.monotonic() <= stop_at, groups):
             names = frozenset(file.path for file in group)
             if names in self._refused:
                 continue  # it would fail again, and cost as much
             began = self._clock.monotonic()
             try:
-                written = compact(fresh, self._files, group, self._table, limits, self._clock.now())
+                written = compact(fresh, self._files, group, digests, self._table, limits, self._clock.now())
             except BaseException as error:
                 # As in `after_commits`; what stands in the way of one group need not stand in the way of the next.
                 if _harmless(error):
