@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from landfast.decode.json import PIECE_BYTES_MAX, PIECE_RECORDS_MAX, JsonDecoder
+from landfast.decode.json import PIECE_BYTES_MAX, PIECE_RECORDS_MAX, SCREENED_RECORDS_MIN, JsonDecoder
 from landfast.decode.json_doubt import Doubts
 from landfast.decode.json_fast import FastReader
 from landfast.decode.json_rules import REASONS, JsonLimits
@@ -169,17 +169,92 @@ def test_d12_a_bomb_harms_only_itself(bomb: bytes) -> None:
     assert decoded.rows.num_rows + len(decoded.rejects) == 3
 
 
-@pytest.mark.parametrize(
-    "spoiled", [b'{"n":%d,"n":1}', b'{"n":%d.5}', b'{"n":%d,"s":', b'{"n":%d,"s":1}', b'{"n":%d,"z":1}', b'{"n":99999999999999999999%d}']
-)
-def test_a_few_bad_records_leave_their_neighbours_on_the_fast_path(spoiled: bytes) -> None:
-    """Of a thousand records, exactly the few bad ones are doubted: a bad record costs itself, not its piece."""
-    bad_places = set(range(50, 1_000, 100))
-    values = [spoiled % number if number in bad_places else good(number) for number in range(1_000)]
-    odd = Doubts(SCHEMA).odd(values) or set()
+WIDE_COLUMNS = {
+    "n": "int64 not null",
+    "s": "string",
+    "t": "timestamp",
+    "f": "float64",
+    "g": "float32",
+    "d": "decimal(6,2)",
+    "o": "struct<x: int8, y: array<string>>",
+    "é b": "boolean",
+}
+WIDE_SCHEMA = parse_columns(WIDE_COLUMNS)
+
+
+def suspected(values: list[bytes]) -> set[int]:
+    """The records that are not read with the others, found as the decoder finds them."""
+    odd = Doubts(WIDE_SCHEMA).odd(values)
     others = [place for place in range(len(values)) if place not in odd]
-    blamed = FastReader(SCHEMA, JsonLimits(record_bytes=1 << 20)).blamed([values[place] for place in others]) or []
-    assert odd | {others[index] for index in blamed} == bad_places
+    blamed = FastReader(WIDE_SCHEMA, JsonLimits(record_bytes=300)).blamed([values[place] for place in others])
+    return odd | {others[index] for index in blamed}
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        b"",
+        b"%d",
+        b"\x00{%d",
+        b'{"n":%d,"n":1}',
+        b'{"n":%d.5}',
+        b'{"n":%d,"s":',
+        b'{"n":%d,}',
+        b'{,"n":%d}',
+        b'{"n":%d,"s":1}',
+        b'{"n":%d,"s":"\xff"}',
+        b'{"n":%d,"s":"\xed\xa0\x80"}',
+        b'{"n":%d,"s":"\\ud800"}',
+        b'{"n":%d,"s":"\t"}',
+        b'{"n":%d,"z":1}',
+        b'{"n":%d,"z":NaN}',
+        b'{"n":99999999999999999999%d}',
+        b'{"n":%d,"f":1e400}',
+        b'{"n":%d,"g":1e40}',
+        b'{"n":%d,"d":12345.5}',
+        b'{"n":%d,"d":1.005}',
+        b'{"n":%d,"d":1e-99999999}',
+        b'{"n":%d,"f":1e-99}',
+        b'{"n":%d,"o":{"x":128}}',
+        b'{"n":%d,"o":{"w":1}}',
+        b'{"n":%d,"o":{"y":["a",1]}}',
+        b'{"n":%d,"s":"' + b"x" * 300 + b'"}',
+    ],
+)
+@pytest.mark.parametrize("apart", [100, 20])
+def test_bad_records_leave_their_neighbours_on_the_fast_path(spoiled: bytes, apart: int) -> None:
+    """Of a thousand records, exactly the bad ones are judged singly: a bad record costs itself, not its piece."""
+    bad_places = set(range(50, 1_000, apart))
+    values = [spoiled.replace(b"%d", b"%d" % number) if number in bad_places else good(number) for number in range(1_000)]
+    assert suspected(values) == bad_places
+
+
+@pytest.mark.parametrize("ascii_only", [True, False])
+@pytest.mark.parametrize("indent", [None, 1])
+def test_no_good_record_is_doubted(ascii_only: bool, indent: int | None) -> None:
+    """However a record is written, with spaces, with escapes or without, and whatever its values are, nobody doubts it."""
+    documents: list[dict[str, Any]] = [{"n": number, "s": None, "t": "2024-01-02T03:04:05Z"} for number in (0, -1, 2**53, 2**62, -(2**62))]
+    documents += [
+        {"n": 2, "s": text} for text in ('"\\/\b\f\n\r\t', "é ü", "\u07ff\u0800\uffff", "\U0001f600 \U0010ffff", "\x7f", ",}{][:")
+    ]
+    documents += [{"f": number, "g": None, "n": 3} for number in (0.0, -1.5, 1e300 / 1e30, 5e-324, 1e16, 123456789012)]
+    documents += [{"n": 4, "g": number} for number in (0.0, 1e10, 1.5e-30)]
+    documents += [{"n": 5, "d": number} for number in (0, -9999, 9999.99, 0.5, "12.50", "-0.01")]
+    documents += [{"n": 6, "o": {"x": number, "y": []}} for number in (-127, -100, 0, 9, 99, 100, 119, 120, 126, 127)]
+    documents += [{"n": 7, "o": {"y": ["a", None, "b"]}}, {"n": 8, "é b": True}, {"é b": False, "n": 9}, {"n": 10, "o": {}}]
+    values = [json.dumps(document, ensure_ascii=ascii_only, indent=indent).encode() for document in documents]
+    assert [documents[place] for place in Doubts(WIDE_SCHEMA).odd(values)] == []
+    assert verdicts(decode_all(WIDE_COLUMNS, values * 10))[-1]["n"] == 10
+
+
+def test_too_many_columns_for_a_pattern_make_nothing_doubtful() -> None:
+    """Where no pattern can be made the parser alone says which records are bad, and the verdicts are the same."""
+    columns = {"n": "int64 not null", **{f"{number}{'x' * 1_000}": "string" for number in range(1_100)}}
+    values = [b'{"n":1}', b"nope", b'{"n":1,"z":2}', *[b'{"n":1}'] * SCREENED_RECORDS_MIN]
+    assert Doubts(parse_columns(columns)).odd(values) == set()
+    found = decode_all(columns, values)
+    assert [(reject.index, reject.reason) for reject in found.rejects] == [(1, "not_json")]
+    assert found.rows.column(RESCUED).to_pylist()[:2] == [None, '{"z":2}']
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landfast.decode.json import SINGLY_RECORDS_MAX
+from landfast.decode.json import SCREENED_RECORDS_MIN, SINGLY_RECORDS_MAX
 from landfast.decode.json_fast import FastReader, is_readable
 from landfast.decode.json_rules import JsonLimits, Refused
 from landfast.decode.json_slow import Reference
@@ -26,7 +26,7 @@ SCHEMAS_AND_DOCUMENTS = columns().flatmap(
 )
 
 # Few records are decoded one by one, some are read at once, and among many a few doubtful ones are looked for.
-PADDING = st.sampled_from([0, SINGLY_RECORDS_MAX, 10 * SINGLY_RECORDS_MAX])
+PADDING = st.sampled_from([0, SINGLY_RECORDS_MAX, SCREENED_RECORDS_MIN])
 
 
 def reference_verdict(schema: pa.Schema, document: bytes, *, refuse_unknown: bool = False) -> Any:

@@ -26,7 +26,9 @@ Tombstones = Literal["skip", "dead"]
 PIECE_RECORDS_MAX = 16_384
 """Records read at once: larger pieces leave the processor's cache."""
 PIECE_RECORDS_MIN = 1_024
-"""In a piece of this size that does not read, the doubtful records are looked for."""
+"""A piece of this size that does not read, for whatever reason, is decoded one by one."""
+SCREENED_RECORDS_MIN = 128
+"""In a piece of so few records that does not read nobody looks for the doubtful ones: that has a fixed cost, too."""
 SINGLY_RECORDS_MAX = 16
 """So few records are decoded one by one: the fixed cost of a vectorised piece is that of about twenty records."""
 PIECE_BYTES_MAX = 8 * 1024 * 1024
@@ -132,22 +134,24 @@ class _Rows:
         return pa.concat_tables(self._tables) if self._tables else self._plan.output.empty_table()
 
     def take_all(self) -> None:
-        """Pieces as large as go well: one that does not read is tried smaller, then without its doubtful records, then one by one."""
-        start, size, count = 0, PIECE_RECORDS_MAX, len(self._values)
-        fast = self._plan.fast
+        """All records, in pieces of a size that reads well."""
+        start, count = 0, len(self._values)
         while start < count:
-            end = self._end(start, min(start + size, count))
-            if fast is None or end - start <= SINGLY_RECORDS_MAX:
-                self._take_singly(range(start, end))
-            elif (piece := fast.read(self._values[start:end])) is not None:
-                self._take_piece(piece, range(start, end), [])
-                size = min(size * 2, PIECE_RECORDS_MAX)
-            elif end - start > PIECE_RECORDS_MIN:
-                size = max((end - start) // 4, PIECE_RECORDS_MIN)
-                continue
-            else:
-                self._take_doubtful(fast, start, end)
+            end = self._end(start, min(start + PIECE_RECORDS_MAX, count))
+            self._take(range(start, end))
             start = end
+
+    def _take(self, rows: range) -> None:
+        """A piece at once; one that does not read without its doubtful records, or in smaller pieces, or one by one."""
+        fast = self._plan.fast
+        if fast is None or len(rows) <= SINGLY_RECORDS_MAX:
+            self._take_singly(rows)
+        elif (piece := fast.read(self._values[rows.start : rows.stop])) is not None:
+            self._take_piece(piece, rows, [])
+        elif len(rows) <= SCREENED_RECORDS_MIN:
+            self._take_singly(rows)
+        elif not self._take_well(fast, rows):
+            self._take_parts(rows)
 
     def _end(self, start: int, end: int) -> int:
         """At most `end`, less where the records are large; always beyond `start`."""
@@ -156,26 +160,34 @@ class _Rows:
             return end
         return max(start + bisect(list(accumulate(lengths)), PIECE_BYTES_MAX), start + 1)
 
-    def _take_doubtful(self, fast: FastReader, start: int, end: int) -> None:
-        """A small piece that did not read: without its odd records, then without those that the parser blames, else one by one."""
-        rows = list(range(start, end))
-        odd = self._plan.doubts.odd(self._values[start:end])
-        if odd and self._take_without(fast, rows, odd):
-            return
-        if odd is not None:
-            others = [index for index in range(len(rows)) if index not in odd]
-            blamed = fast.blamed([self._values[start + index] for index in others])
-            if blamed and self._take_without(fast, rows, odd | {others[index] for index in blamed}):
-                return
-        self._take_singly(rows)
+    def _take_well(self, fast: FastReader, rows: range) -> bool:
+        """Whether the piece reads without the records that look odd, or without those that the parser blames as well."""
+        doubted = self._plan.doubts.odd(self._values[rows.start : rows.stop])
+        if doubted and self._take_without(fast, rows, doubted):
+            return True
+        others = [place for place in range(len(rows)) if place not in doubted]
+        blamed = fast.blamed([self._values[rows[place]] for place in others])
+        return bool(blamed) and self._take_without(fast, rows, doubted.union(others[index] for index in blamed))
 
-    def _take_without(self, fast: FastReader, rows: Sequence[int], doubtful: AbstractSet[int]) -> bool:
-        """Whether the rows could be taken with only the doubtful ones (by place in `rows`) judged singly."""
-        others = [row for place, row in enumerate(rows) if place not in doubtful]
-        piece = fast.read([self._values[row] for row in others]) if others else None
+    def _take_without(self, fast: FastReader, rows: range, doubted: AbstractSet[int]) -> bool:
+        """Whether the rows could be taken with only the doubted ones (by place in `rows`) judged singly."""
+        others = [row for place, row in enumerate(rows) if place not in doubted]
+        if len(others) <= SINGLY_RECORDS_MAX:
+            self._take_singly(rows)
+            return True
+        piece = fast.read([self._values[row] for row in others])
         if piece is not None:
-            self._take_piece(piece, others, [rows[place] for place in sorted(doubtful)])
+            self._take_piece(piece, others, [rows[place] for place in sorted(doubted)])
         return piece is not None
+
+    def _take_parts(self, rows: range) -> None:
+        """Nobody knows which records are to blame: the smaller the piece, the fewer suffer with them."""
+        if len(rows) <= PIECE_RECORDS_MIN:
+            self._take_singly(rows)
+            return
+        size = max(len(rows) // 4, PIECE_RECORDS_MIN)
+        for start in range(0, len(rows), size):
+            self._take(rows[start : start + size])
 
     def _take_piece(self, piece: Piece, rows: Sequence[int], doubtful: list[int]) -> None:
         """The rows of a piece; its suspects and `doubtful` only as far as the reference accepts them, each in its place."""

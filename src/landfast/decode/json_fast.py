@@ -30,7 +30,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from landfast.decode.json_doubt import doubts_max, failing_row
+from landfast.decode.json_doubt import blamed_max, failing_row
 from landfast.decode.json_rules import (
     DATE,
     EXACT_INTEGERS,
@@ -94,17 +94,17 @@ class FastReader:
         except _REFUSALS:
             return None
 
-    def blamed(self, values: Sequence[bytes]) -> list[int] | None:
-        """The records that Arrow's parser objects to, as far as its messages tell; None where they are too many."""
+    def blamed(self, values: Sequence[bytes]) -> list[int]:
+        """The records that Arrow may not see, or those its parser objects to, as far as its messages tell; none where they are too many."""
         joined = _BETWEEN.join([b"", *values, b""])
-        if not self._is_safe(joined):
-            return []
-        starts = [0, *accumulate(len(value) + len(_BETWEEN) for value in values)]
+        if self._is_too_large(values) or not self._is_safe(joined):
+            return [index for index, value in enumerate(values) if self._is_too_large([value]) or not self._is_safe(value)]
+        sizes = list(accumulate(map(len, values), initial=0))
         buffer = pa.py_buffer(joined)
         blamed: list[int] = []
         first = 0
-        while first < len(values) and len(blamed) <= doubts_max(values):
-            at = starts[first] + _LEAD
+        while first < len(values) and len(blamed) <= blamed_max(first):
+            at = sizes[first] + first * len(_BETWEEN) + _LEAD
             try:
                 self._parsed(buffer.slice(at, len(joined) - at - _TRAIL))
                 return blamed
@@ -114,7 +114,7 @@ class FastReader:
                     return blamed
                 blamed.append(first + row)
                 first += row + 1
-        return blamed if first >= len(values) else None
+        return blamed if first >= len(values) else []
 
     def _is_too_large(self, values: Sequence[bytes]) -> bool:
         largest = max(map(len, values), default=0)
