@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import unquote
 
+import pyarrow.parquet as pq
+
 from landfast.audit import Finding, Kind, Rewritten
 from landfast.sinks.delta.files.names import LOG, is_own, log_name, versions_of
 from landfast.sinks.delta.files.storage import Files
 from landfast.sinks.delta.log.active import ActiveFile
 from landfast.sinks.delta.proof.offsets import Offsets, TopicPartition, ranges_of
-from landfast.sinks.delta.proof.scan import Scan
+from landfast.sinks.delta.proof.scan import UNREADABLE, Scan
 
 _KEEPS_VALUES = frozenset({"DELETE"})
 """What such a commit leaves of a file is written again and not changed, though its new files count as changed data."""
@@ -45,17 +47,28 @@ def writings(files: Files, newest: int, offset_name: str) -> dict[str, Writing]:
         taken = [unquote(remove["path"]) for remove in _parts(actions, "remove")]
         inherited = any(path in found and found[path].changes for path in taken)
         for path, add in foreign.items():
-            changes = bool(add["dataChange"]) and operation not in _KEEPS_VALUES and not _holds_none_of_ours(add, offset_name)
+            changes = bool(add["dataChange"]) and operation not in _KEEPS_VALUES and not _holds_none_of_ours(files, path, add, offset_name)
             # Whoever adds a file again, as a restore does, has not written it.
             found.setdefault(path, Writing(version, f"{operation} by {engine}", inherited or changes))
     return found
 
 
-def _holds_none_of_ours(add: dict[str, Any], offset_name: str) -> bool:
-    """Whether the file's statistics say that no row in it has an offset."""
+def _holds_none_of_ours(files: Files, path: str, add: dict[str, Any], offset_name: str) -> bool:
+    """Whether no row in the file has an offset: by its statistics, or where they leave the column out, by the file while it is there."""
     stats = json.loads(add.get("stats") or "{}")
     nulls = stats.get("nullCount", {}).get(offset_name)
-    return nulls is not None and nulls == stats.get("numRecords")
+    return _stored_without(files, path, offset_name) if nulls is None else bool(nulls == stats.get("numRecords"))
+
+
+def _stored_without(files: Files, path: str, offset_name: str) -> bool:
+    try:
+        with files.open(path) as stored:
+            parquet = pq.ParquetFile(stored)
+            if offset_name not in parquet.schema_arrow.names:
+                return True
+            return all(batch.column(0).null_count == batch.num_rows for batch in parquet.iter_batches(columns=[offset_name]))
+    except UNREADABLE:
+        return False
 
 
 def _parts(actions: Sequence[Any], name: str) -> Iterator[dict[str, Any]]:
