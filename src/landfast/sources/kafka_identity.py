@@ -10,21 +10,21 @@ from landfast.model import Halt
 from landfast.sources.kafka_cluster import KafkaCluster, Topic, Topics
 from landfast.sources.kafka_errors import gone, replaced
 from landfast.sources.kafka_notices import Notices
-from landfast.sources.kafka_readers import Mark
+from landfast.sources.kafka_readers import Standing
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a check found: marks that hold, marks that we may not ask about, and streams that cannot go on."""
+    """What a check found: standings that hold, standings that we may not ask about, and streams that cannot go on."""
 
-    confirmed: tuple[Mark, ...] = ()
-    forbidden: tuple[Mark, ...] = ()
-    halted: Mapping[Mark, Halt] = field(default_factory=dict)
+    confirmed: tuple[Standing, ...] = ()
+    forbidden: tuple[Standing, ...] = ()
+    halted: Mapping[Standing, Halt] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    marks: tuple[Mark, ...]
+    standings: tuple[Standing, ...]
     answers: Topics
 
 
@@ -48,10 +48,10 @@ class IdentityCheck:
         """Whether a question is on its way."""
         return self._question is not None
 
-    def ask(self, marks: Collection[Mark]) -> None:
-        """Ask about these marks; the answer comes through `answered`."""
-        topics = {mark.stream.topic for mark in marks}
-        self._question = _Question(tuple(marks), self._cluster.topics(topics))
+    def ask(self, standings: Collection[Standing]) -> None:
+        """Ask about these standings; the answer comes through `answered`."""
+        topics = {standing.stream.topic for standing in standings}
+        self._question = _Question(tuple(standings), self._cluster.topics(topics))
 
     def answered(self, now: float) -> Findings:
         """What the last question brought, if its answer is there by now."""
@@ -61,10 +61,10 @@ class IdentityCheck:
         self._question = None
         return self._judged(question, 0.0, now)
 
-    def ask_and_wait(self, marks: Collection[Mark], wait_seconds_max: float, now: float) -> Findings:
+    def ask_and_wait(self, standings: Collection[Standing], wait_seconds_max: float, now: float) -> Findings:
         """Ask and wait for the answer, for a moment: before streams are given up."""
-        topics = {mark.stream.topic for mark in marks}
-        return self._judged(_Question(tuple(marks), self._cluster.topics(topics, wait_seconds_max)), wait_seconds_max, now)
+        topics = {standing.stream.topic for standing in standings}
+        return self._judged(_Question(tuple(standings), self._cluster.topics(topics, wait_seconds_max)), wait_seconds_max, now)
 
     def missing(self, topic: str) -> bool:
         """Whether the last answer about the topic was that it does not exist."""
@@ -73,7 +73,7 @@ class IdentityCheck:
     def _judged(self, question: _Question, wait_seconds_max: float, now: float) -> Findings:
         today: dict[str, Topic | None] = {}
         forbidden: set[str] = set()
-        for topic in {mark.stream.topic for mark in question.marks}:
+        for topic in {standing.stream.topic for standing in question.standings}:
             try:
                 today[topic] = question.answers.get(topic, wait_seconds_max)
             except LandfastError as error:
@@ -89,17 +89,17 @@ class IdentityCheck:
                 self._missing_since.pop(topic, None)
         confirmed = []
         halted = {}
-        for mark in question.marks:
-            topic = mark.stream.topic
+        for standing in question.standings:
+            topic = standing.stream.topic
             if topic not in today:
                 continue
             found = today[topic]
             if found is None:
                 away = now - self._missing_since[topic]
                 if away >= self._gone_seconds:
-                    halted[mark] = gone(mark.stream, away)
-            elif found.incarnation == mark.stream.incarnation:
-                confirmed.append(mark)
+                    halted[standing] = gone(standing.stream, away)
+            elif found.incarnation == standing.stream.incarnation:
+                confirmed.append(standing)
             else:
-                halted[mark] = replaced(mark.stream, found.incarnation)
-        return Findings(tuple(confirmed), tuple(mark for mark in question.marks if mark.stream.topic in forbidden), halted)
+                halted[standing] = replaced(standing.stream, found.incarnation)
+        return Findings(tuple(confirmed), tuple(standing for standing in question.standings if standing.stream.topic in forbidden), halted)

@@ -13,7 +13,7 @@ from landfast.sources.kafka_errors import expired, loss_accepted, read_from_firs
 from landfast.sources.kafka_feed import Feed
 from landfast.sources.kafka_identity import IdentityCheck
 from landfast.sources.kafka_notices import Notices
-from landfast.sources.kafka_readers import Mark, Reader, State, marks
+from landfast.sources.kafka_readers import Reader, Standing, State, standings
 from landfast.sources.kafka_roster import Roster
 from landfast.sources.kafka_settings import KafkaSettings
 
@@ -104,7 +104,7 @@ class Ownership:
                 self._notices.say("TOPIC_GONE", f"{name}[{partition}] is ours, and the broker knows no such topic", about=name)
                 continue
             stream = Stream(name, topic.incarnation, partition)
-            self._roster.end_orphan(stream)
+            self._roster.drop_lingering(stream)
             gained.append(stream)
         return gained
 
@@ -139,18 +139,18 @@ class Ownership:
         """Halt what cannot start, once it is certain why: offsets that seem to be out of range may be another topic's by now."""
         if not doubtful:
             return
-        asked = {reader.key: Mark(reader.stream, reader.epoch, reader.position) for reader, _ in doubtful}
+        asked = {reader.key: Standing(reader.stream, reader.epoch, reader.position) for reader, _ in doubtful}
         findings = self._identity.ask_and_wait(asked.values(), self._settings.request_seconds_max, now)
         for reader, position in doubtful:
-            mark = asked[reader.key]
+            standing = asked[reader.key]
             extent = extents.get(reader.key)
-            if mark in findings.halted:
-                self._roster.halt(reader, findings.halted[mark])
-            elif mark in findings.confirmed and extent is not None and position is not None:
+            if standing in findings.halted:
+                self._roster.halt(reader, findings.halted[standing])
+            elif standing in findings.confirmed and extent is not None and position is not None:
                 reader.start(position)
                 if position < extent.first:
                     # What was read before is what nobody can read again.
-                    self._roster.end(reader, expired(reader.stream, position, extent.first))
+                    self._roster.begin_halt(reader, expired(reader.stream, position, extent.first))
                 else:
                     self._roster.halt(reader, truncated(reader.stream, position, extent.high))
 
@@ -203,8 +203,8 @@ class Ownership:
     def abandon(self, now: float) -> None:
         """Everything goes; there is no driver any more."""
         self._give_up(list(self._roster.readers), 0.0, now)
-        for stream in list(self._roster.orphans):
-            self._roster.end_orphan(stream)
+        for stream in list(self._roster.lingering):
+            self._roster.drop_lingering(stream)
 
     def _give_up(self, keys: Collection[Key], deadline_seconds: float, now: float) -> None:
         self._unplaced.difference_update(keys)
@@ -214,8 +214,8 @@ class Ownership:
         if deadline_seconds > 0:
             self._check_before_parting(now)
         confirmed = {
-            mark.stream: self._roster.readers[mark.stream.topic, mark.stream.partition].confirmed
-            for mark in marks(self._roster.readers.values())
+            standing.stream: self._roster.readers[standing.stream.topic, standing.stream.partition].confirmed
+            for standing in standings(self._roster.readers.values())
         }
         lost: list[Stream] = []
         for reader in going:
@@ -223,7 +223,7 @@ class Ownership:
             # A topic that seems to be gone takes its streams from us, but not silently: they stay until it is certain, then halt.
             if reader.began and self._identity.missing(reader.stream.topic):
                 reader.state = State.READING
-                self._roster.orphans[reader.stream] = reader
+                self._roster.lingering[reader.stream] = reader
             else:
                 lost.append(reader.stream)
         if lost:
@@ -232,4 +232,4 @@ class Ownership:
     def _check_before_parting(self, now: float) -> None:
         """Everything that is read is asked about, not only what goes: a batch lands whole or not at all, and it spans streams."""
         wait = min(_PARTING_CHECK_SECONDS_MAX, self._settings.request_seconds_max)
-        self._roster.apply(self._identity.ask_and_wait(marks(self._roster.readers.values()), wait, now))
+        self._roster.apply(self._identity.ask_and_wait(standings(self._roster.readers.values()), wait, now))

@@ -95,7 +95,7 @@ class Reader:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Standing:
     """How far a stream had been read, under which epoch, when a question about it was asked."""
 
     stream: Stream
@@ -103,14 +103,14 @@ class Mark:
     position: Position
 
 
-def marks(readers: Collection[Reader]) -> tuple[Mark, ...]:
+def standings(readers: Collection[Reader]) -> tuple[Standing, ...]:
     """Where those of these readers stand of whom something may land."""
-    return tuple(Mark(reader.stream, reader.epoch, reader.position) for reader in readers if reader.counts)
+    return tuple(Standing(reader.stream, reader.epoch, reader.position) for reader in readers if reader.counts)
 
 
-def current(mark: Mark, readers: Mapping[Key, Reader]) -> Reader | None:
-    """The reader that a mark speaks of, if what it read under the mark's epoch still counts: an older answer says nothing about it."""
-    reader = readers.get((mark.stream.topic, mark.stream.partition))
-    if reader is None or reader.stream != mark.stream or reader.epoch != mark.epoch or not reader.counts:
+def current(standing: Standing, readers: Mapping[Key, Reader]) -> Reader | None:
+    """The reader that a standing speaks of, if what it read under that epoch still counts: an older answer says nothing about it."""
+    reader = readers.get((standing.stream.topic, standing.stream.partition))
+    if reader is None or reader.stream != standing.stream or reader.epoch != standing.epoch or not reader.counts:
         return None
     return reader

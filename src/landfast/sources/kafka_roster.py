@@ -9,19 +9,19 @@ from landfast.ports import Membership
 from landfast.sources.kafka_columns import Key
 from landfast.sources.kafka_feed import Feed
 from landfast.sources.kafka_identity import Findings
-from landfast.sources.kafka_readers import Mark, Reader, State, current, marks
+from landfast.sources.kafka_readers import Reader, Standing, State, current, standings
 
 
 class Roster:
     """Every stream of ours.
 
-    readers  by what the driver knows them by
-    orphans  streams that the group took away with a topic that seems to be gone: they stay until that is certain
+    readers    by what the driver knows them by
+    lingering  streams that the group took away with a topic that seems to be gone: they stay until that is certain
     """
 
     def __init__(self, feed: Feed, membership: Membership) -> None:
         self.readers: dict[Key, Reader] = {}
-        self.orphans: dict[Stream, Reader] = {}
+        self.lingering: dict[Stream, Reader] = {}
         self._feed = feed
         self._membership = membership
         self._halted: dict[Stream, Halt] = {}
@@ -41,17 +41,17 @@ class Roster:
         """Where the driver goes on with a partition of ours."""
         return self.readers[key].place
 
-    def standing(self) -> tuple[Mark, ...]:
+    def standings(self) -> tuple[Standing, ...]:
         """How far everything was read that belongs to a topic we can ask about."""
-        return marks([*self.readers.values(), *self.orphans.values()])
+        return standings([*self.readers.values(), *self.lingering.values()])
 
-    def unheld(self) -> tuple[Mark, ...]:
+    def unheld(self) -> tuple[Standing, ...]:
         """How far the streams were read that are read, and that nobody holds back."""
-        return marks([reader for key, reader in self.readers.items() if reader.state is State.READING and key not in self._feed.held])
+        return standings([reader for key, reader in self.readers.items() if reader.state is State.READING and key not in self._feed.held])
 
     def behind(self) -> bool:
         """Whether something waits for a topic-id check."""
-        return bool(self.orphans) or any(reader.confirmed < reader.position for reader in self.readers.values() if reader.counts)
+        return bool(self.lingering) or any(reader.confirmed < reader.position for reader in self.readers.values() if reader.counts)
 
     def news(self) -> tuple[dict[Stream, Position], dict[Stream, Halt], dict[Stream, Halt]]:
         """What there is to tell since this was asked last, as in `Poll`: what is confirmed, what is halted, and what is halting."""
@@ -64,37 +64,37 @@ class Roster:
 
     def apply(self, findings: Findings) -> None:
         """Take in what a topic-id check found."""
-        for mark in findings.confirmed:
-            reader = current(mark, self.readers)
+        for standing in findings.confirmed:
+            reader = current(standing, self.readers)
             if reader is None:
-                self.end_orphan(mark.stream)
+                self.drop_lingering(standing.stream)
             else:
-                reader.confirmed = max(reader.confirmed, mark.position)
+                reader.confirmed = max(reader.confirmed, standing.position)
         halts = dict(findings.halted)
-        for mark in findings.forbidden:
-            reader = current(mark, self.readers)
+        for standing in findings.forbidden:
+            reader = current(standing, self.readers)
             # What waits for a word that nobody will give us would hold up all that lands with it.
             if reader is not None and reader.state is State.HALTING and reader.halt is not None:
-                halts.setdefault(mark, reader.halt)
-        self._halt_marked(halts)
+                halts.setdefault(standing, reader.halt)
+        self._halt_all(halts)
 
-    def end_marked(self, halts: Mapping[Mark, Halt]) -> None:
-        """End streams if they are still read under the marks' epochs."""
-        for mark, halt in halts.items():
-            reader = current(mark, self.readers)
+    def begin_halts(self, halts: Mapping[Standing, Halt]) -> None:
+        """Stop reading streams that are still read under these epochs."""
+        for standing, halt in halts.items():
+            reader = current(standing, self.readers)
             if reader is not None and reader.state is State.READING:
-                self.end(reader, halt)
+                self.begin_halt(reader, halt)
 
-    def _halt_marked(self, halts: Mapping[Mark, Halt]) -> None:
-        """Halt streams if what they read under the marks' epochs still counts."""
-        for mark, halt in halts.items():
-            reader = current(mark, self.readers)
+    def _halt_all(self, halts: Mapping[Standing, Halt]) -> None:
+        """Halt streams if what they read under these epochs still counts."""
+        for standing, halt in halts.items():
+            reader = current(standing, self.readers)
             if reader is not None:
                 self.halt(reader, halt)
-            elif self.orphans.pop(mark.stream, None) is not None:
-                self._halted[mark.stream] = halt
+            elif self.lingering.pop(standing.stream, None) is not None:
+                self._halted[standing.stream] = halt
 
-    def end(self, reader: Reader, halt: Halt) -> None:
+    def begin_halt(self, reader: Reader, halt: Halt) -> None:
         """Stop reading a stream, for a reason that the next `poll` tells; what it has read stays good, and is looked after."""
         self._feed.take_back([reader.key])
         reader.state, reader.halt = State.HALTING, halt
@@ -106,7 +106,7 @@ class Roster:
         reader.state = State.HALTED
         self._halted[reader.stream] = halt
 
-    def end_orphan(self, stream: Stream) -> None:
-        """The topic is there after all, or is read under another id: what was read of the orphan is given up."""
-        if self.orphans.pop(stream, None) is not None:
+    def drop_lingering(self, stream: Stream) -> None:
+        """The topic is there after all, or is read under another id: what was read of it is given up."""
+        if self.lingering.pop(stream, None) is not None:
             self._membership.lost([stream], 0.0, {})

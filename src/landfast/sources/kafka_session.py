@@ -124,7 +124,7 @@ class Session:
         self._streams.place(now)
         self._group_wait.turn(now, self._streams.count)
         self._look_after_identity(now)
-        self._roster.end_marked(self._stall.turn(now, self._roster.unheld(), self._roster.readers))
+        self._roster.begin_halts(self._stall.turn(now, self._roster.unheld(), self._roster.readers))
         return Poll(chunks, reached, *self._roster.news())
 
     def rewind(self, assignments: Mapping[Stream, Assignment]) -> None:
@@ -319,7 +319,7 @@ class Session:
             self._streams.again(concerned)
         elif concerned:
             for reader in concerned:
-                self._roster.end(reader, kafka_errors.refused(reader.stream, reader.position, error))
+                self._roster.begin_halt(reader, kafka_errors.refused(reader.stream, reader.position, error))
         elif not message.topic() or message.partition() is None or (message.partition() or 0) < 0:
             # Without a topic the driver's partition is no partition: it speaks of the group, or of all.
             raise kafka_errors.raised_at_start(KafkaException(error), "reading")
@@ -338,13 +338,13 @@ class Session:
 
     def _look_after_identity(self, now: float) -> None:
         self._roster.apply(self._identity.answered(now))
-        marks = self._roster.standing()
-        if self._identity.asking or not marks:
+        standings = self._roster.standings()
+        if self._identity.asking or not standings:
             return
         pause = self._settings.confirm_seconds if self._roster.behind() else self._settings.topic_check_seconds
         if now >= self._confirm_at + pause:
             self._confirm_at = now
-            self._identity.ask(marks)
+            self._identity.ask(standings)
 
 
 def _keys(places: list[TopicPartition]) -> list[Key]:

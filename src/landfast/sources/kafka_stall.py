@@ -14,16 +14,16 @@ from landfast.sources.kafka_cluster import KafkaCluster
 from landfast.sources.kafka_columns import Key
 from landfast.sources.kafka_errors import stuck
 from landfast.sources.kafka_notices import Notices
-from landfast.sources.kafka_readers import Mark, Reader, current
+from landfast.sources.kafka_readers import Reader, Standing, current
 
 _LOOKS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """A question about these marks that may still be on its way: read-committed ends, and those of the logs themselves."""
+    """A question about these standings that may still be on its way: read-committed ends, and those of the logs themselves."""
 
-    marks: tuple[Mark, ...]
+    standings: tuple[Standing, ...]
     ends: Mapping[Key, Future[Any]]
     highs: Mapping[Key, Future[Any]]
 
@@ -47,56 +47,56 @@ class StallWatch:
         self._stall_seconds = stall_seconds
         self._asked: _Look | None = None
         self._next_look: float | None = None
-        self._since: dict[Mark, float] = {}
+        self._since: dict[Standing, float] = {}
         self._open_since: dict[tuple[Stream, Position], float] = {}
 
-    def turn(self, now: float, marks: Collection[Mark], readers: Mapping[Key, Reader]) -> dict[Mark, Halt]:
-        """Look again when it is time; what has been stuck for too long. `marks` are the streams that ought to bring records."""
-        halted: dict[Mark, Halt] = {}
+    def turn(self, now: float, standings: Collection[Standing], readers: Mapping[Key, Reader]) -> dict[Standing, Halt]:
+        """Look again when it is time; what has been stuck for too long. `standings` are the streams that ought to bring records."""
+        halted: dict[Standing, Halt] = {}
         if self._asked is not None and self._asked.answered:
             look, self._asked = self._asked, None
             halted = self._judged(now, look, readers)
             self._tell_open(now, look)
         if self._next_look is None:
             self._next_look = now + self._stall_seconds / _LOOKS
-        if self._asked is None and now >= self._next_look and marks:
+        if self._asked is None and now >= self._next_look and standings:
             self._next_look = now + self._stall_seconds / _LOOKS
-            keys = [(mark.stream.topic, mark.stream.partition) for mark in marks]
-            self._asked = _Look(tuple(marks), self._cluster.ends(keys), self._cluster.highs(keys))
+            keys = [(standing.stream.topic, standing.stream.partition) for standing in standings]
+            self._asked = _Look(tuple(standings), self._cluster.ends(keys), self._cluster.highs(keys))
         return halted
 
-    def _judged(self, now: float, look: _Look, readers: Mapping[Key, Reader]) -> dict[Mark, Halt]:
-        behind: dict[Mark, float] = {}
-        halted: dict[Mark, Halt] = {}
-        for mark in look.marks:
-            reader = current(mark, readers)
-            end = _offset(look.ends[mark.stream.topic, mark.stream.partition])
-            if reader is None or reader.position != mark.position or end is None or end <= mark.position:
+    def _judged(self, now: float, look: _Look, readers: Mapping[Key, Reader]) -> dict[Standing, Halt]:
+        behind: dict[Standing, float] = {}
+        halted: dict[Standing, Halt] = {}
+        for standing in look.standings:
+            reader = current(standing, readers)
+            end = _offset(look.ends[standing.stream.topic, standing.stream.partition])
+            if reader is None or reader.position != standing.position or end is None or end <= standing.position:
                 continue
-            behind[mark] = self._since.get(mark, now)
-            seconds = now - behind[mark]
-            halt = stuck(mark.stream, mark.position, end, seconds)
+            behind[standing] = self._since.get(standing, now)
+            seconds = now - behind[standing]
+            halt = stuck(standing.stream, standing.position, end, seconds)
             if seconds >= self._stall_seconds:
-                halted[mark] = halt
-            elif mark in self._since:
-                self._notices.say(halt.code, halt.message, about=str(mark.stream))
-        self._since = {mark: since for mark, since in behind.items() if mark not in halted}
+                halted[standing] = halt
+            elif standing in self._since:
+                self._notices.say(halt.code, halt.message, about=str(standing.stream))
+        self._since = {standing: since for standing, since in behind.items() if standing not in halted}
         return halted
 
     def _tell_open(self, now: float, look: _Look) -> None:
         still_open: dict[tuple[Stream, Position], float] = {}
-        for mark in look.marks:
-            key = (mark.stream.topic, mark.stream.partition)
+        for standing in look.standings:
+            key = (standing.stream.topic, standing.stream.partition)
             end, high = _offset(look.ends[key]), _offset(look.highs[key])
-            if end is None or high is None or not end < high or mark.position < end:
+            if end is None or high is None or not end < high or standing.position < end:
                 continue
-            since = still_open[mark.stream, end] = self._open_since.get((mark.stream, end), now)
+            since = still_open[standing.stream, end] = self._open_since.get((standing.stream, end), now)
             if now - since >= self._stall_seconds:
                 message = (
-                    f"a transaction in {mark.stream} has been open at offset {end} for {now - since:.0f} s: "
+                    f"a transaction in {standing.stream} has been open at offset {end} for {now - since:.0f} s: "
                     f"the {high - end} offsets from there on are read when it ends"
                 )
-                self._notices.say("LSO_STUCK", message, about=str(mark.stream))
+                self._notices.say("LSO_STUCK", message, about=str(standing.stream))
         self._open_since = still_open
 
 
