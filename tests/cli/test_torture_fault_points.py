@@ -24,8 +24,8 @@ from landfast.cli.torture.points import POINTS, Herald, Order
 from landfast.cli.torture.posts import Limits, leave_debris
 from landfast.cli.torture.records import Lane, lanes
 from landfast.cli.torture.report import Outcome, Times
+from landfast.cli.torture.score import Score, percentile
 from landfast.cli.torture.story import described
-from landfast.cli.torture.tally import Tally, percentile
 from landfast.cli.torture.torment import REST_SECONDS, Deed, Torment
 from landfast.cli.torture.worker import order_of
 from landfast.sinks.delta.files.names import is_own
@@ -126,35 +126,35 @@ def test_a_point_that_is_not_reached_rests() -> None:
 
 def test_a_recovery_ends_when_all_that_the_dead_held_has_landed_again() -> None:
     """The time from a kill until the last of the partitions with load lands; quiet ones say nothing about it."""
-    tally = Tally((Lane("t", 0, 4.0), Lane("t", 1, 4.0), Lane("t", 2, 0.02)))
+    score = Score((Lane("t", 0, 4.0), Lane("t", 1, 4.0), Lane("t", 2, 0.02)))
     for partition in range(3):
-        tally.hear(77, {"gained": ["t", partition, 10]}, 0.0)
-    tally.killed(77, 1.0, "commit.begun")
-    tally.hear(78, {"landed": [["t", 0, 20]]}, 2.0)
-    assert not tally.recoveries_in_storm
-    tally.hear(78, {"landed": [["t", 0, 30], ["t", 1, 5]]}, 4.5)
-    assert tally.recoveries_in_storm == [3.5]
-    assert tally.landed == {0: 30, 1: 10, 2: 10}
-    assert (tally.kills_in_all, tally.kills_since_landing) == (1, 0)
+        score.hear(77, {"gained": ["t", partition, 10]}, 0.0)
+    score.killed(77, 1.0, "commit.begun")
+    score.hear(78, {"landed": [["t", 0, 20]]}, 2.0)
+    assert not score.recoveries_in_storm
+    score.hear(78, {"landed": [["t", 0, 30], ["t", 1, 5]]}, 4.5)
+    assert score.recoveries_in_storm == [3.5]
+    assert score.landed == {0: 30, 1: 10, 2: 10}
+    assert (score.kills_in_all, score.kills_since_landing) == (1, 0)
 
 
 def test_a_recovery_in_calm_is_told_apart() -> None:
     """Only a kill before and after which nobody else is hurt says how long a recovery takes."""
-    tally = Tally((Lane("t", 0, 4.0),), measured=True)
-    tally.hear(77, {"gained": ["t", 0, 10]}, 0.0)
-    tally.killed(77, 1.0, "")
-    tally.hear(78, {"landed": [["t", 0, 20]]}, 2.5)
-    assert (tally.recoveries, tally.recoveries_in_storm) == ([1.5], [])
+    score = Score((Lane("t", 0, 4.0),), measured=True)
+    score.hear(77, {"gained": ["t", 0, 10]}, 0.0)
+    score.killed(77, 1.0, "")
+    score.hear(78, {"landed": [["t", 0, 20]]}, 2.5)
+    assert (score.recoveries, score.recoveries_in_storm) == ([1.5], [])
 
 
 def test_settled_means_that_what_must_land_has_landed() -> None:
     """What an aborted transaction left at the end of a partition is not waited for."""
-    tally = Tally((Lane("t", 0, 4.0),))
-    tally.hear_load({"ends": [[0, 12]], "needed": [[0, 9]], "acknowledged": 9})
-    tally.hear(1, {"landed": [["t", 0, 8]]}, 0.0)
-    assert (tally.settled, tally.backlog) == (False, 4)
-    tally.hear(1, {"landed": [["t", 0, 9]]}, 0.0)
-    assert tally.settled
+    score = Score((Lane("t", 0, 4.0),))
+    score.hear_load({"ends": [[0, 12]], "needed": [[0, 9]], "acknowledged": 9})
+    score.hear(1, {"landed": [["t", 0, 8]]}, 0.0)
+    assert (score.settled, score.backlog) == (False, 4)
+    score.hear(1, {"landed": [["t", 0, 9]]}, 0.0)
+    assert score.settled
 
 
 def test_percentiles_are_values_that_were_measured() -> None:
@@ -191,17 +191,17 @@ def test_the_picture_fits_a_small_terminal(tmp_path: Path) -> None:
     with ground(Wanted("landfast-torture-picture", path=str(tmp_path)), print) as place:
         limits = Limits(3600.0, 1000, 3, 4000, 2**31)
         harness = Harness(place, limits, SystemClock(), lambda *_: None)
-        harness.tally.kills.update(dict.fromkeys(POINTS, 10_000))
-        harness.tally.deeds.update({deed.value: 10_000 for deed in (Deed.FREEZE, Deed.HOLD, Deed.LEAVE)})
-        harness.tally.counts.update(rebalances=100_000, conflicts=10_000, read=2_000_000_000)
-        harness.tally.recoveries += [12.3] * 10_000
-        harness.tally.recoveries_in_storm += [12.3] * 10_000
+        harness.score.kills.update(dict.fromkeys(POINTS, 10_000))
+        harness.score.deeds.update({deed.value: 10_000 for deed in (Deed.FREEZE, Deed.HOLD, Deed.LEAVE)})
+        harness.score.counts.update(rebalances=100_000, conflicts=10_000, read=2_000_000_000)
+        harness.score.recoveries += [12.3] * 10_000
+        harness.score.recoveries_in_storm += [12.3] * 10_000
         count = Count(999_999_999, 989_999_999, 999_999, 999_999, 99_999_999)
         outcome = Outcome(limits, described(place), None, "", Times(3600.0, 12.3, 45.6, 78.9), harness, count, {"proved": True})
         shown = lines(outcome, Ink())
         assert max(map(len, shown)) <= 80, [one for one in shown if len(one) > 80]
-        assert len(line(harness.tally, 3599.0, limits)) <= 80
-        assert line(harness.tally, 3659.0, limits).startswith("1:00:59 of 1:00:00: 460,000 kills, 0 records, 0 to land")
+        assert len(line(harness.score, 3599.0, limits)) <= 80
+        assert line(harness.score, 3659.0, limits).startswith("1:00:59 of 1:00:00: 460,000 kills, 0 records, 0 to land")
         assert "NO" in "\n".join(shown)
         harness.settled = True
         assert lines(outcome, Ink("#", "=", "x"))[-1].startswith("0 failures in 460,000 kills: a rate below 6.5e-06 per kill, at 95 %")

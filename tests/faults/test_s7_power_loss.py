@@ -41,15 +41,15 @@ def sample(found: Sequence[Cut]) -> Sequence[Cut]:
     return found[:: max(1, -(-len(found) // IMAGES_MAX))]
 
 
-def recovered(folder: Path, cut: Cut, tally: Counter[str]) -> None:
+def recovered(folder: Path, cut: Cut, counts: Counter[str]) -> None:
     """Start anew on this image, with a log that has forgotten all that was acknowledged, and land the rest."""
     folder.mkdir()
     cut.write(folder)
     world = world_after(cut)
-    report = started(folder, world, tally)
+    report = started(folder, world, counts)
     codes = {event.code for event in world.observer.of(Notice)}
     assert codes <= AS_A_POWER_CUT_LEAVES_IT, cut.told()
-    tally.update(codes)
+    counts.update(codes)
     assert world.wrong(folder, report) == [], cut.told()
     shutil.rmtree(folder)
 
@@ -61,14 +61,14 @@ def world_after(cut: Cut) -> PowerWorld:
     return world
 
 
-def started(folder: Path, world: PowerWorld, tally: Counter[str]) -> RunReport:
+def started(folder: Path, world: PowerWorld, counts: Counter[str]) -> RunReport:
     """A run; where it stops at a damaged newest entry, what its next step says is done by hand before another one."""
     for _ in range(3):
         try:
             return world.run(folder, limits=IN_ONE_GO)
         except Broken as error:
             move_away(error)
-            tally["LOG_CORRUPT, mended by hand"] += 1
+            counts["LOG_CORRUPT, mended by hand"] += 1
     return world.run(folder, limits=IN_ONE_GO)
 
 
@@ -82,9 +82,9 @@ def move_away(error: Broken) -> None:
     entry.rename(entry.with_suffix(".by-hand"))
 
 
-def told(what: str, found: Sequence[Cut], tried: Sequence[Cut], tally: Counter[str]) -> None:
+def told(what: str, found: Sequence[Cut], tried: Sequence[Cut], counts: Counter[str]) -> None:
     """Print what was tried: the figures that the docs quote."""
-    seen = ", ".join(f"{name} {count}" for name, count in sorted(tally.items()))
+    seen = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
     print(f"\n{what}: {len(tried)} of {len(found)} crash images tried (seed {SEED}); 0 lost, 0 doubled; {seen}")  # noqa: T201 — its figures
 
 
@@ -94,10 +94,10 @@ def test_s7_power_loss_at_any_moment_loses_and_doubles_nothing(tmp_path: Path) -
     first = tmp_path / "first"
     first.mkdir()
     found = list(cuts(recorded(first, PowerWorld()), SEED, DRAWN_MAX))
-    tally: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for cut in sample(found):
-        recovered(tmp_path / "image", cut, tally)
-    told("a run", found, sample(found), tally)
+        recovered(tmp_path / "image", cut, counts)
+    told("a run", found, sample(found), counts)
     assert len(sample(found)) >= min(IMAGES_MAX, len(found)) // 2
 
 
@@ -109,7 +109,7 @@ def test_s7_power_loss_in_the_recovery_from_power_loss_loses_and_doubles_nothing
     first.mkdir()
     earlier = list(cuts(recorded(first, PowerWorld()), SEED, DRAWN_MAX))
     random.Random(SEED).shuffle(earlier)
-    tally: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     later: list[Cut] = []
     tried: list[Cut] = []
     for number, cut in zip(itertools.count(), earlier[: IMAGES_MAX // 8], strict=False):
@@ -125,9 +125,9 @@ def test_s7_power_loss_in_the_recovery_from_power_loss_loses_and_doubles_nothing
         again = list(cuts(disk.moments, SEED, DRAWN_MAX))
         later += again
         for one in again[:: max(1, len(again) // 4)][:4]:
-            recovered(tmp_path / "image", one, tally)
+            recovered(tmp_path / "image", one, counts)
             tried.append(one)
-    told("recoveries", later, tried, tally)
+    told("recoveries", later, tried, counts)
     assert len(tried) >= min(IMAGES_MAX, len(earlier)) // 4
 
 

@@ -15,7 +15,7 @@ from landfast.cli.torture.crew import Load, Process, Said, Saying, Worker
 from landfast.cli.torture.ground import Ground
 from landfast.cli.torture.points import JOINING
 from landfast.cli.torture.posts import Limits, Post, State, instance, leave_debris
-from landfast.cli.torture.tally import Tally
+from landfast.cli.torture.score import Score
 from landfast.cli.torture.torment import Deed, Plan, Torment
 from landfast.errors import Broken
 from landfast.ports import Clock
@@ -54,8 +54,8 @@ class Calm(enum.Enum):
 class Harness:
     """Runs one torture. Use it once."""
 
-    def __init__(self, ground: Ground, limits: Limits, clock: Clock, show: Callable[[Tally, float], None]) -> None:
-        self.tally = Tally(ground.lanes, ground.points)
+    def __init__(self, ground: Ground, limits: Limits, clock: Clock, show: Callable[[Score, float], None]) -> None:
+        self.score = Score(ground.lanes, ground.points)
         self.torment = Torment(limits.seed, ground.session_seconds)
         self.crashes: list[str] = []
         self.settled = False
@@ -120,11 +120,11 @@ class Harness:
     @property
     def _may_hurt(self) -> bool:
         """Whoever kills faster than anybody lands tests nothing but the start."""
-        return bool(self.tally.landed) and self.tally.kills_since_landing < self._limits.workers and self._calm is Calm.NONE
+        return bool(self.score.landed) and self.score.kills_since_landing < self._limits.workers and self._calm is Calm.NONE
 
     @property
     def _enough_kills(self) -> bool:
-        return self._limits.kills is not None and self.tally.kills_in_all >= self._limits.kills
+        return self._limits.kills is not None and self.score.kills_in_all >= self._limits.kills
 
     def _hired(self) -> Worker:
         return Worker(self._ground.file, self._logs / f"worker-{next(self._numbers)}.log", self._saying)
@@ -146,8 +146,8 @@ class Harness:
         now = self._clock.monotonic()
         if now - self._told_at > 4 * TICK_SECONDS and self._load is not None:
             self._told_at = now
-            self._load.landed(self.tally.landed)
-            self._show(self.tally, now - began)
+            self._load.landed(self.score.landed)
+            self._show(self.score, now - began)
         if now > self._debris_at:
             self._debris_at = now + 20.0
             leave_debris(self._ground.table, self._clock)
@@ -159,7 +159,7 @@ class Harness:
         now = self._clock.monotonic()
         post = next((post for post in self._posts if post.worker is said.by), None)
         if said.facts is not None and "at" not in said.facts and "on" not in said.facts:
-            self.tally.hear(said.by.pid, said.facts, now)
+            self.score.hear(said.by.pid, said.facts, now)
             if post is not None and "rebalanced" in said.facts:
                 self._joined(post, now)
         elif post is None and said.by is self._standing_by:
@@ -183,7 +183,7 @@ class Harness:
             if not self.load_over:
                 raise Broken("TORTURE_FAILED", f"the load ended by itself. Its last words:\n{said.by.last_words}")
             return
-        self.tally.hear_load(said.facts)
+        self.score.hear_load(said.facts)
         if said.facts.get("over"):
             self.load_over = True
             self.doubtful = frozenset(said.facts["doubtful_numbers"])
@@ -191,7 +191,7 @@ class Harness:
     def _ended(self, post: Post) -> None:
         """A worker has ended, and not by a kill of ours."""
         code = post.worker.wait(END_SECONDS_MAX)
-        self.tally.gone(post.worker.pid)
+        self.score.gone(post.worker.pid)
         if post.state is not State.LEAVING or not _ended_well(post, code):
             self._crashed(post.worker, f"ended by itself with {code}")
         post.worker.kill()
@@ -200,8 +200,8 @@ class Harness:
 
     def _crashed(self, worker: Worker, how: str) -> None:
         self.crashes.append(f"a worker {how}. Its last words:\n{worker.last_words}")
-        self.tally.counts["ended by themselves"] += 1
-        commits = self.tally.counts["commits"]
+        self.score.counts["ended by themselves"] += 1
+        commits = self.score.counts["commits"]
         self._fruitless = 1 if commits > self._commits_before else self._fruitless + 1
         self._commits_before = commits
         if self._fruitless >= CRASHES_MAX:
@@ -212,15 +212,15 @@ class Harness:
     def _measure(self) -> None:
         """Now and then let everything calm down, kill one worker, and wait until nothing of it is missing."""
         now, calm = self._clock.monotonic(), self._calm
-        kills = self.tally.kills_in_all
+        kills = self.score.kills_in_all
         if calm is Calm.NONE:
             if kills - self._kills_measured >= KILLS_PER_MEASUREMENT:
                 self._calm, self._calm_until = Calm.COMING, now + CALM_SECONDS_MAX + 2 * self._ground.session_seconds
                 self._let_be()
-        elif now > self._calm_until or (calm is Calm.AFTER and not self.tally.outages):
-            self._calm, self._kills_measured, self.tally.measured = Calm.NONE, kills, False
-        elif calm is Calm.COMING and not self.tally.outages and all(post.joined and post.state is State.FREE for post in self._posts):
-            self._calm, self.tally.measured = Calm.BEFORE, True
+        elif now > self._calm_until or (calm is Calm.AFTER and not self.score.outages):
+            self._calm, self._kills_measured, self.score.measured = Calm.NONE, kills, False
+        elif calm is Calm.COMING and not self.score.outages and all(post.joined and post.state is State.FREE for post in self._posts):
+            self._calm, self.score.measured = Calm.BEFORE, True
             self._plan(self._chance.choice(self._posts), Plan(Deed.KILL, after_seconds=self._chance.uniform(0.1, 1.0)))
             self._kills_measured = kills
         elif calm is Calm.BEFORE and kills > self._kills_measured:
@@ -289,7 +289,7 @@ class Harness:
                 for one in self._posts:
                     self._kill(one, "")
             case Deed.LEAVE:
-                self.tally.deeds[plan.deed.value] += 1
+                self.score.deeds[plan.deed.value] += 1
                 post.state, post.due = State.LEAVING, now + LEAVE_SECONDS_MAX
                 post.worker.signal(signal.SIGTERM)
             case _:
@@ -303,7 +303,7 @@ class Harness:
         if plan.deed is Deed.KILL_STOPPED:
             self._kill(post, plan.point)
             return
-        self.tally.deeds[plan.deed.value] += 1
+        self.score.deeds[plan.deed.value] += 1
         self._go_on(post, plan)
 
     def _go_on(self, post: Post, plan: Plan) -> None:
@@ -326,7 +326,7 @@ class Harness:
         at = self._clock.monotonic()
         post.worker.kill()
         self._drain(post.worker)
-        self.tally.killed(post.worker.pid, at, point)
+        self.score.killed(post.worker.pid, at, point)
         self.torment.killed[point] += 1
         post.worker.log.unlink(missing_ok=True)
         self._replace(post)
@@ -338,7 +338,7 @@ class Harness:
         now = self._clock.monotonic()
         for said in self._unheard:
             if said.by is dead and said.facts is not None:
-                self.tally.hear(dead.pid, said.facts, now)
+                self.score.hear(dead.pid, said.facts, now)
         self._unheard = deque(said for said in self._unheard if said.by is not dead)
 
     def _replace(self, post: Post) -> None:
@@ -367,16 +367,16 @@ class Harness:
             return
         load.stop()
         begun = reached = self._clock.monotonic()
-        left = self.tally.backlog
-        while not (self.load_over and self.tally.settled):
+        left = self.score.backlog
+        while not (self.load_over and self.score.settled):
             self._turn(began)
             self._keep_going()
             now = self._clock.monotonic()
-            if self.tally.backlog != left or not self.load_over:
-                left, reached = self.tally.backlog, now
+            if self.score.backlog != left or not self.load_over:
+                left, reached = self.score.backlog, now
             if now - reached > SETTLE_SECONDS_MAX:
                 break
-        self.settled = self.load_over and self.tally.settled
+        self.settled = self.load_over and self.score.settled
         self.settle_seconds = self._clock.monotonic() - begun
         self._end_all()
 

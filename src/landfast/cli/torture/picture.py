@@ -14,7 +14,7 @@ from landfast.cli.demo.picture import Ink
 from landfast.cli.torture.judge import WRONGS
 from landfast.cli.torture.posts import Limits
 from landfast.cli.torture.report import Outcome
-from landfast.cli.torture.tally import Tally, percentile
+from landfast.cli.torture.score import Score, percentile
 
 WIDTH = 40
 LINE_SECONDS, LINE_SECONDS_MAX = 10.0, 60.0
@@ -34,16 +34,16 @@ class Screen:
         """A sentence of its own."""
         self._console.print(text, markup=False, soft_wrap=True)
 
-    def show(self, tally: Tally, seconds: float) -> None:
+    def show(self, score: Score, seconds: float) -> None:
         """Where it stands."""
         if self._console.is_terminal:
             if self._live is None:
                 self._live = Live(console=self._console, transient=True, refresh_per_second=4)
                 self._live.start()
-            self._live.update(standing(tally, seconds, self._limits))
+            self._live.update(standing(score, seconds, self._limits))
         elif seconds >= self._next_line:
             self._next_line = seconds + min(max(LINE_SECONDS, seconds / 5), LINE_SECONDS_MAX)
-            self.say(line(tally, seconds, self._limits))
+            self.say(line(score, seconds, self._limits))
 
     def close(self) -> None:
         """Take the live picture away."""
@@ -52,10 +52,10 @@ class Screen:
             self._live = None
 
 
-def line(tally: Tally, seconds: float, limits: Limits) -> str:
+def line(score: Score, seconds: float, limits: Limits) -> str:
     """Where it stands, in a line."""
-    records = f"{tally.load.get('acknowledged', 0):,} records, {tally.backlog:,} to land"
-    return f"{_time(seconds, limits)}: {tally.kills_in_all:,} kills, {records}" + (f"; {_wrong(tally)}" if _wrong(tally) else "")
+    records = f"{score.load.get('acknowledged', 0):,} records, {score.backlog:,} to land"
+    return f"{_time(seconds, limits)}: {score.kills_in_all:,} kills, {records}" + (f"; {_wrong(score)}" if _wrong(score) else "")
 
 
 def _time(seconds: float, limits: Limits) -> str:
@@ -69,28 +69,28 @@ def _clock(seconds: float) -> str:
     return f"{hours}{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
-def _wrong(tally: Tally) -> str:
+def _wrong(score: Score) -> str:
     """What is wrong already; whether records are lost or doubled is seen at the end only."""
-    ended, halted = tally.counts["ended by themselves"], tally.halts.total()
+    ended, halted = score.counts["ended by themselves"], score.halts.total()
     return ", ".join(
-        [f"{ended:,} ended by themselves"] * bool(ended) + [f"{halted:,} halts: {', '.join(sorted(tally.halts))}"] * bool(halted)
+        [f"{ended:,} ended by themselves"] * bool(ended) + [f"{halted:,} halts: {', '.join(sorted(score.halts))}"] * bool(halted)
     )
 
 
-def standing(tally: Tally, seconds: float, limits: Limits) -> Table:
+def standing(score: Score, seconds: float, limits: Limits) -> Table:
     """Where it stands, as a small table."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    aimed = tally.kills_in_all - tally.kills[""]
+    aimed = score.kills_in_all - score.kills[""]
     of_kills = "" if limits.kills is None else f" of {limits.kills:,}"
     rows = [
         ("time", _time(seconds, limits)),
-        ("kills", f"{tally.kills_in_all:,}{of_kills}, {aimed:,} of them at {tally.points_reached} of {len(tally.points)} fault points"),
-        ("assigned", f"{tally.counts['rebalances']:,} times partitions to a worker"),
-        ("refused", f"{tally.counts['conflicts']:,} commits of former owners"),
-        ("records", f"{tally.load.get('acknowledged', 0):,} acknowledged, {tally.backlog:,} offsets to land"),
-        ("recovery", _spread(tally.recoveries)),
-        ("in storm", _spread(tally.recoveries_in_storm)),
-        ("wrong", _wrong(tally) or "nothing so far; records are counted at the end"),
+        ("kills", f"{score.kills_in_all:,}{of_kills}, {aimed:,} of them at {score.points_reached} of {len(score.points)} fault points"),
+        ("assigned", f"{score.counts['rebalances']:,} times partitions to a worker"),
+        ("refused", f"{score.counts['conflicts']:,} commits of former owners"),
+        ("records", f"{score.load.get('acknowledged', 0):,} acknowledged, {score.backlog:,} offsets to land"),
+        ("recovery", _spread(score.recoveries)),
+        ("in storm", _spread(score.recoveries_in_storm)),
+        ("wrong", _wrong(score) or "nothing so far; records are counted at the end"),
     ]
     for name, words in rows:
         table.add_row(Text(name), Text(words))
@@ -103,7 +103,7 @@ def lines(outcome: Outcome, ink: Ink) -> list[str]:
 
 
 def _bars(outcome: Outcome, ink: Ink) -> list[str]:
-    kills, points = outcome.harness.tally.kills, outcome.harness.tally.points
+    kills, points = outcome.harness.score.kills, outcome.harness.score.points
     most = max(1, *kills.values()) if kills else 1
 
     def bar(name: str, count: int) -> str:
@@ -115,16 +115,16 @@ def _bars(outcome: Outcome, ink: Ink) -> list[str]:
 
 
 def _figures(outcome: Outcome) -> list[str]:
-    tally, count = outcome.harness.tally, outcome.count
-    deeds = ", ".join(f"{number:,} {deed}" for deed, number in sorted(tally.deeds.items()))
+    score, count = outcome.harness.score, outcome.count
+    deeds = ", ".join(f"{number:,} {deed}" for deed, number in sorted(score.deeds.items()))
     rows = [
-        ("kills", f"{tally.kills_in_all:,} SIGKILL; {tally.points_reached} of {len(tally.points)} fault points hit"),
+        ("kills", f"{score.kills_in_all:,} SIGKILL; {score.points_reached} of {len(score.points)} fault points hit"),
         ("besides", deeds or "nothing"),
-        ("assigned", f"{tally.counts['rebalances']:,} times partitions to a worker"),
-        ("refused", f"{tally.counts['conflicts']:,} commits of former owners"),
+        ("assigned", f"{score.counts['rebalances']:,} times partitions to a worker"),
+        ("refused", f"{score.counts['conflicts']:,} commits of former owners"),
         ("replays", f"{outcome.replayed:,} records read again"),
-        ("recovery", f"{_spread(tally.recoveries)} (session {outcome.place['session_seconds']:g} s)"),
-        ("in storm", f"{_spread(tally.recoveries_in_storm)}: others were killed meanwhile"),
+        ("recovery", f"{_spread(score.recoveries)} (session {outcome.place['session_seconds']:g} s)"),
+        ("in storm", f"{_spread(score.recoveries_in_storm)}: others were killed meanwhile"),
         ("tortured", f"for {_clock(outcome.times.torture)}, {count.acknowledged / max(1.0, outcome.times.torture):,.0f} records a second"),
         ("settled", f"in {outcome.harness.settle_seconds:.1f} s" if outcome.harness.settled else "NO"),
         ("records", f"{count.acknowledged:,} = {count.rows:,} rows + {count.letters:,} dead + {count.skipped:,} skipped"),
@@ -145,6 +145,6 @@ def _verdict(outcome: Outcome) -> list[str]:
     end = [*rows, "", f"landfast verify: {verify}"]
     if not outcome.well:
         return [*end, "FOUND:", *(f"  {complaint}" for complaint in outcome.complaints)]
-    kills = outcome.harness.tally.kills_in_all
+    kills = outcome.harness.score.kills_in_all
     bound = f": a rate below {3 / kills:.2g} per kill, at 95 %" if kills else ""
     return [*end, f"0 failures in {kills:,} kills{bound} (seed {outcome.limits.seed})"]

@@ -16,7 +16,7 @@ from typing import Any
 from landfast.cli.torture.harness import Harness
 from landfast.cli.torture.judge import Count
 from landfast.cli.torture.posts import Limits
-from landfast.cli.torture.tally import percentile
+from landfast.cli.torture.score import percentile
 from landfast.system import cores
 
 _LIBRARIES = ("confluent-kafka", "deltalake", "pyarrow")
@@ -62,8 +62,8 @@ class Outcome:
         if not self.proof.get("proved"):
             found.append("landfast verify: not proved")
         if not harness.settled:
-            found.append(f"not settled: {harness.tally.backlog:,} offsets were acknowledged and had not landed")
-        found += [f"halted: {code} ({times} times)" for code, times in sorted(harness.tally.halts.items())]
+            found.append(f"not settled: {harness.score.backlog:,} offsets were acknowledged and had not landed")
+        found += [f"halted: {code} ({times} times)" for code, times in sorted(harness.score.halts.items())]
         return found + [_in_short(crash) for crash in harness.crashes]
 
     @property
@@ -73,7 +73,7 @@ class Outcome:
 
     def as_object(self) -> dict[str, Any]:
         """The report as JSON."""
-        harness, tally, limits = self.harness, self.harness.tally, self.limits
+        harness, score, limits = self.harness, self.harness.score, self.limits
         return {
             "well": self.well,
             "complaints": self.complaints,
@@ -88,7 +88,7 @@ class Outcome:
                 "kills_max": limits.kills,
                 "workers": limits.workers,
                 "records_per_second_max": limits.records_per_second_max,
-                "lanes": len(tally.lanes),
+                "lanes": len(score.lanes),
             },
             "began": self.began,
             "torture_seconds": round(self.times.torture, 1),
@@ -98,20 +98,20 @@ class Outcome:
             "verify_seconds": round(self.times.verify, 1),
             "memory_mib_max": memory_mib_max(),
             "kills": {
-                "in_all": tally.kills_in_all,
-                "at_any_moment": tally.kills[""],
-                "at_points": {point: tally.kills[point] for point in tally.points},
-                "points": len(tally.points),
-                "points_reached": tally.points_reached,
+                "in_all": score.kills_in_all,
+                "at_any_moment": score.kills[""],
+                "at_points": {point: score.kills[point] for point in score.points},
+                "points": len(score.points),
+                "points_reached": score.points_reached,
             },
-            "other_deeds": dict(sorted(tally.deeds.items())),
-            "assignments": {"to_a_worker": tally.counts["rebalances"], "of_a_partition": tally.counts["gained"]},
-            "commits": tally.counts["commits"],
-            "commits_of_former_owners_refused": tally.counts["conflicts"],
-            "outcomes_resolved": {key.removeprefix("resolved "): n for key, n in tally.counts.items() if key.startswith("resolved ")},
-            "upkeep": {act: tally.counts[act] for act in ("checkpoint", "compaction", "sweep", "clean-up")},
-            "recovery_seconds": _distribution(tally.recoveries),
-            "recovery_seconds_in_storm": _distribution(tally.recoveries_in_storm),
+            "other_deeds": dict(sorted(score.deeds.items())),
+            "assignments": {"to_a_worker": score.counts["rebalances"], "of_a_partition": score.counts["gained"]},
+            "commits": score.counts["commits"],
+            "commits_of_former_owners_refused": score.counts["conflicts"],
+            "outcomes_resolved": {key.removeprefix("resolved "): n for key, n in score.counts.items() if key.startswith("resolved ")},
+            "upkeep": {act: score.counts[act] for act in ("checkpoint", "compaction", "sweep", "clean-up")},
+            "recovery_seconds": _distribution(score.recoveries),
+            "recovery_seconds_in_storm": _distribution(score.recoveries_in_storm),
             "records": self._records(),
             **self.count.wrong,
             "places": self.count.places,
@@ -122,7 +122,7 @@ class Outcome:
         }
 
     def _records(self) -> dict[str, Any]:
-        load, count = self.harness.tally.load, self.count
+        load, count = self.harness.score.load, self.count
         return {
             "acknowledged": count.acknowledged,
             "acknowledged_per_second": round(count.acknowledged / self.times.torture) if self.times.torture else 0,
@@ -132,18 +132,18 @@ class Outcome:
             "in_aborted_transactions": count.aborted,
             "transactions": load.get("transactions", 0),
             "doubtful": load.get("doubtful", 0),
-            "read": self.harness.tally.counts["read"],
+            "read": self.harness.score.counts["read"],
             "replayed": self.replayed,
         }
 
     @property
     def replayed(self) -> int:
         """Records that were read again, because whoever had read them could not land them."""
-        return max(0, self.harness.tally.counts["read"] - self.count.acknowledged)
+        return max(0, self.harness.score.counts["read"] - self.count.acknowledged)
 
     def _bound(self) -> dict[str, Any]:
         """The rule of three: with no failure in n independent trials the true rate is below 3/n, at 95 %."""
-        kills = self.harness.tally.kills_in_all
+        kills = self.harness.score.kills_in_all
         if not self.well or not kills:
             return {"failures": None if self.well else "see complaints", "kills": kills, "rate_below": None, "confidence": _CONFIDENCE}
         return {"failures": 0, "kills": kills, "rate_below": _RULE_OF_THREE / kills, "confidence": _CONFIDENCE}

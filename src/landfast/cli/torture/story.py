@@ -104,7 +104,7 @@ def _tortured(place: Ground, limits: Limits, screen: Screen) -> Outcome:
     harness.run()
     screen.close()
     moments = [clock.monotonic()]
-    screen.say(f"Nobody is hurt any more, and everybody has ended. Counting {harness.tally.load.get('acknowledged', 0):,} records.")
+    screen.say(f"Nobody is hurt any more, and everybody has ended. Counting {harness.score.load.get('acknowledged', 0):,} records.")
     count = judge(case_of(place, limits, harness.doubtful), place.folder / "scratch")
     moments.append(clock.monotonic())
     screen.say("Counted. Proving the table.")

@@ -21,7 +21,7 @@ class Outage:
 
 
 @dataclass(slots=True)
-class Tally:
+class Score:
     """Figures, and where each lane stands.
 
     points               the fault points that can be reached
