@@ -16,7 +16,7 @@ from landfast.observe.brief import LENGTH_MAX, BriefLog
 from landfast.observe.fanout import Watch
 from landfast.observe.logs import Redactor
 from landfast.observe.observation import Observation, ObserveSettings
-from landfast.observe.progress import Mark, Terminal, figures
+from landfast.observe.progress import Milestone, Terminal, figures
 from landfast.observe.state import State
 from landfast.testing.clock import ManualClock
 from landfast.testing.wait import wait_until
@@ -86,10 +86,10 @@ def test_long_lines_and_bars_do_not_overwrite_each_other(width: int) -> None:
     state = busy()
     said = []
     for number in range(5):
-        shown.show(state, figures(state, Mark(0.0, {}), 1.0))
+        shown.show(state, figures(state, Milestone(0.0, {}), 1.0))
         said.append(f"line-{number} " + " ".join(f"word-{number}-{place}" for place in range(30)) + f" end-{number}")
         shown.say(Text(said[-1], overflow="fold"))
-    shown.show(state, figures(state, Mark(0.0, {}), 1.0))
+    shown.show(state, figures(state, Milestone(0.0, {}), 1.0))
     rows = Screen(width, stream.getvalue()).rows
     words = " ".join(rows).split()
     spoken = " ".join(said).split()
@@ -168,7 +168,7 @@ def drawn(*happened: events.Event) -> str:
     for event in happened:
         watch.notice(event)
     shown, stream = terminal(120)
-    shown.show(watch.state, figures(watch.state, Mark(0.0, {}), 1.0))
+    shown.show(watch.state, figures(watch.state, Milestone(0.0, {}), 1.0))
     return "\n".join(Screen(120, stream.getvalue()).rows)
 
 

@@ -14,7 +14,7 @@ from landfast.events import Event
 from landfast.model import Halt, Receipt, Span, Stream
 from landfast.observe.fanout import Fanout, Queued, Watch
 from landfast.observe.observation import Observation, ObserveSettings
-from landfast.observe.progress import Lines, Mark, Progress, Rates, Terminal, figures, mark, panel
+from landfast.observe.progress import Lines, Milestone, Progress, Rates, Terminal, figures, milestone, panel
 from landfast.observe.state import State
 from landfast.testing.clock import ManualClock
 from landfast.testing.wait import wait_until
@@ -121,10 +121,10 @@ def test_events_from_many_threads_are_all_counted() -> None:
 
 def test_the_rate_is_taken_over_the_window() -> None:
     """Records per second over the last ten seconds, not since the start."""
-    rates = Rates(Mark(0.0, {"f": 0}))
-    assert rates.since(Mark(5.0, {"f": 500})).at == 0.0
-    assert rates.since(Mark(12.0, {"f": 900})).at == 0.0
-    assert rates.since(Mark(16.0, {"f": 1_000})).at == 5.0
+    rates = Rates(Milestone(0.0, {"f": 0}))
+    assert rates.since(Milestone(5.0, {"f": 500})).at == 0.0
+    assert rates.since(Milestone(12.0, {"f": 900})).at == 0.0
+    assert rates.since(Milestone(16.0, {"f": 1_000})).at == 5.0
 
 
 def progressed() -> State:
@@ -138,16 +138,16 @@ def progressed() -> State:
 
 def test_figures_come_from_the_state() -> None:
     """Read, landed, rate, lag and dead, as documented."""
-    (shown,) = figures(progressed(), Mark(0.0, {}), 2.0)
+    (shown,) = figures(progressed(), Milestone(0.0, {}), 2.0)
     assert (shown.read, shown.landed, shown.dead, shown.rate, shown.lag, shown.share, shown.halted) == (10, 10, 1, 5.0, 30, 0.25, 1)
-    assert mark(progressed(), 7.0) == Mark(7.0, {"sensors": 10})
-    assert figures(State(), Mark(0.0, {}), 2.0) == ()
+    assert milestone(progressed(), 7.0) == Milestone(7.0, {"sensors": 10})
+    assert figures(State(), Milestone(0.0, {}), 2.0) == ()
 
 
 def test_the_bars_show_figures_and_what_is_wrong() -> None:
     """A person at a terminal sees the same numbers, and the code of a halt."""
     console = Console(file=io.StringIO(), width=160, force_terminal=False)
-    console.print(panel(progressed(), figures(progressed(), Mark(0.0, {}), 2.0)))
+    console.print(panel(progressed(), figures(progressed(), Milestone(0.0, {}), 2.0)))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     for part in ("sensors", "records/s", "30", "DATA_EXPIRED", "sensors[0] offset 10"):
         assert part in shown

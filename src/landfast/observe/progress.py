@@ -30,7 +30,7 @@ _TOLD_ABOVE = frozenset({"KAFKA_CLIENT"})
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Milestone:
     """How many records had landed, per flow, at a moment of the monotonic clock."""
 
     at: float
@@ -53,17 +53,17 @@ class Figures:
     halted: int
 
 
-def mark(state: State, at: float) -> Mark:
-    """The mark of this state."""
-    return Mark(at, {name: flow.totals.read for name, flow in state.flows.items()})
+def milestone(state: State, at: float) -> Milestone:
+    """The milestone of this state."""
+    return Milestone(at, {name: flow.totals.read for name, flow in state.flows.items()})
 
 
-def figures(state: State, since: Mark, at: float) -> tuple[Figures, ...]:
-    """The figures of every flow that has lanes, with the rate since a mark."""
+def figures(state: State, since: Milestone, at: float) -> tuple[Figures, ...]:
+    """The figures of every flow that has lanes, with the rate since a milestone."""
     return tuple(_of_flow(name, flow, since, at) for name, flow in sorted(state.flows.items()) if flow.lanes)
 
 
-def _of_flow(name: str, flow: FlowState, since: Mark, at: float) -> Figures:
+def _of_flow(name: str, flow: FlowState, since: Milestone, at: float) -> Figures:
     totals = flow.totals
     lanes = [lane for lane in flow.lanes.values() if lane.assigned]
     lags = [lane.lag for lane in lanes if lane.lag is not None]
@@ -84,17 +84,17 @@ def _of_flow(name: str, flow: FlowState, since: Mark, at: float) -> Figures:
 
 
 class Rates:
-    """Remembers marks for `WINDOW_SECONDS`, at most `marks_max` of them, and says which one a rate is taken from."""
+    """Remembers milestones for `WINDOW_SECONDS`, at most `milestones_max` of them, and says which one a rate is taken from."""
 
-    def __init__(self, first: Mark, *, marks_max: int = 100) -> None:
-        self._marks = deque([first], maxlen=marks_max)
+    def __init__(self, first: Milestone, *, milestones_max: int = 100) -> None:
+        self._milestones = deque([first], maxlen=milestones_max)
 
-    def since(self, now: Mark) -> Mark:
-        """The oldest mark inside the window; `now` is remembered."""
-        while len(self._marks) > 1 and now.at - self._marks[1].at >= WINDOW_SECONDS:
-            self._marks.popleft()
-        oldest = self._marks[0]
-        self._marks.append(now)
+    def since(self, now: Milestone) -> Milestone:
+        """The oldest milestone inside the window; `now` is remembered."""
+        while len(self._milestones) > 1 and now.at - self._milestones[1].at >= WINDOW_SECONDS:
+            self._milestones.popleft()
+        oldest = self._milestones[0]
+        self._milestones.append(now)
         return oldest
 
 
@@ -194,7 +194,7 @@ class Progress:
         self._display = display
         self._clock = clock
         self._every_seconds = every_seconds
-        self._rates = Rates(mark(state(), clock.monotonic()))
+        self._rates = Rates(milestone(state(), clock.monotonic()))
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="landfast-progress", daemon=True)
         self._thread.start()
@@ -214,5 +214,5 @@ class Progress:
 
     def _show(self) -> None:
         state = self._state()
-        now = mark(state, self._clock.monotonic())
+        now = milestone(state, self._clock.monotonic())
         self._display.show(state, figures(state, self._rates.since(now), now.at))
