@@ -5,5 +5,5 @@ rows           decoded rows in exactly the table's schema, split by its `partiti
 commit         compare and set: the one way in which rows and positions land
 tenure         who may move a stream's position
 dead_letters   records that are refused, buried whole as `letters`
-attempts       what all who commit share: waits, and a look at what became of a lost answer
+retries        what all who commit share: waits, and a look at what became of a lost answer
 """

@@ -18,7 +18,7 @@ from landfast.events import OutcomeResolved
 from landfast.model import Halt, Position, Span, Staged, Stream
 from landfast.sinks.delta.errors import is_foreign
 from landfast.sinks.delta.files.parquet import DataFile
-from landfast.sinks.delta.landing.attempts import followed, open_patiently, outcome_words, wait_seconds
+from landfast.sinks.delta.landing.retries import followed, open_patiently, outcome_words, wait_seconds
 from landfast.sinks.delta.landing.tenure import Tenure
 from landfast.sinks.delta.log.app_ids import incarnation_app_id, incarnation_number, owner_app_id, position_app_id
 from landfast.sinks.delta.log.entries import Entry, entries_back

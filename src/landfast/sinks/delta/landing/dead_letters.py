@@ -26,8 +26,8 @@ from landfast.sinks.delta.errors import is_foreign, mapped
 from landfast.sinks.delta.files.names import LOG, new_file_name
 from landfast.sinks.delta.files.parquet import DataFile, Part, write
 from landfast.sinks.delta.files.paths import letters_path
-from landfast.sinks.delta.landing.attempts import followed, open_patiently, outcome_words, wait_seconds
 from landfast.sinks.delta.landing.letters import LETTERS_SCHEMA, letter_groups, letter_id, letters_table
+from landfast.sinks.delta.landing.retries import followed, open_patiently, outcome_words, wait_seconds
 from landfast.sinks.delta.log.app_ids import fence_app_id
 from landfast.sinks.delta.log.mending import make_certain
 from landfast.sinks.delta.settings import DeltaSettings

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 
 from landfast.errors import Unavailable
 from landfast.model import Halt, Position, Stream
-from landfast.sinks.delta.landing.attempts import followed, wait_seconds
+from landfast.sinks.delta.landing.retries import followed, wait_seconds
 from landfast.sinks.delta.log.app_ids import owner_app_id
 from landfast.sinks.delta.log.record import TAKE_OVER
 from landfast.sinks.delta.table.home import TableHome
