@@ -18,6 +18,7 @@ from landfast.events import Notice
 from landfast.sinks.delta import DeltaSettings, inspect, probe_place
 from landfast.sinks.delta.files.local import Disk, LocalFiles
 from landfast.sinks.delta.files.names import log_name
+from landfast.sinks.delta.files.paths import folders_above
 from landfast.sinks.delta.log.spans import read_spans
 from landfast.sinks.delta.log.tail import lost_tail
 from landfast.sinks.delta.proof.verify import verify_table
@@ -342,6 +343,21 @@ def test_no_table_is_begun_inside_another(world: DeltaWorld, *, there: bool) -> 
     shutil.copytree(world.path, inner, dirs_exist_ok=True)
     world.path = str(inner)
     assert world.sink().positions([LANE]) == {LANE: None}
+
+
+@pytest.mark.parametrize(
+    ("path", "above"),
+    [
+        ("/lake/raw/events", ["/lake/raw", "/lake", "/"]),
+        ("file:///lake/events", ["/lake", "/"]),
+        ("s3://bucket/raw/events/", ["s3://bucket/raw", "s3://bucket"]),
+        ("abfss://box@account.dfs.core.windows.net/events", ["abfss://box@account.dfs.core.windows.net"]),
+        ("s3://bucket", []),
+    ],
+)
+def test_every_folder_above_a_table_is_known(path: str, above: list[str]) -> None:
+    """The nearest first, up to the root of the disk or of the store."""
+    assert folders_above(path) == above
 
 
 def test_a_path_that_cannot_be_written_is_refused(world: DeltaWorld) -> None:

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
+from obstore.exceptions import BaseError as StoreError
 
 from landfast.errors import Misconfigured, Unavailable
 from landfast.events import Maintained
@@ -18,6 +20,7 @@ from landfast.sinks.delta import DeltaDeadLetters, DeltaSettings, DeltaSink
 from landfast.sinks.delta.files.storage import files_of
 from landfast.sinks.delta.log.spans import read_spans
 from landfast.sinks.delta.proof.verify import verify_table
+from landfast.sinks.delta.table.creation import creation_refusals
 from landfast.sinks.delta.upkeep.maintenance import Maintenance, MaintenanceSettings
 from landfast.testing.fault_proxy import Action, FaultProxy, Kind, Rule
 from landfast.testing.stores import BUCKET, FakeS3, VersityGateway, storage_options
@@ -208,3 +211,29 @@ def test_s4_a_store_that_overwrites_is_refused_at_the_start(store_cache: Path, r
             world.sink()
         assert refused.value.code == "UNSAFE_STORE"
         assert "_landfast_probe" not in " ".join(files_of(world.path, fake.storage_options).names(""))
+
+
+@pytest.mark.parametrize("steps", ["/inner", "/deep/below/inner"])
+def test_no_table_is_begun_inside_another_in_a_store(store: VersityGateway, steps: str) -> None:
+    """Whoever cleans the outer table up would take the inner one's files. Beside it, though under a longer name, is a free place."""
+    outer = table_at(store.port)
+    begun(outer)
+    with pytest.raises(Misconfigured) as caught:
+        table_at(store.port, outer.path + steps).sink()
+    assert caught.value.code == "NOT_A_TABLE"
+    assert f"inside the Delta table at {outer.path}," in caught.value.message
+    assert files_of(outer.path + steps, store.storage_options).names("") == []
+    begun(table_at(store.port, f"{outer.path}-other{steps}"))
+
+
+def test_who_may_not_look_above_a_table_can_create_it(store: VersityGateway, proxy: FaultProxy) -> None:
+    """Rights that end at a prefix of the bucket are no reason to refuse; a store that does not answer is asked again."""
+    options = storage_options(proxy.port, max_retries="0")
+    settings = replace(SETTINGS, path=f"s3://{BUCKET}/deep/{uuid.uuid4().hex}", storage_options=options)
+    schema = pa.schema([pa.field("n", pa.int64())])
+    proxy.add(Rule(Action.ANSWER_BEFORE, Kind.LISTING, times=2, status=403))
+    assert list(creation_refusals(settings, schema)) == []
+    assert proxy.faults() == 2
+    proxy.add(Rule(Action.ANSWER_BEFORE, Kind.LISTING, status=503))
+    with pytest.raises(StoreError):
+        list(creation_refusals(settings, schema))

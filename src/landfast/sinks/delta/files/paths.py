@@ -43,6 +43,16 @@ def check_way(path: str) -> None:
             raise Misconfigured("NOT_A_TABLE", message, next_step="Choose a path where a folder can be.")
 
 
+def folders_above(path: str) -> list[str]:
+    """The folders that a path or URI lies in, the nearest first, up to the root of the disk or of the store."""
+    folder = local_path(path)
+    if folder is not None:
+        return [str(above) for above in folder.parents]
+    parts = urlsplit(path)
+    steps = [step for step in parts.path.split("/") if step]
+    return [urlunsplit(parts._replace(path="".join(f"/{step}" for step in steps[:count]))) for count in reversed(range(len(steps)))]
+
+
 def letters_path(path: str) -> str:
     """Where the dead letters of the table at `path` lie."""
     return path.rstrip("/") + "__dead_letters"

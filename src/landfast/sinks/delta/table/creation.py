@@ -12,8 +12,8 @@ from landfast.errors import Misconfigured
 from landfast.sinks.delta.errors import Fate, fate_of, mapped
 from landfast.sinks.delta.files.names import LOG, OWN_PREFIX
 from landfast.sinks.delta.files.own_columns import RESCUED, SYSTEM_SCHEMA
-from landfast.sinks.delta.files.paths import local_path, shown
-from landfast.sinks.delta.files.storage import Files
+from landfast.sinks.delta.files.paths import folders_above, local_path, shown
+from landfast.sinks.delta.files.storage import Files, files_of
 from landfast.sinks.delta.log.entries import has_table
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.table.columns import creation_problems
@@ -84,14 +84,26 @@ def no_columns() -> Misconfigured:
 
 def creation_refusals(settings: DeltaSettings, schema: pa.Schema) -> Iterator[Misconfigured]:
     """Why no table of this schema can be created there."""
-    root = local_path(settings.path)
     # Whoever cleans a table up takes what lies in its folder and is not named by its log: deltalake when asked for a full vacuum.
-    outer = next((folder for folder in root.parents if (folder / LOG).is_dir()), None) if root is not None else None
+    outer = next((folder for folder in folders_above(settings.path) if _holds_log(folder, settings)), None)
     if outer is not None:
-        message = f"{shown(settings.path)} lies inside the Delta table at {outer}, for which its files would be left over"
+        message = f"{shown(settings.path)} lies inside the Delta table at {shown(outer)}, for which its files would be left over"
         yield Misconfigured("NOT_A_TABLE", message, next_step="Choose a path that is inside no table.")
     for said in creation_problems(schema, settings.partition_by):
         yield Misconfigured("SCHEMA_CONFLICT", said, next_step="Correct the columns or partition_by in the settings.")
+
+
+def _holds_log(folder: str, settings: DeltaSettings) -> bool:
+    """Whether a folder is a table's. Who may not look there cannot tell, and is let through: rights often end at a prefix of a bucket."""
+    root = local_path(folder)
+    if root is not None:
+        return (root / LOG).is_dir()
+    try:
+        return bool(files_of(folder, settings.storage_options).names(LOG))
+    except Exception as error:
+        if fate_of(error) not in {Fate.TRANSIENT, Fate.THROTTLED}:
+            return False
+        raise
 
 
 def strange_contents(path: str, files: Files) -> Misconfigured | None:
