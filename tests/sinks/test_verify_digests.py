@@ -288,3 +288,12 @@ def test_digests_hold_while_a_table_evolves(world: DeltaWorld) -> None:
     assert (verify_table(world.path).findings, verify_table(world.path).undigested) == ((), 1)
     upkeep(world).after_commits(DeltaTable(world.path).version(), 1, 60.0)
     assert (verify_table(world.path).findings, verify_table(world.path).undigested) == ((), 1)
+
+
+def test_a_column_that_somebody_made_optional_is_no_damage(world: DeltaWorld) -> None:
+    """An append of another tool that merges its schema relaxes a required column: our files from before are still as they were written."""
+    proved_table(world).close()
+    write_deltalake(world.path, pa.table({"number": [1], "more": ["x"]}), mode="append", schema_mode="merge")
+    assert DeltaTable(world.path).schema().fields[0].nullable
+    verdict = verify_table(world.path)
+    assert (verdict.findings, verdict.foreign_rows) == ((), 1)

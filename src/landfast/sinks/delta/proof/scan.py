@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -153,10 +154,10 @@ class Scan:
         return Content(file, parquet, buffer)
 
     def _strange_columns(self, file: ActiveFile, stored: pa.Schema) -> list[str]:
-        """Columns of a file that its table does not have; or, where the file is ours, has otherwise."""
+        """Columns of a file that its table does not have; or, where the file is ours, has otherwise, and not only made optional since."""
         known = {field.name: field for field in self._schema}
         return sorted(
-            repr(field.name) for field in stored if field.name not in known or (is_own(file.path) and not field.equals(known[field.name]))
+            repr(field.name) for field in stored if field.name not in known or (is_own(file.path) and not _fits(field, known[field.name]))
         )
 
     def _content(self, path: str) -> pa.Buffer | None:
@@ -211,6 +212,10 @@ class Scan:
             ]
         except UNREADABLE:
             return [Finding(Kind.FILE_CORRUPT, words, file=content.file.path)]
+
+
+def _fits(stored: pa.Field[Any], known: pa.Field[Any]) -> bool:
+    return stored.type.equals(known.type) and (known.nullable or not stored.nullable)
 
 
 def _partition_words(partition: TopicPartition | None) -> str:
