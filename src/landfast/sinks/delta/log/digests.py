@@ -21,7 +21,8 @@ from landfast.sinks.delta.files.storage import Files
 TAG = "landfast.sha256"
 """Under which name a file's digest stands among the tags of its add action."""
 BATCH_ROWS = 16_384
-PIECE_BYTES = 1024 * 1024
+PIECE_BYTES = 8 * 1024 * 1024
+"""What is read at once: in a store, each piece is a request."""
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException)
 
 
