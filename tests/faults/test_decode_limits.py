@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from landfast.decode.json import SINGLY_RECORDS_MAX, JsonDecoder
+from landfast.decode.json import SCREENED_RECORDS_MIN, SINGLY_RECORDS_MAX, JsonDecoder
 from landfast.decode.json_rules import JsonLimits
 from landfast.decode.schema import parse_columns
 from landfast.testing.kafka import EmbeddedKafka
@@ -65,6 +66,54 @@ def test_d12_x2_a_bomb_is_refused_in_bounded_memory(name: str) -> None:
     found = json.loads(told.stdout)
     assert (found["reasons"], found["rows"]) == (([], 81) if verdict == "row" else ([verdict], 80))
     assert found["kilobytes"] < megabytes_max * 1024
+
+
+TIMED_COLUMNS = {**COLUMNS, "t": "timestamp", "b": "binary", "o": "struct<x: int64>"}
+TIMED_BYTES = 500_000
+SECONDS_ANYWAY = 0.1
+SECONDS_PER_BYTE_MAX = 5e-6
+
+SHAPES: Mapping[str, bytes] = {
+    "brackets": b'{"z":' + b"[" * TIMED_BYTES,
+    "objects": b'{"a":' * (TIMED_BYTES // 5),
+    "objects in a column": b'{"o":{"x":' + b'{"x":' * (TIMED_BYTES // 5),
+    "backslashes": b'{"text":"' + b"\\" * TIMED_BYTES,
+    "escaped quotes": b'{"text":"' + b'\\"' * (TIMED_BYTES // 2),
+    "quotes": b'"' * TIMED_BYTES,
+    "quotes and colons": b"{" + b'"":' * (TIMED_BYTES // 3),
+    "commas in a string": b'{"text":"' + b"," * TIMED_BYTES + b'"}',
+    "spaces": b'{"a":1' + b" " * TIMED_BYTES + b"x}",
+    "digits": b'{"a":' + b"9" * TIMED_BYTES + b"}",
+    "digits of a float": b'{"f":' + b"9" * TIMED_BYTES + b"}",
+    "digits of a decimal": b'{"d":' + b"9" * TIMED_BYTES + b"}",
+    "zeros of a fraction": b'{"d":0.' + b"0" * TIMED_BYTES + b"}",
+    "digits of an exponent": b'{"d":1e' + b"9" * TIMED_BYTES + b"}",
+    "small exponents": b'{"text":"' + b"e-" * (TIMED_BYTES // 2) + b'"}',
+    "unknown names": b"{" + b",".join(b'"%d":1' % number for number in range(TIMED_BYTES // 10)) + b"}",
+    "one name again and again": b"{" + b'"a":1,' * (TIMED_BYTES // 6) + b'"a":1}',
+    "halves of pairs": b'{"text":"' + b"\\ud83d" * (TIMED_BYTES // 6) + b'"}',
+    "zeros of a time": b'{"t":"2024-01-02T03:04:05.' + b"0" * TIMED_BYTES + b'Z"}',
+    "days": b'{"t":"' + b"2024-01-02T" * (TIMED_BYTES // 11) + b'"}',
+    "base64": b'{"b":"' + b"YWJj" * (TIMED_BYTES // 4) + b'"}',
+    "elements": b'{"known":[' + b"1," * (TIMED_BYTES // 2) + b"1]}",
+    "newlines": b'{"a":1}' + b"\n" * TIMED_BYTES,
+    "records": b'{"a":1}\n' * (TIMED_BYTES // 8),
+    "bytes of no text": b'{"text":"' + b"\xff" * TIMED_BYTES + b'"}',
+}
+"""Half a megabyte each of what a parser, a pattern or a count might look at again and again."""
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_x2_the_time_of_a_record_is_bounded_by_its_bytes(shape: str) -> None:
+    """Nothing is looked at more than a few times: what took the square of so many bytes would take minutes. The neighbours land."""
+    values = [b'{"a":1}'] * SCREENED_RECORDS_MIN + [SHAPES[shape]]
+    decoder = JsonDecoder(parse_columns(TIMED_COLUMNS))
+    # Of this thread alone: a busy machine takes no more of it.
+    began = time.thread_time()
+    decoded = decoder.decode(chunk_of(values))
+    assert time.thread_time() - began < SECONDS_ANYWAY + SECONDS_PER_BYTE_MAX * TIMED_BYTES
+    assert decoded.rows.num_rows + len(decoded.rejects) == len(values)
+    assert decoded.rows.num_rows >= SCREENED_RECORDS_MIN
 
 
 LIMITS = JsonLimits(record_bytes=2_000, depth=20, parts=100)
