@@ -23,7 +23,7 @@ from landfast.cli.torture.picture import line, lines
 from landfast.cli.torture.points import POINTS, Herald, Order
 from landfast.cli.torture.posts import Limits, leave_debris
 from landfast.cli.torture.records import Lane, lanes
-from landfast.cli.torture.report import Outcome, Times
+from landfast.cli.torture.report import Outcome, Times, commit
 from landfast.cli.torture.score import Score, percentile
 from landfast.cli.torture.story import described
 from landfast.cli.torture.torment import REST_SECONDS, Deed, Torment
@@ -209,6 +209,24 @@ def test_the_picture_fits_a_small_terminal(tmp_path: Path) -> None:
         assert lines(outcome, Ink())[-2:] == ["FOUND:", "  lost: 3 records"]
         assert outcome.as_object()["bound"]["rate_below"] is None
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("lies", "known"),
+    [("src/landfast/cli/torture", True), (".venv/lib/landfast/cli/torture", False), ("lib/src/landfast/cli/torture", False)],
+)
+def test_only_a_checkout_of_landfast_has_a_commit(tmp_path: Path, lies: str, known: bool) -> None:
+    """Installed below a repository of something else, the report does not take that one's commit for ours."""
+    folder = tmp_path / lies
+    folder.mkdir(parents=True)
+    assert commit(folder) is None
+    (folder / "report.py").touch()
+    who = ("-c", "user.name=x", "-c", "user.email=x@example.org")
+    for words in (("init", "--quiet"), ("add", "."), (*who, "commit", "--quiet", "--message", "x")):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
+    found = commit(folder)
+    assert (found is not None) is known
+    assert re.fullmatch("[0-9a-f]{40}", found or "0" * 40)
 
 
 def test_the_guide_lists_every_fault_point() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import ConfigResource, ResourceType
 
+from landfast.cli.torture import cluster
 from landfast.cli.torture.ground import Wanted, ground
 from landfast.errors import Misconfigured, Unavailable
 from landfast.testing.kafka import RealKafka
 from landfast.testing.kafka_records import admin
-from landfast.testing.stores import VersityGateway
+from landfast.testing.stores import BUCKET, VersityGateway
+from landfast.testing.tcp_proxy import Holds, Line, TcpProxy
 from landfast.testing.wait import wait_until
 
 pytestmark = pytest.mark.system
@@ -73,3 +76,32 @@ def test_a_bucket_that_is_not_there_is_named_before_anything_is_made(store: Vers
         pass
     assert caught.value.code == "BUCKET_MISSING"
     assert not list(tmp_path.iterdir())
+
+
+def test_brokers_that_fall_silent_are_told_as_that(kafka: RealKafka, line: TcpProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Topics that nobody answers for end it with a code and a next step; what could not be deleted then is named."""
+    told: list[str] = []
+    with cluster.connected({"bootstrap.servers": kafka.line_servers}, kafka.line_servers) as client:
+        monkeypatch.setattr(cluster, "ANSWER_SECONDS_MAX", 0.3)
+        line.be(Line(holds=Holds.BOTH))
+        with (
+            pytest.raises(Unavailable, match=r"no broker has answered within 0\.3 s") as caught,
+            cluster.topics(client, ["landfast-torture-silent"], 1, "landfast-torture-silent", told.append),
+        ):
+            pass
+        assert caught.value.code == "SOURCE_DOWN"
+        assert told == ["These could not be deleted, delete them yourself: landfast-torture-silent, landfast-torture-silent (_TIMED_OUT)"]
+        with cluster.session_of(client, "landfast-torture-silent", None, print) as session_seconds:
+            assert session_seconds == 45.0
+
+
+def test_what_is_kept_is_named_with_its_table(store: VersityGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table in a store lies elsewhere than the logs; who keeps it is told where both are."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    wanted = Wanted("landfast-torture-kept-there", None, f"s3://{BUCKET}/kept", storage_options=store.storage_options, keep=True)
+    with ground(wanted, print) as place:
+        table = f"the table s3://{BUCKET}/kept/{wanted.name}/table with its dead letters beside it"
+        assert place.whereabouts == f"{place.folder}, {table}, topics and group {wanted.name}"
+    assert place.folder.is_dir()
+    with ground(Wanted("landfast-torture-here", None, str(tmp_path)), print) as place:
+        assert place.whereabouts == f"{place.folder}, topics and group landfast-torture-here"

@@ -25,6 +25,8 @@ _SESSION_SECONDS = 45.0
 _GONE = ("", "UNKNOWN_TOPIC_OR_PART", "GROUP_ID_NOT_FOUND")
 """What is not there, or never was, is as good as deleted."""
 
+_NO_ANSWER = ("_TIMED_OUT", "_TRANSPORT", "REQUEST_TIMED_OUT")
+
 _NOT_YET = ("NON_EMPTY_GROUP", "COORDINATOR_NOT_AVAILABLE", "COORDINATOR_LOAD_IN_PROGRESS", "NOT_COORDINATOR")
 """A group that waits for its dead, and brokers that have had no group so far."""
 
@@ -77,19 +79,20 @@ def lasting_topics(admin: Any, names: Sequence[str], partitions: int) -> Iterato
 
 
 def _make(admin: Any, names: Sequence[str], partitions: int) -> None:
-    from confluent_kafka import KafkaException
     from confluent_kafka.cimpl import NewTopic
 
     made = admin.create_topics([NewTopic(name, partitions, config=_KEPT) for name in names], request_timeout=ANSWER_SECONDS_MAX)
     for name, future in made.items():
-        try:
-            future.result(ANSWER_SECONDS_MAX)
-        except KafkaException as error:
-            message = f"topic {name} cannot be made ({error.args[0].name()})"
+        refusal = _refusal(future)
+        if refusal in _NO_ANSWER:
+            message = f"topic {name} cannot be made: no broker has answered within {ANSWER_SECONDS_MAX:g} s"
+            raise Unavailable("SOURCE_DOWN", message, next_step="Look at the brokers, and delete the topic if it came into being.")
+        if refusal:
+            message = f"topic {name} cannot be made ({refusal})"
             next_step = (
                 "Use a login that may create and delete topics, groups and transactional ids whose names begin with landfast-torture."
             )
-            raise Misconfigured("SOURCE_AUTH", message, next_step=next_step) from error
+            raise Misconfigured("SOURCE_AUTH", message, next_step=next_step)
 
 
 def _removed(admin: Any, group: str, names: Sequence[str]) -> list[str]:
@@ -110,6 +113,8 @@ def _refusal(future: Any) -> str:
         future.result(ANSWER_SECONDS_MAX)
     except KafkaException as error:
         return str(error.args[0].name())
+    except TimeoutError:
+        return _NO_ANSWER[0]
     return ""
 
 
@@ -143,7 +148,7 @@ def _told_session_seconds(admin: Any, group: str) -> float:
     resource = _resource(group)
     try:
         found = admin.describe_configs([resource])[resource].result(ANSWER_SECONDS_MAX)
-    except KafkaException:
+    except (KafkaException, TimeoutError):
         return _SESSION_SECONDS
     return int(found[_SESSION].value) / 1000 if _SESSION in found else _SESSION_SECONDS
 

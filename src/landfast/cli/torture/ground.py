@@ -119,6 +119,14 @@ class Ground:
         return self.settings.routes[0].sink.path
 
     @property
+    def whereabouts(self) -> str:
+        """Where all of it lies, for whoever wanted to keep it."""
+        from landfast.sinks.delta.files.paths import shown
+
+        table = f"the table {shown(self.table)} with its dead letters beside it, " if self.in_store else ""
+        return f"{self.folder}, {table}topics and group {self.name}"
+
+    @property
     def letters(self) -> str:
         """Where the dead letters lie."""
         return f"{self.table}__dead_letters"

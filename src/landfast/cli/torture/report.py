@@ -23,6 +23,8 @@ _LIBRARIES = ("confluent-kafka", "deltalake", "pyarrow")
 _PROOF = ("proved", "outcome", "version", "files", "checked_spans", "compared", "unchecked", "findings")
 _CONFIDENCE = 0.95
 _RULE_OF_THREE = 3
+_IN_CHECKOUT = "src/landfast/cli/torture/"
+"""Where this folder lies in a checkout of Landfast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +175,20 @@ def machine() -> dict[str, Any]:
     }
 
 
-def commit() -> str | None:
-    """The commit that this code is of, where it runs from a checkout, and whether something was changed since."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*"]
+def commit(folder: Path = Path(__file__).parent) -> str | None:
+    """The commit that this code is of, where it runs from a checkout of Landfast, and whether something was changed since.
+
+    Installed below a checkout of something else, whose commit says nothing of it, it is known by its version alone.
+    """
+    if _git(folder, "rev-parse", "--show-prefix") != _IN_CHECKOUT:
+        return None
+    return _git(folder, "describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*")
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    command = ["git", "-C", str(folder), *words]
     try:
-        found = subprocess.run(command, check=False, capture_output=True, text=True, timeout=10)  # noqa: S603 — every word of it stands above
+        found = subprocess.run(command, check=False, capture_output=True, text=True, timeout=10)  # noqa: S603 — every word of it stands here
     except (OSError, subprocess.TimeoutExpired):
         return None
     return found.stdout.strip() or None if found.returncode == 0 else None

@@ -79,7 +79,7 @@ def tell(wish: Wish) -> bool:
             if wish.report is not None:
                 wish.report.write_text(json.dumps(outcome.as_object(), indent=2) + "\n", encoding="utf-8")
             if wish.keep:
-                screen.say(f"Everything was left where it is: {place.folder}, topics and group {name}.")
+                screen.say(f"Everything was left where it is: {place.whereabouts}.")
     finally:
         screen.close()
     return outcome.well
