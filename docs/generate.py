@@ -206,20 +206,41 @@ def test_places() -> dict[str, str]:
     }
 
 
+def museum_tests() -> dict[str, list[str]]:
+    """The tests of others' bugs by number, with their files: first those with the number in their name, then those marked with it."""
+    named, marked = defaultdict(list), defaultdict(list)
+    for path in sorted(TESTS.rglob("test_*.py")):
+        text = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)) if "museum" in text else ():
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                place = f"{path.relative_to(TESTS.parent).as_posix()}::{node.name}"
+                for number in re.findall(r"^test_museum_(\d+)_", node.name):
+                    named[number].append(place)
+                for number in _museum_marks(node):
+                    marked[f"{number:02}"].append(place)
+    return {number: named[number] + marked[number] for number in sorted({*named, *marked})}
+
+
+def _museum_marks(test: ast.FunctionDef) -> list[int]:
+    """What `@pytest.mark.museum(...)` says above a test."""
+    calls = [one for one in test.decorator_list if isinstance(one, ast.Call) and ast.unparse(one.func) == "pytest.mark.museum"]
+    return [ast.literal_eval(number) for call in calls for number in call.args]
+
+
 def museum_page() -> str:
     """Every bug of others with its link, and the tests that show it absent here."""
-    places = test_places()
+    tests = museum_tests()
     head = (
         "# The museum\n\nBugs that other systems have had, in our own words, with the place where their story is told, and the tests that "
-        "have their shape and show that it loses and doubles nothing here. They are no judgement on those systems: that they were told in "
-        f"the open is why they are known. `.venv/bin/pytest -k NAME` runs one test. {GENERATED}\n\n"
+        "have their shape and show that it loses and doubles nothing here: a test has the number of its bug in its name, or is marked with "
+        "it. They are no judgement on those systems: that they were told in the open is why they are known. `.venv/bin/pytest -k NAME` "
+        f"runs one test. {GENERATED}\n\n"
     )
     rows = []
     for number, row in tomllib.loads(MUSEUM.read_text(encoding="utf-8")).items():
         links = ", ".join(f"[{index}]({link})" for index, link in enumerate(row["links"], start=1))
-        own = [name for name in places if name.startswith(f"test_museum_{number}_")]
         remark = f" {row['remark']}" if "remark" in row else ""
-        rows.append([number, f"{row['system']} {links}", row["shape"] + remark, _proofs(own + row.get("tests", []), places, row)])
+        rows.append([number, f"{row['system']} {links}", row["shape"] + remark, _proofs(tests.get(number, []), row)])
     return head + table(["", "system", "what went wrong there", "shown absent by"], rows)
 
 
@@ -232,14 +253,14 @@ def security_page() -> str:
         f"[SECURITY.md](../../SECURITY.md). `.venv/bin/pytest -k NAME` runs one test. {GENERATED}\n\n"
     )
     rows = (
-        [number, row["area"], row["done"], row.get("figure", ""), _proofs(row.get("tests", []), places, row)]
+        [number, row["area"], row["done"], row.get("figure", ""), _proofs([places[name] for name in row.get("tests", [])], row)]
         for number, row in tomllib.loads(SECURITY.read_text(encoding="utf-8")).items()
     )
     return head + table(["", "area", "what is done, and what is not", "figure", "tests"], rows)
 
 
-def _proofs(names: Iterable[str], places: Mapping[str, str], row: Mapping[str, Any]) -> str:
-    return ", ".join(f"`{places[name]}`" for name in names) or f"*untested*: {row['untested']}"
+def _proofs(places: Iterable[str], row: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{place}`" for place in places) or f"*untested*: {row['untested']}"
 
 
 def commands_page() -> str:

@@ -45,6 +45,7 @@ def test_a_second_run_reads_nothing_again(kafka: RealKafka, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.museum(14)
 def test_p10_a_signal_lands_what_was_read_and_nothing_is_read_again(kafka: RealKafka, tmp_path: Path, number: signal.Signals) -> None:
     """50 events and Ctrl-C: 50 landed although the batch holds 500,000 and waits an hour, exit 0, zero read again at the next start."""
     topic, (port,) = f"stopped-{number.name}", free_ports(1)

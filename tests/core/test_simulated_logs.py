@@ -61,6 +61,7 @@ def first_start(world: World, stream: Stream) -> int:
 
 @pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("sizes", [Sizes(), Sizes(2, 2, 100, 100, checks="after")])
+@pytest.mark.museum(22)
 def test_what_retention_removed_halts_its_lane_and_no_other(sizes: Sizes) -> None:
     """Retention that passes the reader at any call: the lane halts as DATA_EXPIRED or had read it already; the others land whole."""
 

@@ -49,6 +49,7 @@ def finish(world: World, process: Process) -> None:
 
 
 @pytest.mark.parametrize("sizes", [Sizes(), Sizes(1, 2, 2, 1, checks_apart=2)])
+@pytest.mark.museum(4)
 def test_r6_a_frozen_process_that_wakes_up_as_a_zombie_harms_nothing(sizes: Sizes) -> None:
     """A process frozen at any call loses its streams to another that lands everything; woken up, its late work is refused."""
 

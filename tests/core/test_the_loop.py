@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from landfast import events
 from landfast.core.batching import BatchLimits
 from landfast.core.breaker import BreakerLimits
@@ -258,6 +260,7 @@ def test_a_stop_lands_what_was_read() -> None:
     assert rig.land().totals.read == 0
 
 
+@pytest.mark.museum(3, 21)
 def test_acknowledgements_never_exceed_what_landed() -> None:
     """The group is told positions that the sink holds, and nothing else."""
     rig = Rig(limits=small_batches(10))

@@ -61,6 +61,7 @@ def test_b1_the_leader_of_a_partition_is_killed(brokers: ScriptedKafka, tmp_path
     made.settle()
 
 
+@pytest.mark.museum(15)
 def test_b3_all_brokers_are_restarted_one_by_one(brokers: ScriptedKafka, tmp_path: Path) -> None:
     """Leaders and the coordinator move away from each broker before it goes down, under load: no lane halts, and all lands."""
     made = scene(brokers, tmp_path, "rolled")

@@ -94,6 +94,7 @@ def test_p5_sigkill_inside_the_commit(kafka: RealKafka, tmp_path: Path, when: st
     scene.go_on(at=at)
 
 
+@pytest.mark.museum(2)
 def test_p6_sigkill_between_the_commit_and_the_groups_offsets(kafka: RealKafka, tmp_path: Path) -> None:
     """The group never heard of the commit; the table's position counts, and what landed is not read again."""
     scene = Scene(kafka, tmp_path, "killed-after-commit")
@@ -102,6 +103,7 @@ def test_p6_sigkill_between_the_commit_and_the_groups_offsets(kafka: RealKafka, 
     scene.go_on(at=200)
 
 
+@pytest.mark.museum(21)
 def test_p7_sigkill_while_the_groups_offsets_are_written(kafka: RealKafka, tmp_path: Path) -> None:
     """The request is with the client, and nobody knows whether the broker has it: nothing depends on it.
 

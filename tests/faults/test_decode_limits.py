@@ -167,6 +167,7 @@ UNPACKED = {"lz4": 48 * MIB, "snappy": 48 * MIB, "gzip": 48 * MIB, "zstd": 104 *
 
 
 @pytest.mark.long
+@pytest.mark.museum(19)
 def test_x1_a_record_that_grows_a_thousandfold_becomes_a_letter_or_halts_its_partition(tmp_path: Path) -> None:
     """The client unpacks three of the four whole: larger than `record_bytes_max`, they are refused, at a few times their size in memory.
 

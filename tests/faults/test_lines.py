@@ -64,6 +64,7 @@ def test_n8_a_connection_that_is_half_open(kafka: RealKafka, line: TcpProxy, tmp
     made.settle()
 
 
+@pytest.mark.museum(8)
 def test_n3_n4_answers_that_come_late_or_never(kafka: RealKafka, line: TcpProxy, tmp_path: Path) -> None:
     """The broker has every request and its answers wait in the line, longer than anybody waits for them; then they come all the same."""
     made = begun(kafka, tmp_path, "one-way")

@@ -1,6 +1,6 @@
 """Bugs that others have had, each reproduced by its shape on a real table: here it loses and doubles nothing.
 
-The list with links stands in docs/museum.toml; shapes that other tests already have are named there.
+The list with links stands in docs/museum.toml; tests elsewhere that have a shape already are marked with its number.
 """
 
 from __future__ import annotations

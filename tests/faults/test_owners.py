@@ -47,6 +47,7 @@ def owned(run: Inside) -> set[int]:
     return {stream.partition for _, stream, lane in run.state.lanes if lane.assigned}
 
 
+@pytest.mark.museum(14)
 def test_r2_a_member_that_leaves_lands_what_it_read(kafka: RealKafka, tmp_path: Path) -> None:
     """What the leaving member had in memory has landed before it goes: nothing is abandoned, and nobody reads anything twice."""
     made = shared(kafka, tmp_path, "left", PATIENT)
@@ -62,6 +63,7 @@ def test_r2_a_member_that_leaves_lands_what_it_read(kafka: RealKafka, tmp_path: 
     made.settle()
 
 
+@pytest.mark.museum(20)
 def test_r1_r4_a_member_that_joins_gets_a_stream_whose_records_have_landed(kafka: RealKafka, tmp_path: Path) -> None:
     """The stream that goes is drained first: its progress is kept, and the new owner begins where the old one ended."""
     made = shared(kafka, tmp_path, "joined", PATIENT)
@@ -138,6 +140,7 @@ def test_p13_c5_a_process_that_stands_still_for_longer_than_its_session(kafka: R
     made.settle()
 
 
+@pytest.mark.museum(18)
 def test_r10_a_storm_of_rebalances(kafka: RealKafka, tmp_path: Path) -> None:
     """Members come and go without a pause: every one of them hears of its streams, and the load lands all the while."""
     made = shared(kafka, tmp_path, "stormy")

@@ -89,6 +89,7 @@ def told(what: str, found: Sequence[Cut], tried: Sequence[Cut], counts: Counter[
 
 
 @pytest.mark.long
+@pytest.mark.museum(10, 25)
 def test_s7_power_loss_at_any_moment_loses_and_doubles_nothing(tmp_path: Path) -> None:
     """Writes that were never synced are dropped, torn, zeroed and reordered: what was acknowledged is there, the rest lands once."""
     first = tmp_path / "first"

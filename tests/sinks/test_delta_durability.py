@@ -164,6 +164,7 @@ def test_what_comes_in_the_middle_of_a_start_is_durable_at_its_end(world: DeltaW
 
 
 @pytest.mark.parametrize(("failing", "position"), [(".parquet", None), (".landfast.tmp", None), ("_delta_log", 10)])
+@pytest.mark.museum(10)
 def test_s6_a_failed_fsync_stops_the_run(world: DeltaWorld, diary: DiskDiary, failing: str, position: int | None) -> None:
     """A second fsync would succeed and mean nothing; the next run finds in the table what is true."""
     sink = world.sink()

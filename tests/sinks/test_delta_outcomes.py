@@ -41,6 +41,7 @@ LOST = [
 
 
 @pytest.mark.parametrize("error", LOST, ids=lambda error: str(error)[:40])
+@pytest.mark.museum(6)
 def test_s2_a_commit_whose_answer_was_lost_lands_once(world: DeltaWorld, trouble: Trouble, error: BaseException) -> None:
     """The commit is in, the call fails: the receipt says so, and the next commit goes on."""
     sink = world.sink()

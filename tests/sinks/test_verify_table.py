@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from landfast.audit import Finding, Kind, Verdict, tiling
@@ -187,6 +188,7 @@ def test_two_incarnations_of_a_topic_may_share_coordinates(world: DeltaWorld) ->
     assert "2 incarnations" in doubled.sentence
 
 
+@pytest.mark.museum(25)
 def test_s10_any_flipped_bit_in_the_values_is_found(world: DeltaWorld) -> None:
     """A flipped bit inside a page is found by its checksum, with the column and the offsets that the row group holds."""
     proved_table(world)

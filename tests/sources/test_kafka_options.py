@@ -49,6 +49,7 @@ def refused(**changes: Any) -> Misconfigured:
         ("max.poll.interval.ms", "1000"),
     ],
 )
+@pytest.mark.museum(3)
 def test_an_option_that_would_break_the_promise_is_refused(name: str, value: str) -> None:
     """What the engine owns cannot be set to anything else, in any spelling of the value."""
     error = refused(options={name: value})

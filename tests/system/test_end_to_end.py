@@ -100,6 +100,7 @@ def test_r1_p13_rebalances_and_zombies_under_load(kafka: RealKafka, tmp_path: Pa
     line.verified("--source")
 
 
+@pytest.mark.museum(15)
 def test_b2_a_broker_that_dies_and_returns(fragile_kafka: RealKafka, tmp_path: Path) -> None:
     """The broker is killed under load and started again; the worker says so, and goes on by itself."""
     load, line = loaded(fragile_kafka, tmp_path, "broken", 3)

@@ -65,6 +65,7 @@ def test_b4_a_broker_that_hangs_makes_nobody_stuck(fragile_kafka: RealKafka) -> 
     reader.source.close()
 
 
+@pytest.mark.museum(19)
 def test_b16_a_stream_with_lag_that_brings_nothing_is_told_and_then_halted(kafka: RealKafka) -> None:
     """Silence is never taken for the end: a stuck stream halts with its offset, and the others go on."""
     topic = unique()

@@ -47,6 +47,7 @@ def test_aborted_records_are_never_delivered(protocol: str, kafka: RealKafka) ->
 
 
 @both
+@pytest.mark.museum(17)
 def test_an_open_transaction_is_waited_for(protocol: str, kafka: RealKafka) -> None:
     """The end is the last stable offset while a transaction is open; its records follow when it commits."""
     topic = unique()

@@ -25,6 +25,7 @@ def filled(servers: str, partitions: int, records: int) -> tuple[str, list[Strea
     return topic, [Stream(topic, incarnation, partition) for partition in range(partitions)]
 
 
+@pytest.mark.museum(18)
 def test_r9_v6_every_assignment_starts_at_its_own_position(protocol: str, kafka: RealKafka) -> None:
     """Members come and go under load, each assignment at a random offset: the first record is that one, and no offset is missing."""
     chance = random.Random(7)

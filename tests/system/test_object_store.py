@@ -105,6 +105,7 @@ def test_a_refused_look_after_the_commit_is_resolved(store: VersityGateway, prox
     assert_landed_once(world, store, rows=50, commits=3)
 
 
+@pytest.mark.museum(9)
 def test_a_store_that_always_answers_409_lands_nothing_and_loses_nothing(store: VersityGateway, proxy: FaultProxy) -> None:
     """Attempts end, the error says that trying again is safe, and trying again lands the same batch once."""
     world = table_at(proxy.port)

@@ -50,6 +50,7 @@ PUTS_BEFORE = {"letters": 4, "rows": 5}
 
 @pytest.mark.parametrize("answer", ANSWERS)
 @pytest.mark.parametrize("of", PUTS_BEFORE)
+@pytest.mark.museum(9)
 def test_s3_n3_n4_every_answer_to_a_commit_lands_it_once(store: VersityGateway, proxy: FaultProxy, answer: str, of: str) -> None:
     """Whatever the store says of the put of a commit, and whether or not it has landed: every record is in its place once."""
     world, folder = world_behind(proxy), place()
@@ -84,6 +85,7 @@ class Outage(RecordingObserver):
 
 
 @pytest.mark.parametrize(("status", "code"), [(403, "SINK_AUTH"), (401, "SINK_AUTH"), (503, "SINK_THROTTLED"), (429, "SINK_THROTTLED")])
+@pytest.mark.museum(12)
 def test_s18_s19_a_store_that_refuses_for_a_while_is_waited_for(store: VersityGateway, proxy: FaultProxy, status: int, code: str) -> None:
     """Credentials that do not work for a while, a store that asks to slow down: nothing is dropped, and the run goes on by itself."""
     world, folder = world_behind(proxy), place()

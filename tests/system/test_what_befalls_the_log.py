@@ -35,6 +35,7 @@ BATCH = "[batch]\nrows = 5000\nseconds = 0.5\n"
 HALTED = 3
 
 
+@pytest.mark.museum(17)
 def test_b12_aborted_transactions_never_land(kafka: RealKafka, tmp_path: Path) -> None:
     """Committed transactions land once, aborted ones never, and a bounded run ends behind the markers at the tail."""
     create_topic(kafka.servers, "transacted", 2)
@@ -121,6 +122,7 @@ def survivors_of(servers: str) -> list[Acknowledged]:
         client.close()
 
 
+@pytest.mark.museum(3, 22)
 def test_b7_records_that_retention_took_halt_their_lane_with_the_range(kafka: RealKafka, tmp_path: Path) -> None:
     """The lane names exactly what is gone and halts; the other lane lands to its end."""
     create_topic(kafka.servers, "expired", 2)
