@@ -167,6 +167,19 @@ def test_the_digest_is_that_of_the_bytes(world: DeltaWorld) -> None:
     assert (verify_table(world.path).outcome, verify_table(world.path).undigested) == (Proof.WHOLE, 0)
 
 
+def test_a_file_in_an_odd_folder_has_a_digest(world: DeltaWorld) -> None:
+    """Partition values may need an escape in the log's paths; and a version knows no digest of a later one."""
+    world.settings = replace(world.settings, partition_by=("text",))
+    sink = world.sink()
+    land(sink, made(LANE, range(3), 3, first=True))
+    before = DeltaTable(world.path).version()
+    older = digests(world)
+    assert len(older) == 3
+    land(sink, made(LANE, range(3, 5), 5))
+    assert digests(world) == actual(world)
+    assert digests_of(world.home_files(), before, list(actual(world))) == older
+
+
 def test_an_object_has_a_digest(tmp_path: Path) -> None:
     """The digest is taken of what is uploaded."""
     files = ObjectFiles(tmp_path.as_uri(), {})
@@ -226,6 +239,8 @@ def test_files_of_a_version_without_digests_are_counted(world: DeltaWorld) -> No
     assert (verdict.outcome, verdict.digested, verdict.undigested) == (Proof.WHOLE, 1 + 1, 4)
     assert any(line.startswith("  4 files without a digest") for line in as_lines("numbers", verdict))
     assert (as_object(verdict)["digested"], as_object(verdict)["undigested"]) == (2, 4)
+    untagged(letters_path(world.path))
+    assert (verify_table(world.path).digested, verify_table(world.path).undigested) == (1, 4 + 1)
 
 
 def test_what_another_tool_has_joined_has_no_digest(world: DeltaWorld) -> None:
