@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check system simulate fuzz audit torture bench docs coverage
+.PHONY: help install demo test check system simulate fuzz pythons audit torture bench docs coverage
 
 # Any Python from 3.11 on; `make PYTHON=/path/to/python install` chooses another.
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -73,6 +73,17 @@ torture: $(INSTALLED) ## real workers killed on a real broker for an hour, then 
 	@coproc BROKER { exec $(BIN)/python -m landfast.testing.kafka; }; broker=$$BROKER_PID; trap 'kill $$broker' EXIT; \
 	read -r servers <&$${BROKER[0]}; \
 	$(BIN)/landfast torture --servers "$$servers" --option session.timeout.ms=2000 $(TORTURE)
+
+# CI has one Python. A seed must have the same trace on all.
+PYTHONS ?= python3.12 python3.13
+TRACE = from landfast.testing.world import campaign; print(campaign(0, 260).trace)
+
+pythons: $(INSTALLED) ## the tests without real parts on the other Pythons that are supported (PYTHONS="python3.13")
+	@seen=$$($(BIN)/python -c '$(TRACE)'); for python in $(PYTHONS); do \
+	other=$$("$$python" -c 'import sys; print(".cache/python-%d.%d" % sys.version_info[:2])'); echo "$$other"; \
+	UV_PROJECT_ENVIRONMENT="$$other" $(BIN)/uv sync --locked --quiet --python "$$python"; \
+	test "$$("$$other/bin/python" -c '$(TRACE)')" = "$$seen" || { echo "the seeds of 260 schedules have another trace there"; exit 1; }; \
+	"$$other/bin/python" -m pytest tests -m 'not system' $(SIDE_BY_SIDE); done
 
 # Not part of `check`: advisories are asked for over the network.
 audit: $(INSTALLED) ## the known vulnerabilities of what the lock names (asks PyPI)
