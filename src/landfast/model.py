@@ -10,7 +10,7 @@ import enum
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 Position = int
 """The next place to read in a stream. For Kafka: an offset."""
@@ -34,12 +34,14 @@ class Rows(Protocol):
         """Bytes held in memory."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Stream:
+class Stream(NamedTuple):
     """One ordered lane of a log: a topic partition of one incarnation of the topic.
 
     `incarnation` is Kafka's topic id (KIP-516) as text, so that a topic that was deleted and created again under the same name is
     another stream. Order exists only inside a stream.
+
+    A tuple, unlike the other values: streams are the keys of nearly every mapping, and a tuple is hashed and compared without a call. It
+    equals, and sorts like, the plain tuple of its parts; nothing makes use of that.
     """
 
     topic: str

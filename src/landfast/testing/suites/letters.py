@@ -39,7 +39,7 @@ def a_buried_letter_is_there(harness: LettersHarness) -> None:
 
 def a_letter_is_of_one_topic(harness: LettersHarness) -> None:
     """Streams that differ in their topic only, as where topics have no ids, share no letter: what is dead in one is not in the other."""
-    other = replace(A, topic="suite-too")
+    other = A._replace(topic="suite-too")
     letters = _claimed(harness, A, other)
     letters.put([_letter(A, 3)])
     demand_equal(set(letters.buried(other, 0)), set(), "buried offsets of another topic")
