@@ -124,26 +124,28 @@ def share(seeds: range) -> Tally:
     """Play the schedules of these seeds."""
     tally = Tally()
     began = time.process_time()
-    with _few_collections():
+    with _collected_between():
         for seed in seeds:
             problem = problem_of(drawn(seed), tally)
             tally.schedules += 1
             if problem:
                 tally.problems[seed] = problem
                 tally.follow(problem)
+            gc.collect(0)
     tally.cpu_seconds = time.process_time() - began
     return tally
 
 
 @contextlib.contextmanager
-def _few_collections() -> Iterator[None]:
-    """Look for garbage seldom: a world is one heap of circles, and all of it goes at once."""
-    thresholds = gc.get_threshold()
-    gc.set_threshold(100_000, 50, 50)
+def _collected_between() -> Iterator[None]:
+    """Look for garbage between two worlds only: each is a heap of circles, all of it young, and all of it goes at once."""
+    collects = gc.isenabled()
+    gc.disable()
     try:
         yield
     finally:
-        gc.set_threshold(*thresholds)
+        if collects:
+            gc.enable()
 
 
 def campaign(first: int, schedules: int, processes: int = 1) -> Tally:
