@@ -33,17 +33,9 @@ def part(chunk: Chunk, start: int, stop: int) -> Chunk:
     end = chunk.end if stop >= len(chunk) else chunk.offsets[stop]
     values, keys = chunk.values[start:stop], chunk.keys[start:stop]
     headers = None if chunk.headers is None else chunk.headers[start:stop]
-    return replace(
-        chunk,
-        start=first,
-        end=end,
-        values=values,
-        keys=keys,
-        headers=headers,
-        offsets=chunk.offsets[start:stop],
-        timestamps=chunk.timestamps[start:stop],
-        nbytes=size_of(values, keys, headers),
-    )
+    offsets, timestamps = chunk.offsets[start:stop], chunk.timestamps[start:stop]
+    nbytes = size_of(values, keys, headers)
+    return Chunk(chunk.stream, chunk.epoch, first, end, values, keys, headers, offsets, timestamps, nbytes)
 
 
 def below(chunk: Chunk, end: Position) -> Chunk:
@@ -88,11 +80,8 @@ def joined(chunks: Sequence[Chunk]) -> Chunk:
         timestamps.extend(chunk.timestamps)
         if headers is not None:
             headers.extend(chunk.headers if chunk.headers is not None else [()] * len(chunk))
-    last = chunks[-1]
-    nbytes = sum(chunk.nbytes for chunk in chunks)
-    return replace(
-        chunks[0], end=last.end, values=values, keys=keys, headers=headers, offsets=offsets, timestamps=timestamps, nbytes=nbytes
-    )
+    first, nbytes = chunks[0], sum(chunk.nbytes for chunk in chunks)
+    return Chunk(first.stream, first.epoch, first.start, chunks[-1].end, values, keys, headers, offsets, timestamps, nbytes)
 
 
 def size_of(values: Iterable[bytes | None], keys: Iterable[bytes | None], headers: Iterable[Headers] | None) -> int:

@@ -324,7 +324,8 @@ class Flow:
 
     def _look_at_memory(self) -> None:
         most = self._around.memory_bytes_max
-        held = (self.nbytes, len(self._flight), self._undecoded)
+        # What is neither uncut nor in flight is nowhere: a flow that waits for records has nothing to add up.
+        held = (self.nbytes, len(self._flight), self._undecoded) if self.busy() else (0, 0, 0)
         self._crowded = held[0] > (most // 2 if self._crowded else most)
         if held != self._held:
             self._held = held
@@ -338,16 +339,21 @@ class Flow:
 
     def held(self) -> set[Stream]:
         """Streams that should not be read now: halted, unplaced, read to the end; all while the flow has enough to do."""
-        behind = self._undecoded >= self._limits.piece.waiting_max
-        full = len(self._flight) >= self._limits.flight_batches_max and self._intake.full
-        enough = self._crowded or behind or full
+        enough = self._crowded or (self.busy() and self._has_enough)
         return {stream for stream, lane in self.lanes.items() if enough or lane.state is not LaneState.RUNNING or lane.read_whole}
+
+    @property
+    def _has_enough(self) -> bool:
+        """Whether the decoders are behind, or another batch waits where no more may be in flight."""
+        behind = self._undecoded >= self._limits.piece.waiting_max
+        return behind or (len(self._flight) >= self._limits.flight_batches_max and self._intake.full)
 
     def busy(self, streams: Collection[Stream] | None = None) -> bool:
         """Whether something of these streams (or of any) was read and has not landed yet."""
-        asked = self.lanes.keys() if streams is None else streams
-        uncut = any(self.lanes[stream].uncut for stream in asked if stream in self.lanes)
-        return uncut or bool(self._flight.streams.intersection(asked)) or (streams is None and self._flight.landing)
+        if streams is None:
+            return self._flight.landing or len(self._flight) > 0 or any(lane.uncut for lane in self.lanes.values())
+        uncut = any(self.lanes[stream].uncut for stream in streams if stream in self.lanes)
+        return uncut or bool(self._flight.streams.intersection(streams))
 
     @property
     def blocked(self) -> bool:

@@ -35,8 +35,9 @@ class Intake:
     def decode_ahead(self) -> None:
         """Hand to the pool what makes whole pieces, as far as the next batch has room for them."""
         limits, records_max = self._limits.piece, self._limits.batch.records_max
-        room = records_max - sum(lane.handed for lane in self.lanes.values())
-        for lane in self.lanes.values():
+        loose = [lane for lane in self.lanes.values() if lane.loose]
+        room = records_max - sum(lane.handed for lane in self.lanes.values()) if loose else 0
+        for lane in loose:
             while room > 0 and self._makes_a_piece(lane, room):
                 raw = lane.hand_out(min(limits.records_max, room), limits.bytes_max, self._around.clock.now())
                 lane.decoding.append(self._submit((raw,)))
