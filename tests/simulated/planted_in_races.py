@@ -18,7 +18,7 @@ from landfast.core.runner import Runner
 from landfast.errors import Conflict
 from landfast.model import Bounds, Chunk, Halt, Letter, Poll, Position, Receipt, Span, Staged, Stream
 from landfast.testing.faulty import FaultyTable
-from landfast.testing.memory import MemoryLetterStore, MemoryLog, MemorySink, MemoryTable, TableCommit, VersionTaken, sink
+from landfast.testing.memory import MemoryLetterStore, MemorySink, MemoryTable, Partition, TableCommit, VersionTaken, sink
 from landfast.testing.memory.table import AnswerLost
 from tests.simulated.planting import Bed
 
@@ -27,7 +27,7 @@ plant = BED.plant
 
 _compare, _tiled, _put, _put_through_faults = sink._compare, sink._tiled, MemoryTable.put, FaultyTable.put  # noqa: SLF001 - what the plants change
 _commit, _take_over, _resolve, _answer = MemorySink.commit, MemorySink.take_over, MemorySink._resolve, MemorySink._answer  # noqa: SLF001 - the same
-_append, _bound, _place, _take, _log_bounds = MemoryLetterStore.append, Lane.bound, Lane.place, Flow.take, MemoryLog.bounds
+_append, _bound, _place, _take = MemoryLetterStore.append, Lane.bound, Lane.place, Flow.take
 
 
 # ---- who owns a stream ----
@@ -327,12 +327,7 @@ def a_topic_known_by_its_name(patch: pytest.MonkeyPatch) -> None:
 @plant
 def open_transactions_read(patch: pytest.MonkeyPatch) -> None:
     """A reader sees what a transaction has written before it is known whether it stands."""
-
-    def bounds(log: MemoryLog, topic: str, partition: int) -> Bounds | None:
-        seen = _log_bounds(log, topic, partition)
-        return seen and Bounds(seen.first, log._partition(topic, partition).end)  # noqa: SLF001 - what the reader must not see
-
-    patch.setattr(MemoryLog, "bounds", bounds)
+    patch.setattr(Partition, "readable_end", property(lambda partition: partition.end))
 
 
 # ---- when a bounded run is over ----

@@ -15,13 +15,15 @@ the plan counts all calls in one row, and a test can let each of them fail in tu
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, TypeVarTuple
 
 from landfast.errors import Conflict, Unavailable
 from landfast.testing.memory.table import AnswerLost
 
+A = TypeVarTuple("A")
 T = TypeVar("T")
 
 CALLS_MAX = 20_000
@@ -122,12 +124,17 @@ class Fault:
     place: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Call:
     """One call of one port."""
 
     port: str
     method: str
+
+    @functools.cached_property
+    def place(self) -> str:
+        """As a fault names it: "sink.commit"."""
+        return f"{self.port}.{self.method}"
 
 
 class FaultPlan:
@@ -136,7 +143,8 @@ class FaultPlan:
     calls     every call so far
     fired     the faults that happened, and where
     raised    what the ports themselves raised
-    between   called before each call of a port with the call's number: here a test lets other processes, the group or the log act
+    between   called before each call of a port with the call's number: here a test lets other processes, the group or the log act;
+              it may be set later
     after     called after each call that had an effect: here a test checks what must hold at every moment
     """
 
@@ -154,7 +162,7 @@ class FaultPlan:
         self.dead = False
         self._waiting = sorted(faults, key=lambda fault: fault.number)
         self._left = {fault: fault.lasting for fault in faults}
-        self._between = between
+        self.between = between
         self._after = after
         self._calls_max = calls_max
         self._powers = powers
@@ -163,42 +171,37 @@ class FaultPlan:
         """Nothing more befalls the process."""
         self._waiting.clear()
 
-    def around(self, port: str, method: str, call: Callable[[], T]) -> T:
-        """Make a call, unless the plan has something else in mind."""
+    def around(self, port: str, method: str, call: Callable[[*A], T], *given: *A) -> T:
+        """Make a call with what is given, unless the plan has something else in mind."""
         if self.dead:
             raise Crashed
-        place = (port, method)
-        made = _CALLS[place] if place in _CALLS else _CALLS.setdefault(place, Call(port, method))
+        made = _call(port, method)
         self.calls.append(made)
         number = len(self.calls)
         if number > self._calls_max:
             message = f"{number} calls and no end; the last were {self.calls[-20:]}"
             raise Stuck(message)
-        if self._between is not None:
-            self._between(number, made)
-        if not self._waiting:
-            return self._made(made, call)
-        fault = self._due(number, made)
+        if self.between is not None:
+            self.between(number, made)
+        fault = self._due(number, made) if self._waiting else None
         if fault is not None and fault.when is When.BEFORE:
-            self._fire(fault, made, call)
-        result = self._made(made, call)
-        if fault is not None and fault.when is When.AFTER:
-            self._fire(fault, made, call)
-        return result
-
-    def _made(self, made: Call, call: Callable[[], T]) -> T:
+            self._fire(fault, made, functools.partial(call, *given))
         try:
-            result = call()
+            result = call(*given)
         except Exception as error:
             self.raised.append((made, error))
             raise
         if self._after is not None:
             self._after()
+        if fault is not None and fault.when is When.AFTER:
+            self._fire(fault, made, functools.partial(call, *given))
         return result
 
     def _due(self, number: int, call: Call) -> Fault | None:
         for fault in self._waiting:
-            if fault.number <= number and can_show(fault, call) and (self._powers is not None or fault.kind not in _NEED_POWERS):
+            if fault.number > number:
+                break
+            if can_show(fault, call) and (self._powers is not None or fault.kind not in _NEED_POWERS):
                 self._left[fault] -= 1
                 if self._left[fault] == 0 or fault.kind in _NEED_POWERS:
                     self._waiting.remove(fault)
@@ -207,7 +210,7 @@ class FaultPlan:
 
     def _fire(self, fault: Fault, call: Call, effect: Callable[[], object]) -> None:
         self.fired.append((fault, call))
-        kind, where = fault.kind, f"{call.port}.{call.method}"
+        kind, where = fault.kind, call.place
         if kind is Kind.CRASH:
             self.dead = True
             raise Crashed(where)
@@ -237,17 +240,21 @@ class FaultPlan:
 
 _ANYWHERE = frozenset({Kind.CRASH, Kind.FROZEN, Kind.SLOW, Kind.DISTURBED})
 _NEED_POWERS = frozenset({Kind.ANSWER_LATE, Kind.OVERTAKEN, Kind.FROZEN, Kind.SLOW, Kind.DISTURBED})
-_CALLS: dict[tuple[str, str], Call] = {}
-"""One value per place: they are made a thousand times in a schedule."""
+
+
+@functools.cache
+def _call(port: str, method: str) -> Call:
+    """One value per place: they are made a thousand times in a schedule."""
+    return Call(port, method)
 
 
 def can_show(fault: Fault, call: Call) -> bool:
     """Whether this fault can happen at this call."""
-    place = (call.port, call.method)
-    if fault.place and fault.place != f"{call.port}.{call.method}":
+    if fault.place and fault.place != call.place:
         return False
     if fault.kind in _ANYWHERE:
         return True
+    place = (call.port, call.method)
     if fault.kind is Kind.ANSWER_LOST:
         return place in MAY_LOSE_ITS_ANSWER
     return fault.when is When.BEFORE and place in _PLACES_BEFORE[fault.kind]

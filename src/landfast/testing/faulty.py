@@ -23,19 +23,19 @@ class FaultySource:
 
     def open(self, membership: Membership) -> None:
         """See `ports.Source`."""
-        self._plan.around("source", "open", lambda: self._source.open(membership))
+        self._plan.around("source", "open", self._source.open, membership)
 
     def poll(self, limit: int, timeout_seconds: float, hold: AbstractSet[Stream]) -> Poll:
         """See `ports.Source`."""
-        return self._plan.around("source", "poll", lambda: self._source.poll(limit, timeout_seconds, hold))
+        return self._plan.around("source", "poll", self._source.poll, limit, timeout_seconds, hold)
 
     def rewind(self, assignments: Mapping[Stream, Assignment]) -> None:
         """See `ports.Source`."""
-        self._plan.around("source", "rewind", lambda: self._source.rewind(assignments))
+        self._plan.around("source", "rewind", self._source.rewind, assignments)
 
     def acknowledge(self, positions: Mapping[Stream, Position]) -> None:
         """See `ports.Source`."""
-        self._plan.around("source", "acknowledge", lambda: self._source.acknowledge(positions))
+        self._plan.around("source", "acknowledge", self._source.acknowledge, positions)
 
     def close(self) -> None:
         """See `ports.Source`."""
@@ -43,7 +43,7 @@ class FaultySource:
 
     def bounds(self, streams: Collection[Stream] | None = None) -> Mapping[Stream, Bounds]:
         """See `ports.Extent`."""
-        return self._plan.around("extent", "bounds", lambda: self._extent.bounds(streams))
+        return self._plan.around("extent", "bounds", self._extent.bounds, streams)
 
 
 class FaultySink:
@@ -60,23 +60,23 @@ class FaultySink:
 
     def positions(self, streams: Collection[Stream]) -> Mapping[Stream, Position | Halt | None]:
         """See `ports.Sink`."""
-        return self._plan.around("sink", "positions", lambda: self._sink.positions(streams))
+        return self._plan.around("sink", "positions", self._sink.positions, streams)
 
     def take_over(self, streams: Collection[Stream]) -> Mapping[Stream, Position | Halt | None]:
         """See `ports.Sink`."""
-        return self._plan.around("sink", "take_over", lambda: self._sink.take_over(streams))
+        return self._plan.around("sink", "take_over", self._sink.take_over, streams)
 
     def stage(self, batch: Batch) -> Staged:
         """See `ports.Sink`."""
-        return self._plan.around("sink", "stage", lambda: self._sink.stage(batch))
+        return self._plan.around("sink", "stage", self._sink.stage, batch)
 
     def commit(self, staged: Sequence[Staged]) -> Receipt:
         """See `ports.Sink`."""
-        return self._plan.around("sink", "commit", lambda: self._sink.commit(staged))
+        return self._plan.around("sink", "commit", self._sink.commit, staged)
 
     def maintain(self, budget_seconds: float) -> None:
         """See `ports.Sink`."""
-        self._plan.around("sink", "maintain", lambda: self._sink.maintain(budget_seconds))
+        self._plan.around("sink", "maintain", self._sink.maintain, budget_seconds)
 
     def close(self) -> None:
         """See `ports.Sink`."""
@@ -92,15 +92,15 @@ class FaultyDeadLetters:
 
     def claim(self, streams: Collection[Stream]) -> None:
         """See `ports.DeadLetters`."""
-        self._plan.around("letters", "claim", lambda: self._letters.claim(streams))
+        self._plan.around("letters", "claim", self._letters.claim, streams)
 
     def put(self, letters: Sequence[Letter]) -> None:
         """See `ports.DeadLetters`."""
-        self._plan.around("letters", "put", lambda: self._letters.put(letters))
+        self._plan.around("letters", "put", self._letters.put, letters)
 
     def buried(self, stream: Stream, start: Position) -> AbstractSet[int]:
         """See `ports.DeadLetters`."""
-        return self._plan.around("letters", "buried", lambda: self._letters.buried(stream, start))
+        return self._plan.around("letters", "buried", self._letters.buried, stream, start)
 
     def close(self) -> None:
         """See `ports.DeadLetters`."""
@@ -120,7 +120,7 @@ class FaultyTable:
 
     def put(self, version: int, commit: TableCommit) -> None:
         """See `memory.Table`."""
-        self._plan.around("table", "put", lambda: self._table.put(version, commit))
+        self._plan.around("table", "put", self._table.put, version, commit)
 
     def accepted(self, stream: Stream) -> bool:
         """See `memory.Table`."""
@@ -136,15 +136,15 @@ class FaultyLetterStore:
 
     def take(self, streams: Collection[Stream], owner: str) -> None:
         """See `memory.LetterStore`."""
-        self._plan.around("store", "take", lambda: self._store.take(streams, owner))
+        self._plan.around("store", "take", self._store.take, streams, owner)
 
     def append(self, letters: Sequence[Letter], owner: str, token: str) -> Stream | None:
         """See `memory.LetterStore`."""
-        return self._plan.around("store", "append", lambda: self._store.append(letters, owner, token))
+        return self._plan.around("store", "append", self._store.append, letters, owner, token)
 
     def buried(self, stream: Stream, start: Position) -> frozenset[int]:
         """See `memory.LetterStore`."""
-        return self._plan.around("store", "buried", lambda: self._store.buried(stream, start))
+        return self._plan.around("store", "buried", self._store.buried, stream, start)
 
 
 class FaultyObserver:
@@ -156,4 +156,4 @@ class FaultyObserver:
 
     def notice(self, event: Event) -> None:
         """See `ports.Observer`."""
-        self._plan.around("observer", "notice", lambda: self._observer.notice(event))
+        self._plan.around("observer", "notice", self._observer.notice, event)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 from landfast.errors import Misconfigured, check
 from landfast.model import Bounds, Headers, Position, Stream
@@ -39,10 +40,15 @@ class Partition:
     records: dict[int, Record] = field(default_factory=dict)
     ever: dict[int, Record] = field(default_factory=dict)
 
+    @property
+    def readable_end(self) -> Position:
+        """Where a read-committed reader stops today."""
+        return self.end if self.stable_end is None else self.stable_end
+
     def expire(self, first: Position) -> None:
         """Retention: everything below `first` is gone, though it is still owed; it stops at an open transaction."""
         with self.lock:
-            self.first = max(self.first, min(first, self.end if self.stable_end is None else self.stable_end))
+            self.first = max(self.first, min(first, self.readable_end))
             self.records = {offset: record for offset, record in self.records.items() if offset >= self.first}
 
     def compact(self, offsets: Collection[int]) -> None:
@@ -189,24 +195,17 @@ class MemoryLog:
             if known is None or partition >= len(known.partitions):
                 return None
             state = known.partitions[partition]
-            return Bounds(state.first, state.end if state.stable_end is None else state.stable_end)
+            return Bounds(state.first, state.readable_end)
 
     def read(self, topic: str, partition: int, start: Position, limit: int) -> tuple[Record, ...]:
         """Up to `limit` records at or above `start`, as far as a read-committed reader may see."""
         with self._lock:
-            bounds = self.bounds(topic, partition)
-            if bounds is None:
+            known = self._topics.get(topic)
+            if known is None or partition >= len(known.partitions):
                 return ()
-            records = self._partition(topic, partition).records
-            found: list[Record] = []
-            if limit == 1 and start in records and bounds.first <= start < bounds.end:
-                return (records[start],)
-            for offset in range(max(start, bounds.first), bounds.end):
-                if len(found) == limit:
-                    break
-                if offset in records:
-                    found.append(records[offset])
-            return tuple(found)
+            state = known.partitions[partition]
+            there = (offset for offset in range(max(start, state.first), state.readable_end) if offset in state.records)
+            return tuple(state.records[offset] for offset in islice(there, limit))
 
     def truth(self) -> Mapping[Stream, Mapping[int, Record]]:
         """Every record that was ever written and not compacted or truncated away, of all incarnations: what a ledger checks against."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from array import array
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from landfast.core.batching import size_of
 from landfast.errors import check
 from landfast.model import Assignment, Bounds, Chunk, Halt, Poll, Position, Stream
 from landfast.ports import Clock, Membership
@@ -72,12 +73,13 @@ class MemorySource:
         check(limit > 0, "a poll asks for at least one record")
         self._reconcile()
         halted = self._check_when_due("before")
-        read = self._read(limit, hold)
-        halted |= {**read.halted, **self._check_when_due("after")}
+        halting: dict[Stream, Halt] = {}
+        chunks, reached = self._read(limit, hold, halted, halting)
+        halted |= self._check_when_due("after")
         self.polls += 1
-        if not (read.chunks or halted or read.halting):
+        if not (chunks or halted or halting):
             self._clock.sleep(timeout_seconds)
-        return replace(read, confirmed=self._confirmed(), halted=halted)
+        return Poll(chunks, reached, self._confirmed(), halted, halting)
 
     def rewind(self, assignments: Mapping[Stream, Assignment]) -> None:
         """Read these streams again from there; those that are not ours any more are left alone."""
@@ -158,12 +160,15 @@ class MemorySource:
             halted[stream] = _gone(stream) if today is None else _replaced(stream, today)
         return halted
 
-    def _read(self, limit: int, hold: AbstractSet[Stream]) -> Poll:
-        """One chunk of each stream that is not held, beginning with another stream each time, until the limit is reached."""
+    def _read(
+        self, limit: int, hold: AbstractSet[Stream], halted: dict[Stream, Halt], halting: dict[Stream, Halt]
+    ) -> tuple[list[Chunk], dict[Stream, Position]]:
+        """One chunk of each stream that is not held, beginning with another stream each time, until the limit is reached.
+
+        Returns the chunks and what was reached; adds to `halted` and `halting`.
+        """
         chunks: list[Chunk] = []
         reached: dict[Stream, Position] = {}
-        halted: dict[Stream, Halt] = {}
-        halting: dict[Stream, Halt] = {}
         order = sorted(self._readers)
         self._turn += 1
         start = self._turn % len(order) if order else 0
@@ -190,27 +195,25 @@ class MemorySource:
             if reader.position >= bounds.end or not self._log.read(stream.topic, stream.partition, reader.position, 1):
                 # The rest is a gap: the reader steps over it, and its next chunk starts behind it.
                 reader.position = reached[stream] = max(reader.position, bounds.end)
-        return Poll(chunks, reached, halted=halted, halting=halting)
+        return chunks, reached
 
 
 def chunk_of(stream: Stream, epoch: int, start: Position, end: Position, records: Sequence[Record]) -> Chunk:
     """Records as a chunk that covers `[start, end)`."""
-    nbytes = sum(
-        len(record.value or b"") + len(record.key or b"") + sum(len(name.encode()) + len(value or b"") for name, value in record.headers)
-        for record in records
-    )
-    headers = [record.headers for record in records] if any(record.headers for record in records) else None
+    values, keys = [record.value for record in records], [record.key for record in records]
+    headers = [record.headers for record in records]
+    kept = headers if any(headers) else None
     return Chunk(
         stream=stream,
         epoch=epoch,
         start=start,
         end=end,
-        values=[record.value for record in records],
-        keys=[record.key for record in records],
-        headers=headers,
-        offsets=array("q", (record.offset for record in records)),
-        timestamps=array("q", (record.timestamp for record in records)),
-        nbytes=nbytes,
+        values=values,
+        keys=keys,
+        headers=kept,
+        offsets=array("q", [record.offset for record in records]),
+        timestamps=array("q", [record.timestamp for record in records]),
+        nbytes=size_of(values, keys, kept),
     )
 
 

@@ -99,7 +99,7 @@ def _faults(calls: list[Call], after: int = 0) -> Iterator[Fault]:
     """Every fault that these calls can show, behind call number `after`."""
     for number, call in enumerate(calls[after:], after + 1):
         for kind, when in _WAYS:
-            fault = Fault(number, when, kind, _LONG if kind in {Kind.FROZEN, Kind.SLOW} else 1, f"{call.port}.{call.method}")
+            fault = Fault(number, when, kind, _LONG if kind in {Kind.FROZEN, Kind.SLOW} else 1, call.place)
             if can_show(fault, call):
                 yield fault
 

@@ -65,6 +65,11 @@ _LIFE = (
     Deed.MARKER,
 )
 
+_DISTURBANCES = tuple(deed for deed in Deed if deed.disturbs)
+_KINDS = tuple(Kind)
+_KINDS_BESIDE = tuple(kind for kind in Kind if kind not in {Kind.FROZEN, Kind.SLOW})
+"""What may befall a worker that is held up as well."""
+
 CRASH_PLACES = frozenset(
     {
         ("source", "open"),
@@ -248,7 +253,7 @@ def drawn(seed: int) -> Schedule:
         poll_seconds=chance.choice([0.5, 2.0] if duel else [5.0]),
         until_end=chance.random() < 1 / 4,
     )
-    deeds = [deed for deed in Deed if deed not in _LIFE and chance.random() < 1 / 2 and (deed not in DISASTERS or chance.random() < 1 / 3)]
+    deeds = [deed for deed in _DISTURBANCES if chance.random() < 1 / 2 and (deed not in DISASTERS or chance.random() < 1 / 3)]
     acts = [Act(0.0, chance.choice(_LIFE), chance.randrange(6), chance.randint(1, 4)) for _ in range(chance.randint(1, 6))]
     if duel:
         acts += [Act(0.0, chance.choice(_DISPUTES), chance.randrange(6), chance.randint(1, 4)) for _ in range(chance.randint(1, 4))]
@@ -281,7 +286,7 @@ def _impostor(chance: random.Random) -> Fault:
 
 
 def _faults(chance: random.Random) -> tuple[tuple[Fault, ...], ...]:
-    kinds = chance.sample(list(Kind), k=len(Kind) // 2)
+    kinds = chance.sample(_KINDS, k=len(_KINDS) // 2)
     return tuple(tuple(_fault(chance, kinds) for _ in range(chance.randint(0, 4))) for _ in range(chance.choice([0, 2, 4, 8])))
 
 
@@ -298,7 +303,7 @@ def _fault(chance: random.Random, kinds: Sequence[Kind]) -> Fault:
 
 def _duel(chance: random.Random) -> tuple[tuple[Fault, ...], ...]:
     """Workers that are held up in the middle of a commit, most of them for long, and whatever else may befall one that is held up."""
-    others = chance.sample([kind for kind in Kind if kind not in {Kind.FROZEN, Kind.SLOW}], k=3)
+    others = chance.sample(_KINDS_BESIDE, k=3)
     return tuple(tuple(_held_up(chance, others) for _ in range(chance.randint(1, 4))) for _ in range(chance.choice([2, 4, 6])))
 
 

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 try:
     from greenlet import getcurrent, greenlet
@@ -47,6 +47,8 @@ class Scheduler:
     """Tasks, virtual time, and the order of everything.
 
     A task that waits hands over to the next one directly: a switch is what a step costs.
+
+    trace  adds to the trace: what happened, in order, is what tells two runs apart
     """
 
     def __init__(self, seed: int, on_crash: Callable[[str], object]) -> None:
@@ -62,6 +64,7 @@ class Scheduler:
         self._idle: list[greenlet] = []
         self._numbers = itertools.count()
         self._trace: list[str] = []
+        self.trace: Callable[[str], None] = self._trace.append
         self._current: Task | None = None
         self._main = getcurrent()
         self._finished: Callable[[], bool] = bool
@@ -71,13 +74,13 @@ class Scheduler:
 
     def pause(self) -> None:
         """Let others go on; returns when it is this task's turn again."""
-        task = self._running()
+        task = self._current or self._nobody()
         self._wake(task)
         self._hand_over(task)
 
     def sleep(self, seconds: float) -> None:
         """Return when so much virtual time has passed."""
-        task = self._running()
+        task = self._current or self._nobody()
         heapq.heappush(self._sleeping, (self.now + max(seconds, 0.0), next(self._numbers), task))
         self._hand_over(task)
 
@@ -85,33 +88,22 @@ class Scheduler:
         """A number that chance decides."""
         return least + (most - least) * self._random()
 
-    def trace(self, text: str) -> None:
-        """Add to the trace: what happened, in order, is what tells two runs apart."""
-        self._trace.append(text)
+    def _nobody(self) -> NoReturn:
+        message = "only a task can wait"
+        raise RuntimeError(message)
 
-    def _running(self) -> Task:
-        if self._current is None:
-            message = "only a task can wait"
-            raise RuntimeError(message)
-        return self._current
-
-    def _hand_over(self, task: Task) -> None:
-        """Go on with whoever is chosen; where nobody can, or it took too long, the main loop decides."""
-        if self.steps >= self._steps_max or not (self._ready or self._someone_wakes()):
+    def _hand_over(self, task: Task | None) -> None:
+        """Go on with whoever chance picks; where nobody can, or it took too long, the main loop decides."""
+        ready = self._ready
+        if self.steps >= self._steps_max or not (ready or self._someone_wakes()):
             self._current = None
             self._main.switch()
             return
-        chosen = self._chosen()
+        self._current = chosen = ready.pop(int(self._random() * len(ready)))
+        self.steps += 1
+        self.trace(chosen.told)
         if chosen is not task:
             chosen.greenlet.switch()
-
-    def _chosen(self) -> Task:
-        """Who goes on, by chance."""
-        ready = self._ready
-        self._current = task = ready.pop(int(self._random() * len(ready)))
-        self.steps += 1
-        self._trace.append(task.told)
-        return task
 
     # ---- for the world ----
 
@@ -168,9 +160,9 @@ class Scheduler:
 
     def _go_on(self) -> None:
         try:
-            self._chosen().greenlet.switch()
+            self._hand_over(None)
         except Crashed:
-            owner = self._running().owner
+            owner = (self._current or self._nobody()).owner
             self._current = None
             self.drop(owner)
             self._on_crash(owner)
@@ -180,7 +172,7 @@ class Scheduler:
     def _carry(self) -> None:
         """Make the calls of one task after the other: a new greenlet costs twenty times what a switch does."""
         while True:
-            task = self._running()
+            task = self._current or self._nobody()
             task.call()
             self._idle.append(task.greenlet)
             self._main.switch()
@@ -266,16 +258,16 @@ class Answer(Future[T]):
 
     def result(self, timeout: float | None = None) -> T:
         """See `Future`; nobody waits here."""
-        error = self.exception(timeout)
+        error = self._error if self._state == "FINISHED" else self.exception(timeout)
         if error is not None:
             raise error
         return self._answer  # type: ignore[return-value]
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """See `Future`."""
-        check(self.done(), "in a world of one thread nobody can wait for a future: look whether it is done")
         if self._state == "CANCELLED":
             raise CancelledError
+        check(self._state == "FINISHED", "in a world of one thread nobody can wait for a future: look whether it is done")
         return self._error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from landfast.core.batching import BatchLimits
 from landfast.core.breaker import BreakerLimits
@@ -16,7 +17,7 @@ from landfast.core.upkeep import UpkeepLimits
 from landfast.events import Event, LaneHalted
 from landfast.model import Bounds, Position, Run, Stream
 from landfast.ports import Extent
-from landfast.testing.faults import Call, Fault, FaultPlan, Powers
+from landfast.testing.faults import Fault, FaultPlan, Powers
 from landfast.testing.faulty import FaultyDeadLetters, FaultyLetterStore, FaultyObserver, FaultySink, FaultySource, FaultyTable
 from landfast.testing.ledger import DEAD, EITHER, line_fate
 from landfast.testing.memory import (
@@ -171,18 +172,10 @@ class Worker:
                     self.ahead = self.ahead or bool(lane.decoding)
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """What is told before each call of a port of a worker; and what its faults may do."""
-
-    before: Callable[[int, Call], object]
-    powers: Powers
-
-
-def hired(ground: Ground, sizes: Sizes, name: str, faults: Sequence[Fault], watch: Watch) -> Worker:
+def hired(ground: Ground, sizes: Sizes, name: str, faults: Sequence[Fault], powers: Powers) -> Worker:
     """Build a worker over the ground that all share. Every second one is of the other release."""
     scheduler = ground.scheduler
-    plan = FaultPlan(faults, watch.before, powers=watch.powers)
+    plan = FaultPlan(faults, powers=powers)
     clock = VirtualClock(scheduler)
     settings = MemorySourceSettings(chunk_records_max=sizes.chunk_records, checks_apart=sizes.checks_apart, checks=sizes.checks)
     reader = MemorySource(ground.group, name, clock, settings)
@@ -205,6 +198,7 @@ def hired(ground: Ground, sizes: Sizes, name: str, faults: Sequence[Fault], watc
     return Worker(name, plan, runner, observer, clock, extent)
 
 
+@lru_cache(maxsize=1)
 def _flow_limits(sizes: Sizes) -> FlowLimits:
     return FlowLimits(
         batch=BatchLimits(records_max=sizes.batch_records, seconds_max=0.5),
@@ -217,6 +211,7 @@ def _flow_limits(sizes: Sizes) -> FlowLimits:
     )
 
 
+@lru_cache(maxsize=1)
 def _patient(sizes: Sizes) -> RunnerLimits:
     """Long polls mostly: what only waits costs no steps."""
     return RunnerLimits(poll_records=sizes.poll_records, poll_seconds=sizes.poll_seconds, busy_poll_seconds=0.5, others_seconds_max=120.0)

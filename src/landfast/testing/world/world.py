@@ -7,6 +7,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from landfast.core.report import Outcome
 from landfast.model import Stream
@@ -17,7 +18,7 @@ from landfast.testing.world.deeds import do
 from landfast.testing.world.operator import finished_early, operators_view, read_without_leave
 from landfast.testing.world.schedule import QUIET_AT_SECONDS, Act, Deed, Schedule, disturbance
 from landfast.testing.world.scheduler import Scheduler
-from landfast.testing.world.workers import Ground, Watch, WatchedGroup, WatchedTable, Worker, fate, hired
+from landfast.testing.world.workers import Ground, WatchedGroup, WatchedTable, Worker, fate, hired
 
 TOPIC = "t"
 FOREIGN = "somebody else"
@@ -96,7 +97,7 @@ class World:
             for _ in range(self.schedule.sizes.workers):
                 self._start()
             self.scheduler.spawn(FATE, "fate", self._act)
-            self.scheduler.run(lambda: self._at_rest, QUIET_AT_SECONDS + REST_SECONDS_MAX, STEPS_MAX)
+            self.scheduler.run(self._at_rest, QUIET_AT_SECONDS + REST_SECONDS_MAX, STEPS_MAX)
             self._ending = True
             for worker in self.living:
                 worker.runner.stop()
@@ -118,7 +119,6 @@ class World:
         self.group.balance()
         self.quiet, self._settled_at = True, (-1, 0)
 
-    @property
     def _at_rest(self) -> bool:
         """Whether everything has landed that must, and workers of bounded runs have ended by themselves."""
         return self.quiet and self._settled and (not self.schedule.sizes.until_end or not self.living)
@@ -154,11 +154,8 @@ class World:
         ground = Ground(self.group, self.table, self.store, self.scheduler, self.halted)
         faults = () if self.quiet else next(self._rows, ())
         name = f"worker-{next(self._numbers)}"
-
-        def before(_: int, call: Call) -> None:
-            self._before(worker, call)
-
-        worker = hired(ground, self.schedule.sizes, name, faults, Watch(before, WorldPowers(self, name)))
+        worker = hired(ground, self.schedule.sizes, name, faults, WorldPowers(self, name))
+        worker.plan.between = partial(self._before, worker)
         self.workers.append(worker)
         self.scheduler.spawn(worker.name, "main", lambda: self._run(worker))
 
@@ -186,20 +183,24 @@ class World:
         self.later(self.schedule.sizes.session_seconds, lambda: self.group.leave(name))
         self._start_after(RESTART_SECONDS)
 
-    def _before(self, worker: Worker, call: Call) -> None:
-        self.scheduler.trace(f"{worker.name} {call.port}.{call.method}")
+    def _before(self, worker: Worker, _number: int, call: Call) -> None:
+        self.scheduler.trace(f"{worker.name} {call.place}")
         if call.port == "observer":
             return
-        if call.method == "poll":
-            worker.look_ahead()
-        elif call.port == "source" and call.method == "close":
-            worker.leaving = True
-        elif call.method == "rewind" and not self.both_own:
-            self._look_at_lanes()
+        if call.port == "source":
+            self._before_reading(worker, call.method)
         if self._store_seconds and call.port in {"table", "store"}:
             self.scheduler.sleep(self.scheduler.between(0.0, self._store_seconds))
         else:
             self.scheduler.pause()
+
+    def _before_reading(self, worker: Worker, method: str) -> None:
+        if method == "poll":
+            worker.look_ahead()
+        elif method == "close":
+            worker.leaving = True
+        elif method == "rewind" and not self.both_own:
+            self._look_at_lanes()
 
     def _look_at_lanes(self) -> None:
         owners: Counter[Stream] = Counter()
@@ -219,6 +220,8 @@ class World:
         commits = self.table.commits[self._commits_seen :]
         self._commits_seen += len(commits)
         for commit in commits:
+            if not commit.spans:
+                continue  # It takes streams over, or is another tool's: it passes nothing.
             unburied = passed_before_buried(commit, self.log.truth(), self.store.letters, fate)
             # Where a log was cut off, another record may lie by now where the one lay that was read.
             self._violations += [f"passed before buried: {stream}@{offset}" for stream, offset in unburied if stream not in self.robbed]
