@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from coverage import Coverage
 
 from landfast.testing import kafka_jars, stores
 from landfast.testing.cache import cache_folder
+from landfast.testing.inflicted import INFLICTED
 from landfast.testing.kafka import SHORT_LIVED, RealKafka
 from landfast.testing.tcp_proxy import TcpProxy
 
@@ -37,6 +39,26 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             starter.submit(stores.built, cache_folder("stores"), module)
     # Nobody waits here, and a failure comes again where the part is used.
     starter.shutdown(wait=False)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process that runs tests beside others hands over what its proxies and brokers did."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["inflicted"] = dict(INFLICTED.counts())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """What such a process handed over is added up. One that crashed hands over nothing."""
+    for what, count in getattr(node, "workeroutput", {}).get("inflicted", {}).items():
+        INFLICTED.add(what, count)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The run says what it put its tests through, for whoever wants the figures."""
+    for what, count in INFLICTED.counts().items():
+        terminalreporter.write_line(f"inflicted: {count:,} {what}")
 
 
 def _fixtures(item: pytest.Item) -> list[str]:

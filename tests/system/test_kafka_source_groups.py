@@ -85,8 +85,10 @@ def test_r12_a_static_member_comes_back_to_its_streams(protocol: str, kafka: Rea
     """A member with an instance id that went without a word and comes back gets its own streams, from the sink's position."""
     topic = topic_of(kafka.servers, 2, 100)
     chosen = settings(kafka.servers, topic, protocol=protocol, instance_id="worker-1")
+    before = kafka.rebalances
     first = member(chosen)
     first.until(lambda: len(first.reached) == 2)
+    assert kafka.rebalances > before, "what the test run says of rebalances is read from the broker's log"
     owned = set(first.engine.owned)
     first.source.close()
     again = member(chosen, Engine(dict.fromkeys(owned, 40)))

@@ -15,10 +15,13 @@ import json
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
+
+from landfast.testing.inflicted import INFLICTED
 
 HOST = "127.0.0.1"
 _HEAD_BYTES_MAX = 1024 * 1024
@@ -107,6 +110,8 @@ class FaultProxy:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._process is not None:
+            for action, count in self._ask({"do": "count"})["by_action"].items():
+                INFLICTED.add(f"requests to a store {action}", count)
             self._process.kill()
             self._process.communicate()
 
@@ -152,7 +157,8 @@ class _Server:
         self._rules: list[Rule] = []
         self._seen: list[set[Kind]] = []
         self._released = asyncio.Event()
-        self._faults = self._held = 0
+        self._faults: Counter[Action] = Counter()
+        self._held = 0
 
     async def run(self) -> None:
         """Serve until standard input ends, which it does when the owner is gone."""
@@ -164,7 +170,7 @@ class _Server:
             sys.stdout.write(json.dumps(answer) + "\n")
             sys.stdout.flush()
 
-    def _do(self, question: Mapping[str, Any], port: int) -> Mapping[str, int]:
+    def _do(self, question: Mapping[str, Any], port: int) -> Mapping[str, Any]:
         match question["do"]:
             case "add":
                 self._rules.extend(_rule(item) for item in question["rules"])
@@ -173,7 +179,7 @@ class _Server:
                 self._rules, self._seen = [], []
             case "release":
                 self._released.set()
-        return {"port": port, "faults": self._faults, "held": self._held}
+        return {"port": port, "faults": self._faults.total(), "held": self._held, "by_action": self._faults}
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One client connection: request after request, until it ends or a fault ends it."""
@@ -223,7 +229,7 @@ class _Server:
             seen.add(kind)
         if found is not None:
             found.times -= 1
-            self._faults += 1
+            self._faults[found.action] += 1
         return found
 
     async def _pass_on(self, message: _Message, method: str) -> _Message | None:

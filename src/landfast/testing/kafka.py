@@ -21,6 +21,7 @@ from typing import Any, Self
 
 from landfast.errors import Unavailable, check
 from landfast.testing.cache import cache_folder
+from landfast.testing.inflicted import INFLICTED
 from landfast.testing.kafka_jars import jars
 from landfast.testing.kafka_properties import BROKER, logins
 from landfast.testing.kafka_tls import Certificate, make_certificate
@@ -40,7 +41,12 @@ appender.console.layout.type = PatternLayout
 appender.console.layout.pattern = %d %p %c %m%n
 rootLogger.level = warn
 rootLogger.appenderRef.console.ref = console
+logger.groups.name = org.apache.kafka.coordinator.group
+logger.groups.level = info
 """
+
+# What the coordinator says when a group has been shared out anew: in the classic protocol, and in the newer one.
+_REBALANCES = ("Stabilized group", "Computed a new target assignment")
 
 # Ends the broker and removes its folder when the process that owns the pipe is gone, however it went.
 _WATCH = """\
@@ -144,6 +150,11 @@ class RealKafka:
         path = self.folder / "broker.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
+    @property
+    def rebalances(self) -> int:
+        """How often a group was shared out anew."""
+        return sum(map(self.log.count, _REBALANCES))
+
     def __enter__(self) -> Self:
         self.open()
         return self
@@ -244,6 +255,8 @@ class RealKafka:
         """End the broker and remove its folder. Idempotent."""
         if self._broker is not None:
             self.kill()
+        if self._folder is not None:
+            INFLICTED.add("rebalances", self.rebalances)
         if self._watch is not None:
             watch, self._watch = self._watch, None
             if watch.stdin is not None:

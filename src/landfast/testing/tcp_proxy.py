@@ -10,18 +10,22 @@ import asyncio
 import contextlib
 import enum
 import math
+import socket
+import struct
 import threading
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from landfast.testing.inflicted import INFLICTED
 from landfast.testing.local_ports import HOST
 
 T = TypeVar("T")
 _PIECE_BYTES = 65_536
 _PIECES_PER_SECOND = 20
 _ANSWER_SECONDS_MAX = 30.0
+_NO_LINGERING = struct.pack("ii", 1, 0)
 
 
 class Holds(enum.Enum):
@@ -63,6 +67,9 @@ class _Connection:
         """End it with a reset, at both ends."""
         for end in (self.front, self.back):
             if end is not None:
+                # Without this the other side sees an orderly end.
+                with contextlib.suppress(OSError):
+                    end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)
                 end.transport.abort()
 
     async def close(self) -> None:
@@ -129,7 +136,8 @@ class TcpProxy:
     async def _close(self) -> None:
         if self._server is not None:
             self._server.close()
-        await self._abort()
+        for connection in tuple(self._connections):
+            connection.abort()
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
@@ -146,11 +154,13 @@ class TcpProxy:
     async def _abort(self) -> None:
         for connection in tuple(self._connections):
             connection.abort()
+            INFLICTED.add("connections reset")
         self._tell()
 
     async def _forget(self) -> None:
         for connection in self._connections:
             connection.forgotten = True
+            INFLICTED.add("connections left half open")
 
     def _tell(self) -> None:
         self._changed.set()
@@ -162,6 +172,7 @@ class TcpProxy:
         try:
             if self._cut:
                 connection.abort()
+                INFLICTED.add("connections refused by a cut line")
                 return
             back_reader, connection.back = await asyncio.open_connection(HOST, self.target_port)
             there = self._pass(connection, reader, connection.back, Holds.REQUESTS)
@@ -178,9 +189,12 @@ class TcpProxy:
         while True:
             limit = min(_PIECE_BYTES, max(1, self._line.bytes_per_second / _PIECES_PER_SECOND))
             piece = await reader.read(int(limit))
+            if self._line.holding(direction):
+                INFLICTED.add("pieces held back")
             while connection.forgotten or self._line.holding(direction):
                 await self._changed.wait()
             if self._line.delay_seconds:
+                INFLICTED.add("pieces delayed")
                 await asyncio.sleep(self._line.delay_seconds)
             if not piece:
                 with contextlib.suppress(OSError):
