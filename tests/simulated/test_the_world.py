@@ -35,11 +35,11 @@ def nothing_put(_table: MemoryTable, _version: int, _commit: object) -> None:
 @pytest.mark.usefixtures("unmeasured")
 def test_schedules_of_whole_worlds_lose_double_and_stop_nothing() -> None:
     """Whatever befalls several workers, every record ends in exactly one place, once, and the world comes to rest."""
-    tally = campaign(0, SCHEDULES)
-    assert tally.problems == {}
-    assert tally.schedules == SCHEDULES
-    assert min(tally.records, tally.commits, tally.crashes, tally.steps, len(tally.faults)) > 0
-    assert not tally.missed
+    upshot = campaign(0, SCHEDULES)
+    assert upshot.problems == {}
+    assert upshot.schedules == SCHEDULES
+    assert min(upshot.records, upshot.commits, upshot.crashes, upshot.steps, len(upshot.faults)) > 0
+    assert not upshot.missed
 
 
 FAILED_ONCE = {

@@ -7,7 +7,7 @@ The engine in it is the one that ships: `core/runner.py` and all it calls, over 
 landfast.testing.world` plays many seeds. It needs the package `greenlet`.
 """
 
-from landfast.testing.world.campaign import Tally, campaign, problem_of, smallest
+from landfast.testing.world.campaign import Upshot, campaign, problem_of, smallest
 from landfast.testing.world.every_call import EveryCall, every_call
 from landfast.testing.world.reached import expected, reached
 from landfast.testing.world.schedule import Act, Deed, Schedule, Sizes, drawn, shrunk
@@ -20,7 +20,7 @@ __all__ = [
     "Outcomes",
     "Schedule",
     "Sizes",
-    "Tally",
+    "Upshot",
     "World",
     "campaign",
     "drawn",

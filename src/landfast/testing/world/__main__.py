@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from landfast.testing.world.campaign import Tally, campaign, problem_of, smallest
+from landfast.testing.world.campaign import Upshot, campaign, problem_of, smallest
 from landfast.testing.world.every_call import EveryCall, every_call
 from landfast.testing.world.reached import expected
 from landfast.testing.world.schedule import Schedule, drawn
@@ -45,22 +45,22 @@ def _one(schedule: Schedule) -> int:
     return 1
 
 
-def _told(tally: Tally) -> int:
-    rate = tally.schedules / tally.cpu_seconds
-    hours = tally.virtual_seconds / 3600
-    print(f"{tally.schedules:,} schedules in {tally.seconds:.0f} s, {rate:.0f} per second of one core; {hours:.0f} virtual hours")
-    print(f"{tally.records:,} records, {tally.commits:,} commits, {tally.crashes:,} crashes, {tally.steps:,} steps")
-    print("faults: " + ", ".join(f"{kind} {count:,}" for kind, count in tally.faults.most_common()))
-    print(f"rare states: {len(expected()) - len(tally.missed)} of {len(expected())} reached")
+def _told(upshot: Upshot) -> int:
+    rate = upshot.schedules / upshot.cpu_seconds
+    hours = upshot.virtual_seconds / 3600
+    print(f"{upshot.schedules:,} schedules in {upshot.seconds:.0f} s, {rate:.0f} per second of one core; {hours:.0f} virtual hours")
+    print(f"{upshot.records:,} records, {upshot.commits:,} commits, {upshot.crashes:,} crashes, {upshot.steps:,} steps")
+    print("faults: " + ", ".join(f"{kind} {count:,}" for kind, count in upshot.faults.most_common()))
+    print(f"rare states: {len(expected()) - len(upshot.missed)} of {len(expected())} reached")
     for state in expected():
-        print(f"  {tally.states[state]:>9,}  {state}" if tally.states[state] else f"  missed: {state}")
-    for seed, problem in sorted(tally.problems.items())[:20]:
+        print(f"  {upshot.states[state]:>9,}  {state}" if upshot.states[state] else f"  missed: {state}")
+    for seed, problem in sorted(upshot.problems.items())[:20]:
         print(f"  seed {seed}: {problem}")
-    stuck = sum(problem.startswith("stuck") for problem in tally.problems.values())
-    wrong = len(tally.problems) - stuck
-    print(f"trace {tally.trace}")
-    print(f"{wrong} with something lost, doubled or wrong, {stuck} stuck" if tally.problems else "0 lost, 0 doubled, 0 stuck")
-    return 1 if tally.problems or tally.missed else 0
+    stuck = sum(problem.startswith("stuck") for problem in upshot.problems.values())
+    wrong = len(upshot.problems) - stuck
+    print(f"trace {upshot.trace}")
+    print(f"{wrong} with something lost, doubled or wrong, {stuck} stuck" if upshot.problems else "0 lost, 0 doubled, 0 stuck")
+    return 1 if upshot.problems or upshot.missed else 0
 
 
 def _failed_one_by_one(whole: EveryCall) -> int:

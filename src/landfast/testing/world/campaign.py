@@ -27,7 +27,7 @@ CPU_SECONDS_MAX = 30.0
 
 
 @dataclass(slots=True)
-class Tally:
+class Upshot:
     """What came of some schedules.
 
     problems     seed -> what was wrong
@@ -50,8 +50,8 @@ class Tally:
     states: Counter[str] = field(default_factory=Counter)
     trace: str = ""
 
-    def add(self, other: Tally) -> None:
-        """Take in another tally; its time is not added, since processes work side by side."""
+    def add(self, other: Upshot) -> None:
+        """Take in another; its time is not added, since processes work side by side."""
         self.schedules += other.schedules
         self.records += other.records
         self.commits += other.commits
@@ -74,7 +74,7 @@ class Tally:
         return tuple(state for state in expected() if not self.states[state])
 
 
-def problem_of(schedule: Schedule, tally: Tally | None = None) -> str:
+def problem_of(schedule: Schedule, upshot: Upshot | None = None) -> str:
     """Play one schedule and say what was wrong, or nothing."""
     world = World(schedule)
     try:
@@ -82,16 +82,16 @@ def problem_of(schedule: Schedule, tally: Tally | None = None) -> str:
             outcomes = world.play()
     except Stuck as error:
         return f"stuck: {error}"
-    if tally is not None:
-        tally.records += sum(len(records) for records in world.log.truth().values())
-        tally.commits += sum(bool(commit.spans) for commit in outcomes.commits)
-        tally.crashes += sum(worker.crashed for worker in world.workers)
-        tally.steps += outcomes.steps
-        tally.virtual_seconds += outcomes.seconds
-        tally.faults.update(fault.kind.value for worker in world.workers for fault, _ in worker.plan.fired)
-        tally.faults.update(act.deed.value for act in schedule.acts if act.deed.disturbs)
-        tally.states.update(reached(world, outcomes))
-        tally.follow(outcomes.trace_hash)
+    if upshot is not None:
+        upshot.records += sum(len(records) for records in world.log.truth().values())
+        upshot.commits += sum(bool(commit.spans) for commit in outcomes.commits)
+        upshot.crashes += sum(worker.crashed for worker in world.workers)
+        upshot.steps += outcomes.steps
+        upshot.virtual_seconds += outcomes.seconds
+        upshot.faults.update(fault.kind.value for worker in world.workers for fault, _ in worker.plan.fired)
+        upshot.faults.update(act.deed.value for act in schedule.acts if act.deed.disturbs)
+        upshot.states.update(reached(world, outcomes))
+        upshot.follow(outcomes.trace_hash)
     return "; ".join(outcomes.problems[:5])
 
 
@@ -120,20 +120,20 @@ def guarded(cpu_seconds_max: float) -> Iterator[None]:
         signal.signal(signal.SIGVTALRM, before)
 
 
-def share(seeds: range) -> Tally:
+def share(seeds: range) -> Upshot:
     """Play the schedules of these seeds."""
-    tally = Tally()
+    upshot = Upshot()
     began = time.process_time()
     with _collected_between():
         for seed in seeds:
-            problem = problem_of(drawn(seed), tally)
-            tally.schedules += 1
+            problem = problem_of(drawn(seed), upshot)
+            upshot.schedules += 1
             if problem:
-                tally.problems[seed] = problem
-                tally.follow(problem)
+                upshot.problems[seed] = problem
+                upshot.follow(problem)
             gc.collect(0)
-    tally.cpu_seconds = time.process_time() - began
-    return tally
+    upshot.cpu_seconds = time.process_time() - began
+    return upshot
 
 
 @contextlib.contextmanager
@@ -148,12 +148,12 @@ def _collected_between() -> Iterator[None]:
             gc.enable()
 
 
-def campaign(first: int, schedules: int, processes: int = 1) -> Tally:
+def campaign(first: int, schedules: int, processes: int = 1) -> Upshot:
     """Play the schedules of so many seeds."""
     began = time.perf_counter()
-    whole = Tally()
-    for tally in _shares(_portions(first, schedules), processes):
-        whole.add(tally)
+    whole = Upshot()
+    for upshot in _shares(_portions(first, schedules), processes):
+        whole.add(upshot)
     whole.seconds = time.perf_counter() - began
     return whole
 
@@ -163,7 +163,7 @@ def _portions(first: int, schedules: int) -> Iterator[range]:
         yield range(start, min(start + _SHARE, first + schedules))
 
 
-def _shares(portions: Iterable[range], processes: int) -> Iterator[Tally]:
+def _shares(portions: Iterable[range], processes: int) -> Iterator[Upshot]:
     if processes == 1:
         yield from map(share, portions)
         return
