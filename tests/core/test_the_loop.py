@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from landfast import events
@@ -11,7 +13,7 @@ from landfast.core.report import Outcome
 from landfast.core.retry import RetryPolicy
 from landfast.core.route import FlowLimits
 from landfast.errors import Conflict, Unavailable
-from landfast.model import Stream, Totals
+from landfast.model import Guarantee, Level, Stream, Totals
 from landfast.ports import DeadLetters
 from landfast.testing.memory import MemoryDeadLetters, MemorySink, MemorySinkSettings, MemorySourceSettings
 from tests.core.rig import Rig
@@ -43,6 +45,28 @@ def test_order_read_is_order_landed() -> None:
     rig.produce(500)
     rig.land()
     assert rig.landed(rig.streams[0]) == list(range(500))
+
+
+class Forgetful(MemorySink):
+    """A sink that could not vouch for its positions."""
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """Weaker."""
+        return Guarantee(Level.AT_LEAST_ONCE, "rows and positions are two writes")
+
+
+def test_s27_a_run_says_what_its_sinks_promise() -> None:
+    """The promise of each kind of sink stands in the event with which the run begins: a strong one hides no weak one."""
+    rig = Rig(topics=("weak", "strong"), partitions=1)
+    rig.produce(20, topic="weak")
+    weak = replace(rig.route(Forgetful(rig.table), name="one"), takes=lambda topic: topic == "weak")
+    strong = replace(rig.route(name="other"), takes=lambda topic: topic == "strong")
+    report = rig.land(weak, strong)
+    (started,) = rig.observer.of(events.RunStarted)
+    assert started.guarantee == "at-least-once, exactly-once"
+    assert rig.landed(rig.streams[0]) == list(range(20))
+    assert report.totals == Totals(read=20, written=20)
 
 
 def test_a_second_run_reads_nothing_again() -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import os
+import pickle
 import uuid
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 from landfast.core.breaker import BreakerLimits
@@ -157,3 +161,35 @@ def test_d14_times_land_to_the_microsecond_or_are_letters(tmp_path: Path) -> Non
             b'{"day":"2023-02-29"}': "bad_date",
         },
     )
+
+
+class Trap:
+    """What makes a folder where it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """See `pickle`."""
+        return os.mkdir, (str(self.folder),)
+
+
+def test_x5_binary_formats_are_letters_and_run_no_code(tmp_path: Path) -> None:
+    """Avro, Protobuf, Parquet, Arrow with a pickled type and a pickle are no JSON: each is buried whole, and nothing of it is executed."""
+    trap = pickle.dumps(Trap(tmp_path / "sprung"))
+    hostile = pa.schema(
+        [pa.field("x", pa.int64(), metadata={b"ARROW:extension:name": b"arrow.py_extension_type", b"ARROW:extension:metadata": trap})]
+    )
+    parquet, arrow = pa.BufferOutputStream(), pa.BufferOutputStream()
+    pq.write_table(pa.table({"x": [1]}), parquet)
+    pa.ipc.new_stream(arrow, hostile).close()
+    cases = {
+        b'Obj\x01\x02\x16avro.schema"{\x22type\x22:\x22long\x22}\x00' + bytes(16): "not_json",
+        b"\x08\x96\x01\x12\x07testing": "bad_utf8",
+        parquet.getvalue().to_pybytes(): "bad_utf8",
+        arrow.getvalue().to_pybytes(): "bad_utf8",
+        trap: "bad_utf8",
+        b"\x00\x00\x00\x00\x07\x02\x08": "not_json",
+    }
+    settle(tmp_path, dict(cases))
+    assert not (tmp_path / "sprung").exists()
