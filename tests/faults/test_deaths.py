@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable
 
 from landfast.events import StreamGained
+from landfast.sinks.delta.table.marks import OTHERS_CLEAN_UP
 from landfast.testing.kafka import RealKafka
 from landfast.testing.kafka_records import create_topic
 from tests.faults.doomed import Doom, die, worker
@@ -101,6 +104,24 @@ def test_p6_sigkill_between_the_commit_and_the_groups_offsets(kafka: RealKafka, 
     die(scene.line.file, Doom(COMMIT, when="after"))
     assert rows(scene.line.table) == 2 * LANDED_BEFORE
     scene.go_on(at=200)
+
+
+def test_v5_sigkill_where_a_start_brings_an_older_table_up_to_date(kafka: RealKafka, tmp_path: Path) -> None:
+    """What earlier versions did not say of their tables is said by the next start that lives, once, and it goes on."""
+    scene = Scene(kafka, tmp_path, "killed-in-migration")
+    log = scene.line.table / "_delta_log"
+    first = log / f"{0:020d}.json"
+    lines = [json.loads(line) for line in first.read_text().splitlines()]
+    (metadata,) = [line["metaData"] for line in lines if "metaData" in line]
+    assert metadata["configuration"].pop(OTHERS_CLEAN_UP) == "false"
+    first.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    for when in ("before", "after"):
+        die(scene.line.file, Doom("landfast.sinks.delta.table.startup:mark", when=when))
+    said = {entry.name for entry in log.glob("*.json") if "SET TBLPROPERTIES" in entry.read_text()}
+    assert len(said) == 1
+    assert DeltaTable(scene.line.table).metadata().configuration[OTHERS_CLEAN_UP] == "false"
+    scene.go_on(at=100)
+    assert {entry.name for entry in log.glob("*.json") if "SET TBLPROPERTIES" in entry.read_text()} == said
 
 
 @pytest.mark.museum(21)
