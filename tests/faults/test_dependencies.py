@@ -9,8 +9,7 @@ from typing import Any
 from tests.house.tree import ROOT
 
 LOCK: dict[str, Any] = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))
-SETTINGS: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-PROJECT, TOOLS = SETTINGS["project"], SETTINGS["tool"]
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 DIRECT_MAX = 12
 
 
@@ -35,10 +34,3 @@ def test_x14_the_lock_alone_decides_what_is_installed() -> None:
 def test_x14_few_others_are_trusted() -> None:
     """Each direct dependency is one more that can be taken over."""
     assert len(PROJECT["dependencies"]) <= DIRECT_MAX
-
-
-def test_x14_no_release_is_locked_in_its_first_days() -> None:
-    """Whoever makes the lock anew gets no release that is younger than a week, unless the project names it as an exception."""
-    assert TOOLS["uv"]["exclude-newer"] == "7 days"
-    assert LOCK["options"]["exclude-newer-span"] == "P7D"
-    assert TOOLS["uv"].get("exclude-newer-package", {}) == {}
