@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain
 
 from landfast import events
-from landfast.core.batching import RECORD_OVERHEAD_BYTES, full
+from landfast.core.batching import full
 from landfast.core.lanes import Cut, Lane, LaneState
 from landfast.core.pieces import Decoding, Raw, decode, shared_out
 from landfast.core.prepare import Work
@@ -56,10 +56,13 @@ class Intake:
         waiting = [lane for lane in self.lanes.values() if lane.uncut]
         if not waiting:
             return False
-        old = now - min(lane.waiting_since for lane in waiting) >= self._limits.batch.seconds_max
-        whole = all(lane.read_whole for lane in self.lanes.values() if lane.state is LaneState.RUNNING)
-        halting = any(lane.state is LaneState.HALTING for lane in waiting)
-        return drain or old or whole or halting or self.full
+        return (
+            drain
+            or now - min(lane.waiting_since for lane in waiting) >= self._limits.batch.seconds_max
+            or any(lane.state is LaneState.HALTING for lane in waiting)
+            or all(lane.read_whole for lane in self.lanes.values() if lane.state is LaneState.RUNNING)
+            or self.full
+        )
 
     def cut(self) -> Work:
         """Cut one batch: all pieces that were handed out, and what else there is room for, the lane that has waited longest first."""
@@ -89,10 +92,9 @@ class Intake:
     @property
     def undecoded(self) -> int:
         """Calls of the pool that have still to decode something."""
-        return sum(not part.done for lane in self.lanes.values() for part in lane.decoding)
+        return sum(not part.done for lane in self.lanes.values() if lane.decoding for part in lane.decoding)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory that records take, as they were read or decoded, with what the columns cost beside the records' own bytes."""
-        loose = sum(lane.loose_nbytes + lane.loose * RECORD_OVERHEAD_BYTES for lane in self.lanes.values())
-        return loose + sum(part.nbytes for lane in self.lanes.values() for part in lane.decoding)
+        """Bytes of memory that all records take."""
+        return sum(lane.held_nbytes for lane in self.lanes.values())

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from landfast.core.batching import below, part
+from landfast.core.batching import RECORD_OVERHEAD_BYTES, below, part
 from landfast.core.breaker import Breaker
 from landfast.core.pieces import Decoding, Raw
 from landfast.core.verify import Digest
@@ -186,6 +186,12 @@ class Lane:
         if self.stop_at is None or self.state is LaneState.UNPLACED:
             return False
         return self.nothing_below if self.read_to is None else self.read_to >= self.stop_at
+
+    @property
+    def held_nbytes(self) -> int:
+        """Bytes of memory that its records take, as they were read or decoded, with what the columns cost beside the records' own bytes."""
+        loose = self.loose_nbytes + self.loose * RECORD_OVERHEAD_BYTES
+        return loose + sum(part.nbytes for part in self.decoding) if self.decoding else loose
 
     @property
     def handed(self) -> int:
