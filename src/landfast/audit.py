@@ -121,7 +121,7 @@ class Proof(enum.StrEnum):
     WHOLE = "proved"
     """Nothing that was looked at is wrong."""
     IN_PART = "proved_in_part"
-    """The same, but the values of some rows are another writer's word, or some of the log is gone that was to be compared."""
+    """The same, but the values of some rows are another writer's word, or there is no digest, or no log any more, to compare some with."""
     NONE = "not_proved"
     """Something is wrong: the findings say what."""
     NOTHING = "nothing_to_prove"
@@ -146,7 +146,7 @@ class Verdict:
     pending         letters at or above their stream's position: their commit is still to come
     checked_spans   spans that were compared
     digested        files, those of the dead letters among them, whose bytes were compared with the digest in the table's log
-    undigested      files of which the log has no digest: an earlier version wrote them, or another writer
+    undigested      files of ours of which the log has no digest: an earlier version wrote them, or somebody named them again without it
     rewritten       files in which rows are in their places, and whose values are another writer's word
     compared        how much was compared with the log; None where it was not asked for
     """
@@ -169,7 +169,7 @@ class Verdict:
 
     @property
     def proved(self) -> bool:
-        """Whether nothing is wrong: also where little or nothing could be looked at, as `unchecked` and `rewritten` say."""
+        """Whether nothing is wrong: also where little could be looked at, as `unchecked`, `undigested` and `rewritten` say."""
         return not self.findings
 
     @property
@@ -179,7 +179,7 @@ class Verdict:
             return Proof.NONE
         if not self.checked_spans and not self.unchecked:
             return Proof.NOTHING
-        return Proof.IN_PART if self.rewritten or self.unchecked else Proof.WHOLE
+        return Proof.IN_PART if self.rewritten or self.unchecked or self.undigested else Proof.WHOLE
 
     @property
     def totals(self) -> Totals:

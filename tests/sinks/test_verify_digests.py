@@ -230,25 +230,26 @@ def test_the_first_digest_of_a_file_counts(world: DeltaWorld) -> None:
 
 
 def test_files_of_a_version_without_digests_are_counted(world: DeltaWorld) -> None:
-    """They are proved by their checksums as before, and what was not compared is said."""
+    """They are proved by their checksums as before, and the outcome says that they were not compared."""
     sink = proved_table(world)
     sink.close()
     untagged(world.path)
     land(world.sink(), made(LANE, range(40, 44), 44))
     verdict = verify_table(world.path)
-    assert (verdict.outcome, verdict.digested, verdict.undigested) == (Proof.WHOLE, 1 + 1, 4)
+    assert (verdict.outcome, verdict.digested, verdict.undigested) == (Proof.IN_PART, 1 + 1, 4)
+    assert as_lines("numbers", verdict)[-1].endswith("; 4 files had no digest to be compared with")
     assert any(line.startswith("  4 files without a digest") for line in as_lines("numbers", verdict))
     assert (as_object(verdict)["digested"], as_object(verdict)["undigested"]) == (2, 4)
     untagged(letters_path(world.path))
     assert (verify_table(world.path).digested, verify_table(world.path).undigested) == (1, 4 + 1)
 
 
-def test_what_another_tool_has_joined_has_no_digest(world: DeltaWorld) -> None:
-    """An OPTIMIZE of another tool takes the digests of our files away with them: the proof holds in part, and says so."""
+def test_what_another_tool_has_joined_is_its_word_and_no_digest_is_missed(world: DeltaWorld) -> None:
+    """An OPTIMIZE of another tool takes the digests of our files away with them: the proof holds in part, and says whose word it is."""
     proved_table(world)
     DeltaTable(world.path).optimize.compact()
     verdict = verify_table(world.path)
-    assert (verdict.outcome, verdict.undigested) == (Proof.IN_PART, 1)
+    assert (verdict.outcome, verdict.undigested, len(verdict.rewritten)) == (Proof.IN_PART, 0, 1)
 
 
 def test_tags_of_other_tools_are_no_concern(world: DeltaWorld) -> None:
@@ -269,14 +270,57 @@ def test_tags_of_other_tools_are_no_concern(world: DeltaWorld) -> None:
     assert digests_of(files, version, written) == {}
 
 
-def test_a_checkpoint_that_cannot_be_read_takes_the_digests_with_it(world: DeltaWorld) -> None:
-    """Files are then without a digest, which is said; that the checkpoint is bad is for its readers to say."""
+BAD_CHECKPOINTS = ["parquet", "0000000001.0000000002.parquet", "junk.parquet"]
+
+
+@pytest.mark.parametrize("form", BAD_CHECKPOINTS)
+def test_a_checkpoint_that_is_not_whole_hides_no_digest(world: DeltaWorld, form: str) -> None:
+    """Damaged, half there, or no checkpoint at all: the one before it and the entries still say what was written."""
+    proved_table(world)
+    table, written = DeltaTable(world.path), actual(world)
+    table.create_checkpoint()
+    land(world.sink(), made(LANE, range(40, 44), 44))
+    newest = DeltaTable(world.path).version()
+    (Path(world.path) / LOG / f"{newest:020d}.checkpoint.{form}").write_bytes(b"PAR1 no more")
+    assert digests_of(world.home_files(), newest, written) == written
+
+
+def test_a_stray_part_of_a_checkpoint_lets_no_forgery_through(world: DeltaWorld) -> None:
+    """As a job leaves it that died half-way: the changed file is still found, and still not joined."""
+    proved_table(world)
+    (path,) = files_with(world, 200, OTHER)
+    forge(Path(world.path) / path, one_value)
+    version = DeltaTable(world.path).version()
+    (Path(world.path) / LOG / f"{version:020d}.checkpoint.0000000001.0000000002.parquet").write_bytes(b"PAR1")
+    upkeep(world).after_commits(version, 1, 60.0)
+    assert changed(verify_table(world.path)) == [(path, ((160, 260),), 100)]
+
+
+def test_a_checkpoint_in_parts_is_read_when_all_are_there(world: DeltaWorld) -> None:
+    """What a checkpoint in one file says, it says in two as well."""
+    proved_table(world)
+    table, written, log = DeltaTable(world.path), actual(world), Path(world.path) / LOG
+    table.create_checkpoint()
+    (whole,) = log.glob("*.checkpoint.parquet")
+    rows = pq.read_table(whole)
+    for number, part in ((1, rows.slice(0, 3)), (2, rows.slice(3))):
+        pq.write_table(part, log / whole.name.replace("checkpoint.", f"checkpoint.{number:010d}.0000000002."))
+    whole.unlink()
+    for entry in log.glob("*.json"):
+        entry.unlink()
+    assert digests_of(world.home_files(), table.version(), written) == written
+
+
+def test_without_the_log_that_had_them_there_are_no_digests(world: DeltaWorld) -> None:
+    """The entries are gone, and the checkpoint cannot be read: nothing is made up."""
     proved_table(world)
     table = DeltaTable(world.path)
     paths = list(actual(world))
     table.create_checkpoint()
     (checkpoint,) = (Path(world.path) / LOG).glob("*.checkpoint.parquet")
     checkpoint.write_bytes(b"PAR1 no more")
+    for entry in (Path(world.path) / LOG).glob("*.json"):
+        entry.unlink()
     assert digests_of(world.home_files(), table.version(), paths) == {}
 
 
@@ -301,9 +345,9 @@ def test_digests_hold_while_a_table_evolves(world: DeltaWorld) -> None:
     rows = pa.Table.from_pylist([{"number": 1, "more": "x"}], schema=schema)
     write_deltalake(world.path, rows, mode="append", schema_mode="merge")
     land(world.sink(), made(LANE, range(40, 44), 44))
-    assert (verify_table(world.path).findings, verify_table(world.path).undigested) == ((), 1)
+    assert (verify_table(world.path).outcome, verify_table(world.path).undigested) == (Proof.WHOLE, 0)
     upkeep(world).after_commits(DeltaTable(world.path).version(), 1, 60.0)
-    assert (verify_table(world.path).findings, verify_table(world.path).undigested) == ((), 1)
+    assert (verify_table(world.path).outcome, verify_table(world.path).undigested) == (Proof.WHOLE, 0)
 
 
 def test_a_column_that_somebody_made_optional_is_no_damage(world: DeltaWorld) -> None:

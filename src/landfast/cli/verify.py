@@ -131,6 +131,8 @@ def _outcome(verdict: Verdict) -> str:
     if verdict.rewritten:
         rows = equations.counted(sum(one.rows for one in verdict.rewritten), "row")
         limits.append(f"; the values of {rows} are another writer's word")
+    if verdict.undigested:
+        limits.append(f"; {equations.counted(verdict.undigested, 'file')} had no digest to be compared with")
     word = "PROVED IN PART" if limits else "PROVED"
     return f"{word}: every offset that was read is in exactly one place, once{''.join(limits)}"
 

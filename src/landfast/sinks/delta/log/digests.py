@@ -1,21 +1,24 @@
 """Digests of data files, kept in the table's log: in the tags of the action that adds a file, which checkpoints and restores carry on.
 
-Whoever replaces a file in its place, under its own name, has to change the log as well to stay unseen.
+Whoever replaces a file in its place, under its own name, has to write to the log as well to stay unseen.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
+from itertools import chain
 from typing import IO, Any
 from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from landfast.sinks.delta.files.names import LOG, checkpoints_among, log_name, versions_of
+from landfast.sinks.delta.files.names import CHECKPOINT_IN_ONE_FILE, LOG, checkpoints_among, log_name, versions_of
 from landfast.sinks.delta.files.storage import Files
 
 TAG = "landfast.sha256"
@@ -23,26 +26,24 @@ TAG = "landfast.sha256"
 BATCH_ROWS = 16_384
 PIECE_BYTES = 8 * 1024 * 1024
 """What is read at once: in a store, each piece is a request."""
+_PART = re.compile(r"(\d{10})\.(\d{10})\.parquet")
+"""The form of a file of a checkpoint in several: which it is, and of how many."""
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException)
 
 
 def digests_of(files: Files, newest: int, paths: Collection[str]) -> dict[str, str]:
     """The digest of each of these files of which the log has one, at a version of the table.
 
-    Reads the newest checkpoint up to that version and the entries after it. Of two digests of one file the older one counts.
+    Reads the newest checkpoint up to that version that is all there and can be read, and the entries after it. Of two digests of one file
+    the older one counts, as far back as these go.
     """
     wanted = set(paths)
     found: dict[str, str] = {}
     names = files.sizes(LOG)
-    forms = [one for one in checkpoints_among(names) if one[0] <= newest and one[1].endswith("parquet") and names[one[2]]]
-    base = max((version for version, _, _ in forms), default=-1)
-    for adds in (
-        *(_checkpointed(files, f"{LOG}/{name}") for version, _, name in forms if version == base),
-        _added(files, names, base, newest),
-    ):
-        for path, digest in adds:
-            if path in wanted:
-                found.setdefault(path, digest)
+    base, adds = _checkpointed(files, names, newest)
+    for path, digest in chain(adds, _added(files, names, base, newest)):
+        if path in wanted:
+            found.setdefault(path, digest)
     return found
 
 
@@ -62,9 +63,37 @@ def _added(files: Files, names: Mapping[str, int], base: int, newest: int) -> It
                 yield from _tagged(add["path"], add.get("tags"))
 
 
-def _checkpointed(files: Files, name: str) -> Iterator[tuple[str, str]]:
-    """What a file of a checkpoint says. Nothing where it cannot be read: then the files in it count as having no digest."""
-    with suppress(*_UNREADABLE), files.open(name) as stored:
+def _checkpointed(files: Files, names: Mapping[str, int], newest: int) -> tuple[int, list[tuple[str, str]]]:
+    """The version of the newest checkpoint that can be read, and what it says; -1 and nothing where there is none.
+
+    One that is damaged, or of which a part is missing, hides nothing: readers pass over it too, or its entries are still there.
+    """
+    for version, parts in sorted(_whole_checkpoints(names).items(), reverse=True):
+        if version <= newest:
+            with suppress(*_UNREADABLE):
+                return version, [add for part in parts for add in _in_checkpoint(files, f"{LOG}/{part}")]
+    return -1, []
+
+
+def _whole_checkpoints(names: Mapping[str, int]) -> dict[int, list[str]]:
+    """The files of each checkpoint that is in one file, or in several of which none is missing."""
+    whole: dict[int, list[str]] = {}
+    parts: defaultdict[tuple[int, int], dict[int, str]] = defaultdict(dict)
+    for version, form, name in checkpoints_among(names):
+        part = _PART.fullmatch(form)
+        if form == CHECKPOINT_IN_ONE_FILE:
+            whole[version] = [name]
+        elif part is not None:
+            parts[version, int(part[2])][int(part[1])] = name
+    for (version, count), found in parts.items():
+        if len(found) == count:
+            whole.setdefault(version, [found[number] for number in sorted(found)])
+    return whole
+
+
+def _in_checkpoint(files: Files, name: str) -> Iterator[tuple[str, str]]:
+    """What one file of a checkpoint says. Raises what reading it raises."""
+    with files.open(name) as stored:
         for batch in pq.ParquetFile(stored).iter_batches(batch_size=BATCH_ROWS, columns=["add.path", "add.tags"]):
             for add in batch.column("add").to_pylist():
                 if add is not None:

@@ -69,8 +69,8 @@ class Scan:
 
     @property
     def undigested(self) -> int:
-        """How many files have no digest in the table's log, where it was looked for."""
-        return len(self.active) - len(self._digests) if self._every_page else 0
+        """How many files of ours have no digest in the table's log, where it was looked for. Those of others never have one."""
+        return sum(is_own(file.path) and file.path not in self._digests for file in self.active) if self._every_page else 0
 
     @property
     def _every_page(self) -> bool:
