@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from landfast.cli.torture.buckets import Buckets
-from landfast.cli.torture.judge import Case, Count, judge, tag_of
+from landfast.cli.torture.judge import Case, Count, judge, label_of
 from landfast.cli.torture.landed import root
 from landfast.cli.torture.records import Fate, Lane, fate_of, value_of
 
@@ -63,8 +63,8 @@ class World:
         ledger = Buckets(self.folder / "ledger", "load")
         for index in range(len(LANES)):
             sent = [one for one in self.sent if one.lane == index]
-            tags = [tag_of(one.number, aborted=one.aborted) for one in sent]
-            ledger.add(index, array("q", [one.offset for one in sent]), array("q", tags))
+            labels = [label_of(one.number, aborted=one.aborted) for one in sent]
+            ledger.add(index, array("q", [one.offset for one in sent]), array("q", labels))
         ledger.flush()
         table = self.folder / "table"
         _table(table, [(rows, _SCHEMA) for rows in self.commits], compacted=self.compacted)

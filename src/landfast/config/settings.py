@@ -121,7 +121,7 @@ class SourceSettings(Section):
         le=3600,
         description='With `protocol = "consumer"`, how long to wait until the group releases the `instance_id`: it holds that of a killed '
         "worker until its session has ended (`consumer.session.timeout.ms` of the group, 45 s on most brokers), so give more than that. "
-        "Where the other worker lives, this one ends then with `SOURCE_FATAL`.",
+        "If another worker of this name is still running, this one ends then with `SOURCE_FATAL`.",
     )
     session_seconds: float = Field(
         default=10.0,

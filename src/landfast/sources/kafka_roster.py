@@ -76,7 +76,7 @@ class Roster:
             # What waits for a word that nobody will give us would hold up all that lands with it.
             if reader is not None and reader.state is State.HALTING and reader.halt is not None:
                 halts.setdefault(standing, reader.halt)
-        self._halt_all(halts)
+        self._halt_these(halts)
 
     def begin_halts(self, halts: Mapping[Standing, Halt]) -> None:
         """Stop reading streams that are still read under these epochs."""
@@ -85,7 +85,7 @@ class Roster:
             if reader is not None and reader.state is State.READING:
                 self.begin_halt(reader, halt)
 
-    def _halt_all(self, halts: Mapping[Standing, Halt]) -> None:
+    def _halt_these(self, halts: Mapping[Standing, Halt]) -> None:
         """Halt streams if what they read under these epochs still counts."""
         for standing, halt in halts.items():
             reader = current(standing, self.readers)

@@ -36,10 +36,10 @@ WRONGS: Mapping[str, str] = {
 }
 
 _ABORTED = 1
-"""The lowest bit of a tag in the ledger; the number of the record stands above it."""
+"""The lowest bit of a label in the ledger; the number of the record stands above it."""
 
 
-def tag_of(number: int, *, aborted: bool) -> int:
+def label_of(number: int, *, aborted: bool) -> int:
     """What the ledger says of a record beside its offset."""
     return number << 1 | aborted
 
@@ -150,9 +150,9 @@ class _Window:
     """All that is known of one window of a partition."""
 
     def __init__(self, ledger: Path, scratch: Path, bucket: Bucket) -> None:
-        self.offsets, tags = read(ledger, bucket)
-        self.numbers = pc.shift_right(tags, pa.scalar(1, pa.int64()))
-        self.is_aborted = pc.equal(pc.bit_wise_and(tags, pa.scalar(_ABORTED, pa.int64())), pa.scalar(_ABORTED, pa.int64()))
+        self.offsets, labels = read(ledger, bucket)
+        self.numbers = pc.shift_right(labels, pa.scalar(1, pa.int64()))
+        self.is_aborted = pc.equal(pc.bit_wise_and(labels, pa.scalar(_ABORTED, pa.int64())), pa.scalar(_ABORTED, pa.int64()))
         self.rows, self.row_numbers = read(scratch / "rows", bucket)
         self.letters, self.letter_digests = read(scratch / "letters", bucket)
 

@@ -40,7 +40,7 @@ class Screen:
             if self._live is None:
                 self._live = Live(console=self._console, transient=True, refresh_per_second=4)
                 self._live.start()
-            self._live.update(standing(score, seconds, self._limits))
+            self._live.update(where_it_stands(score, seconds, self._limits))
         elif seconds >= self._next_line:
             self._next_line = seconds + min(max(LINE_SECONDS, seconds / 5), LINE_SECONDS_MAX)
             self.say(line(score, seconds, self._limits))
@@ -77,7 +77,7 @@ def _wrong(score: Score) -> str:
     )
 
 
-def standing(score: Score, seconds: float, limits: Limits) -> Table:
+def where_it_stands(score: Score, seconds: float, limits: Limits) -> Table:
     """Where it stands, as a small table."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     aimed = score.kills_in_all - score.kills[""]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from landfast.cli.torture.buckets import Buckets
-from landfast.cli.torture.judge import tag_of
+from landfast.cli.torture.judge import label_of
 from landfast.cli.torture.records import Lane, value_of
 from landfast.errors import check
 from landfast.system import SystemClock
@@ -190,9 +190,9 @@ class Producing:
             if not messages:
                 continue
             offsets = array("q", [message.offset() for message in messages])
-            tags = array("q", [tag_of(int(message.key()), aborted=aborted) for message in messages])
+            labels = array("q", [label_of(int(message.key()), aborted=aborted) for message in messages])
             self._heard[index] = []
-            self._buckets.add(index, offsets, tags)
+            self._buckets.add(index, offsets, labels)
             end = max(offsets) + 1
             self.counts["aborted" if aborted else "acknowledged"] += len(offsets)
             self.ends[index] = max(self.ends[index], end)

@@ -60,6 +60,8 @@ def _told(upshot: Upshot) -> int:
     wrong = len(upshot.problems) - stuck
     print(f"trace {upshot.trace}")
     print(f"{wrong} with something lost, doubled or wrong, {stuck} stuck" if upshot.problems else "0 lost, 0 doubled, 0 stuck")
+    if upshot.missed:
+        print(f"no valid campaign: {len(upshot.missed)} rare states were never met; 20,000 schedules meet all")
     return 1 if upshot.problems or upshot.missed else 0
 
 
