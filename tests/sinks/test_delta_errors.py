@@ -40,6 +40,11 @@ KNOWN: list[tuple[BaseException, Fate]] = [
     (OSError("dns error: failed to lookup address"), Fate.TRANSIENT),
     (OSError("Generic S3 error: 500 Internal Server Error"), Fate.TRANSIENT),
     (GenericError("Error performing PUT http://store:1/lake/403/x in 401.5ms - HTTP error: error sending request"), Fate.TRANSIENT),
+    (
+        GenericError('Error performing PUT http://store:1/x in 2ms - 403 Forbidden: \n\nDebug source:\n elapsed: 429.1µs, path: "a/429/b"'),
+        Fate.AUTH,
+    ),
+    (OSError("Generic S3 error: after 1 retry, elapsed: 429.118µs: 403 Forbidden"), Fate.AUTH),
     (GenericError("Error performing PUT http://169.254.169.254/latest/api/token in 3.4s - HTTP error: timed out"), Fate.NO_CREDENTIALS),
     (GenericError("Generic S3 error: PUT http://169.254.169.254/latest/api/token - 403 Forbidden: denied"), Fate.NO_CREDENTIALS),
     (OSError("Kernel error -> Operation not supported\n ↳ an error occurred while loading credentials"), Fate.NO_CREDENTIALS),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from landfast.testing.kafka_records import kept_producer
 from landfast.testing.wait import wait_until
@@ -37,6 +37,16 @@ def bad_line(number: int) -> bytes:
     return (b'{"event_id":', b'{"event_id":"x","n":"not a number"}', b'{"n":1}', b'{"event_id":"\xff"}')[number % 4]
 
 
+def answers(client: Producer, topic: str) -> bool:
+    """Whether a broker tells of the topic now: the one that was asked may just have gone."""
+    try:
+        return topic in client.list_topics(topic, timeout=30).topics
+    except KafkaException as error:
+        if error.args[0].code() in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT):  # noqa: SLF001 — the client's own names
+            return False
+        raise
+
+
 @dataclass(slots=True)
 class Load:
     """Produces to explicit partitions with an idempotent producer, and writes the truth as it goes.
@@ -54,7 +64,7 @@ class Load:
     def produce(self, records: int, *, partition: int | None = None) -> None:
         """Produce so many more records, round robin or to one partition, and wait until all are acknowledged."""
         client = kept_producer(self.servers)
-        client.list_topics(self.topic, timeout=120)
+        wait_until(lambda: answers(client, self.topic), 120)
         failed: list[str] = []
 
         def delivered(error: object, _: object) -> None:

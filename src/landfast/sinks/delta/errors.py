@@ -20,8 +20,9 @@ from obstore.exceptions import BaseError as StoreError
 from landfast.errors import Broken, LandfastError, Misconfigured, Unavailable
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-# What a file is called and how long a request took are no reasons, however much they look like a status.
-_NOISE = re.compile(r"(?<=://)([^/\s]*)/\S*|\bin [\d.]+(?:ns|µs|ms|s)\b|\b(?:location|path) \S+(?= )")
+# What a file is called and how long a request took are no reasons, however much they look like a status. What a store's client says a
+# second time, for its own developers, is only of these.
+_NOISE = re.compile(r"(?s:\n\s*Debug source:.*)|(?<=://)([^/\s]*)/\S*|\b[\d.]+(?:ns|µs|ms|s)\b|\b(?:location|path) \S+(?= )")
 _RETRY = "A run tries it again by itself. If it repeats, look at the store."
 _SET_CREDENTIALS = (
     "Give credentials in sink.storage_options or in the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION "
