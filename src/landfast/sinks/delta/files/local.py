@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from landfast.errors import Broken
-from landfast.sinks.delta.files.names import LOG, draft_name, log_name, probe_name
+from landfast.sinks.delta.files.names import LOG, draft_name, draft_of, log_name, probe_name
 from landfast.sinks.delta.files.object_store import Objects
 
 
@@ -142,25 +142,27 @@ class LocalFiles:
 
     def put_entry(self, version: int, content: bytes) -> bool:
         """See `Files.put_entry`. Its content is durable before anybody sees it: a power cut leaves no entry that is empty or torn."""
-        draft = self._root / draft_name(version)
+        return self._put(draft_name(version), log_name(version), content)
+
+    def put(self, name: str, content: bytes) -> bool:
+        """See `Files.put`."""
+        (self._root / name).parent.mkdir(parents=True, exist_ok=True)
+        made = self._put(draft_of(name), name, content)
+        for folder in Path(name).parents:
+            self._disk.sync_folder(self._root / folder)
+        return made
+
+    def _put(self, draft_path: str, name: str, content: bytes) -> bool:
+        draft = self._root / draft_path
         try:
             draft.write_bytes(content)
             self._disk.sync_file(draft)
-            self._disk.link(draft, self._root / log_name(version))
+            self._disk.link(draft, self._root / name)
         except FileExistsError:
             return False
         finally:
             draft.unlink(missing_ok=True)
-        self._disk.sync_folder(self._root / LOG)
-        return True
-
-    def create(self, name: str, content: bytes) -> bool:
-        """See `Files.create`."""
-        try:
-            with (self._root / name).open("xb") as stream:
-                stream.write(content)
-        except FileExistsError:
-            return False
+        self._disk.sync_folder((self._root / name).parent)
         return True
 
     def remove(self, name: str) -> None:

@@ -18,6 +18,8 @@ _CHECKPOINT_NAME = re.compile(r"(\d{20})\.checkpoint\.(.+)")
 OWN_PREFIX = "_landfast"
 """What the names of all our files begin with that are none of the table's; readers leave them out."""
 PROBE = "_landfast_probe-"
+COMMITS = "_landfast_commits"
+"""The folder of the commits that concern several tables."""
 WORKSHOP = "_landfast_checkpoint-"
 """What the folders are called in which checkpoints are made."""
 _DRAFT_END = ".landfast.tmp"
@@ -51,6 +53,12 @@ def draft_name(version: int) -> str:
     return f"{LOG}/.{version:020d}.{uuid.uuid4().hex}{_DRAFT_END}"
 
 
+def draft_of(name: str) -> str:
+    """A new name, beside a file of this name, for what is to become that file."""
+    folder, _, last = name.rpartition("/")
+    return f"{folder}/.{last}.{uuid.uuid4().hex}{_DRAFT_END}".lstrip("/")
+
+
 def drafts_among(names: Iterable[str]) -> list[str]:
     """The drafts among the names in a log's folder, relative to the table's root: a killed process leaves one behind."""
     return [f"{LOG}/{name}" for name in names if name.startswith(".") and name.endswith(_DRAFT_END)]
@@ -64,6 +72,11 @@ def probe_name() -> str:
 def new_file_name(kind: FileKind) -> str:
     """A new name for a file with rows of ours."""
     return f"{kind}-{uuid.uuid4().hex}.zstd.parquet"
+
+
+def new_write_name() -> str:
+    """A new name for a file that a person's own write adds to a table. No pipeline takes it for one of its own."""
+    return f"write-{uuid.uuid4().hex}.zstd.parquet"
 
 
 def is_own(path: str) -> bool:

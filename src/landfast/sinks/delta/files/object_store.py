@@ -95,10 +95,10 @@ class ObjectFiles:
 
     def put_entry(self, version: int, content: bytes) -> bool:
         """See `Files.put_entry`."""
-        return self.create(log_name(version), content)
+        return self.put(log_name(version), content)
 
-    def create(self, name: str, content: bytes) -> bool:
-        """See `Files.create`."""
+    def put(self, name: str, content: bytes) -> bool:
+        """See `Files.put`."""
         return self._objects.create(self._store, name, content)
 
     def sync_root(self) -> None:

@@ -26,7 +26,7 @@ def check_atomic(settings: DeltaSettings, files: Files) -> None:
         return
     names = [probe_name() for _ in range(1 + settings.probe_rounds)]
     try:
-        if sum(files.create(names[0], content) for content in (b"first", b"second")) > 1:
+        if sum(files.put(names[0], content) for content in (b"first", b"second")) > 1:
             raise _unsafe("a file was created although it was there")
         for name in names[1:]:
             winners = _race(files, name)
@@ -43,7 +43,7 @@ def _race(files: Files, name: str) -> int:
 
     def attempt(number: int) -> bool:
         start.wait()
-        return files.create(name, str(number).encode())
+        return files.put(name, str(number).encode())
 
     return sum(side_by_side(attempt, range(RACERS), threads=RACERS, name="landfast-probe"))
 

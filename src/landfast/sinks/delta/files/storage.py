@@ -51,8 +51,8 @@ class Files(Protocol):
         have appeared, or may yet.
         """
 
-    def create(self, name: str, content: bytes) -> bool:
-        """Make a small file, if there is none of this name; whether it was made. For probes: it is not made durable."""
+    def put(self, name: str, content: bytes) -> bool:
+        """Make a small file, if there is none of this name; whether it was made. As `put_entry`: whole or not at all, durable, for one."""
 
     def remove(self, name: str) -> None:
         """Remove a file; nothing happens where there is none."""
