@@ -8,6 +8,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from landfast.config import Settings
     from landfast.core.report import Outcome, RunReport
+    from landfast.delta_api import (
+        Completion,
+        DeltaWriteOptions,
+        DeltaWriteResult,
+        DeltaWriteRetryPolicy,
+        IdempotentWriteOptions,
+        RunCheck,
+        RunContext,
+        TablesCommit,
+        check_run,
+        complete_commits,
+        resume_run,
+        runs_in,
+        sealed,
+        start_run,
+        write_idempotent,
+    )
     from landfast.errors import Broken, Conflict, Halted, LandfastError, Misconfigured, Rejected, Unavailable
     from landfast.model import Stream, Totals
     from landfast.pipeline import Pipeline
@@ -15,29 +32,59 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Broken",
+    "Completion",
     "Conflict",
+    "DeltaWriteOptions",
+    "DeltaWriteResult",
+    "DeltaWriteRetryPolicy",
     "Halted",
+    "IdempotentWriteOptions",
     "LandfastError",
     "Misconfigured",
     "Outcome",
     "Pipeline",
     "Rejected",
+    "RunCheck",
+    "RunContext",
     "RunReport",
     "Settings",
     "Stream",
+    "TablesCommit",
     "Totals",
     "Unavailable",
+    "check_run",
+    "complete_commits",
+    "resume_run",
+    "runs_in",
+    "sealed",
+    "start_run",
     "stop_on_signals",
+    "write_idempotent",
 ]
 
 _HOMES = {
+    "Completion": "landfast.delta_api",
+    "DeltaWriteOptions": "landfast.delta_api",
+    "DeltaWriteResult": "landfast.delta_api",
+    "DeltaWriteRetryPolicy": "landfast.delta_api",
+    "IdempotentWriteOptions": "landfast.delta_api",
     "Outcome": "landfast.core.report",
     "Pipeline": "landfast.pipeline",
+    "RunCheck": "landfast.delta_api",
+    "RunContext": "landfast.delta_api",
     "RunReport": "landfast.core.report",
     "Settings": "landfast.config",
     "Stream": "landfast.model",
+    "TablesCommit": "landfast.delta_api",
     "Totals": "landfast.model",
+    "check_run": "landfast.delta_api",
+    "complete_commits": "landfast.delta_api",
+    "resume_run": "landfast.delta_api",
+    "runs_in": "landfast.delta_api",
+    "sealed": "landfast.delta_api",
+    "start_run": "landfast.delta_api",
     "stop_on_signals": "landfast.system",
+    "write_idempotent": "landfast.delta_api",
 }
 
 

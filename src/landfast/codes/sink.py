@@ -34,6 +34,11 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             NOTHING_LOST,
             "Nothing. If it happens all the time, look for a second writer or too many small commits.",
         ),
+        "COMMIT_INCOMPLETE": Code(
+            "An earlier commit of this run to several tables is not in all of them yet, and could not be carried out now.",
+            "What is missing lies as files in the tables concerned; readers who ask for sealed versions see nothing of it.",
+            "Mend what the message names, then start again, or call `landfast.complete_commits`.",
+        ),
         "COMMIT_WAS_OURS": Code(
             "A commit looked refused, and reading the position back showed that our own earlier attempt had landed it.",
             "The records landed once.",
@@ -148,6 +153,11 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "Nothing of the batch has landed, and no position has moved: its records are read again.",
             "Nothing. If it repeats, find out what removes files from the table's folder: a clean-up with too short an age, or a clock.",
         ),
+        "RUN_UNKNOWN": Code(
+            "The table's log tells of no run with this id: it never landed anything there, or clean-up has taken its commits.",
+            NOTHING_DONE,
+            "Correct the id or the table; `landfast.runs_in(table)` lists the runs that the log tells of.",
+        ),
         "TABLE_MISSING": Code(
             "There is no table at the path, and nothing says what to create; or the table vanished while running; or dead letters of a "
             "former table lie beside the path, and a new table would bury the same records again.",
@@ -187,6 +197,16 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "A later version of Landfast has written to the table, in a form that this version does not know.",
             NOTHING_DONE,
             "Run the version that wrote to it, or a later one.",
+        ),
+        "WRITE_DIFFERS": Code(
+            "A write under this `app_id` and `version` has landed before, with other rows.",
+            "What has landed stays as it is. Nothing of the repeated write has landed.",
+            'Write other rows under the next version. Where they are the same in another order, say `other_rows="skip"`.',
+        ),
+        "WRITE_INVALID": Code(
+            "A call of `landfast.write_idempotent`, or of a run, was given what it cannot take.",
+            NOTHING_DONE,
+            "Correct the call: the message names the value and what it has to be.",
         ),
     }
 )

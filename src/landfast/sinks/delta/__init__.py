@@ -3,6 +3,7 @@
 Imports point down only:
 
 landing   what lands rows, positions and dead letters: begin at `landing.sink`, then `landing.commit`
+writing   batches that people write themselves, each of them once; beside `landing`
 proof     what only looks: the proof of a table from itself, and what people ask of it
 upkeep    what keeps a table fast and small, between commits
 table     the table as a whole: created or found suitable, marked as a pipeline's, opened, watched for what others do to it

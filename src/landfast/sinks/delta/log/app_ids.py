@@ -27,6 +27,11 @@ def fence_app_id(pipeline_id: str, stream: Stream) -> str:
     return _stream_app_id(pipeline_id, stream) + "/letters"
 
 
+def digest_app_id(app_id: str) -> str:
+    """The application id beside that of a person's own writer, whose transaction version tells the rows of its newest write."""
+    return f"landfast/write/{app_id}/digest"
+
+
 def _stream_app_id(pipeline_id: str, stream: Stream) -> str:
     return f"landfast/{pipeline_id}/{stream.topic}/{stream.incarnation}/{stream.partition}"
 

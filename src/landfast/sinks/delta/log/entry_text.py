@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from deltalake import DeltaTable
 
-from landfast.sinks.delta.files.parquet import DataFile
+from landfast.sinks.delta.files.parquet import DataFile, partition_text
 from landfast.sinks.delta.log.active import ActiveFile
 from landfast.sinks.delta.log.digests import TAG
 
@@ -42,6 +42,28 @@ def append_text(
         **said,
     }
     return _lines([{"commitInfo": info}, *_moved(transactions), *({"add": _add(file, changes=True)} for file in files)])
+
+
+def overwrite_text(
+    said: Mapping[str, Any],
+    transactions: Mapping[str, int],
+    old: Iterable[ActiveFile],
+    files: Iterable[DataFile],
+    *,
+    partition_by: Sequence[str],
+    at_milliseconds: int,
+) -> bytes:
+    """The entry of a commit that puts these files in the place of all that the table has. `old` are the files of the version before it."""
+    info = {
+        "timestamp": at_milliseconds,
+        "operation": "WRITE",
+        "operationParameters": {"mode": "Overwrite", "partitionBy": json.dumps(list(partition_by))},
+        "isBlindAppend": False,
+        "engineInfo": "landfast",
+        **said,
+    }
+    removed = ({"remove": _remove_of(file, at_milliseconds)} for file in old)
+    return _lines([{"commitInfo": info}, *_moved(transactions), *removed, *({"add": _add(file, changes=True)} for file in files)])
 
 
 def rewrite_text(
@@ -94,6 +116,17 @@ def _remove(path: str, nbytes: int, new: DataFile) -> dict[str, Any]:
         "extendedFileMetadata": True,
         "partitionValues": new.partition_values,
         "size": nbytes,
+    }
+
+
+def _remove_of(file: ActiveFile, at_milliseconds: int) -> dict[str, Any]:
+    return {
+        "path": quote(file.path, safe=_PLAIN_IN_PATHS),
+        "deletionTimestamp": at_milliseconds,
+        "dataChange": True,
+        "extendedFileMetadata": True,
+        "partitionValues": {name: partition_text(value) for name, value in file.partition_values.items()},
+        "size": file.nbytes,
     }
 
 

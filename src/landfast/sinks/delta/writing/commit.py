@@ -1,0 +1,154 @@
+"""A staged write, compared and put.
+
+Each attempt opens the table anew, looks whether the writer's version has landed, and if it has not, puts the commit at the version right
+after the one it has looked at, if nobody has made that. So nothing can come between the look and the commit, whoever repeats the write,
+wherever, at the same moment or a year later. deltalake's own write does not look: it accepts any version again, also a lower one.
+
+An attempt whose answer is lost is followed by another one, and that finds out what has become of the first: all attempts of a call carry
+its id, and one that arrives late meets a version that is taken, or is the very commit that was to be made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deltalake import DeltaTable
+
+from landfast.errors import Conflict, Misconfigured, check
+from landfast.ports import Clock
+from landfast.sinks.delta.errors import mapped
+from landfast.sinks.delta.files.parquet import DataFile
+from landfast.sinks.delta.files.staged import first_gone
+from landfast.sinks.delta.log.active import active_files
+from landfast.sinks.delta.log.app_ids import digest_app_id
+from landfast.sinks.delta.log.entry_text import append_text, overwrite_text
+from landfast.sinks.delta.log.mending import make_certain
+from landfast.sinks.delta.table.features import demands
+from landfast.sinks.delta.table.place import Place, Shape, shape_of
+from landfast.sinks.delta.writing.persistence import Persistence
+from landfast.sinks.delta.writing.record import WriteRecord, digest_number, find
+from landfast.sinks.delta.writing.values import DeltaWriteResult, IdempotentWriteOptions, Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A write whose files lie in the table, and that no commit names yet: all that a commit needs.
+
+    shape    of the table when the files were written
+    digest   of the rows in their order
+    call     the id of the call that has prepared it
+    sealing  for a write to several tables at once: where it is said that all of them have landed
+    """
+
+    identity: IdempotentWriteOptions
+    mode: Mode
+    shape: Shape
+    files: tuple[DataFile, ...]
+    digest: str
+    rows: int
+    call: str
+    sealing: str = ""
+
+
+def has_landed(handle: DeltaTable, identity: IdempotentWriteOptions) -> bool:
+    """Whether this write, or a later one of the same writer, is in this version of the table."""
+    newest = handle.transaction_version(identity.app_id)
+    return newest is not None and newest >= identity.version
+
+
+class Committer:
+    """Lands what is prepared for one table."""
+
+    def __init__(self, place: Place, clock: Clock, persistence: Persistence) -> None:
+        self._place = place
+        self._clock = clock
+        self._persistence = persistence
+        self._certain = -1
+
+    def land(self, prepared: Prepared) -> DeltaWriteResult:
+        """Commit, or find that it has landed.
+
+        Raises:
+            Conflict: what has landed under its name and number are other rows.
+            Misconfigured: the files do not fit the table any more.
+            Unavailable: attempts or time are over; it may have landed.
+        """
+        return self._persistence.tries("committing the write", lambda attempt: self._attempt(prepared, attempt))
+
+    def already(self, handle: DeltaTable, prepared: Prepared, attempts: int = 0) -> DeltaWriteResult:
+        """What a write comes to that has landed: by another call, or by an attempt of this one whose answer was lost.
+
+        Raises:
+            Conflict: what has landed under its name and number are other rows.
+        """
+        identity = prepared.identity
+        self._make_certain(handle.version())
+        found = find(self._place.files, identity, handle.version())
+        if found is not None and found[1].call == prepared.call:
+            return self._written(prepared, found[0], attempts)
+        if identity.other_rows == "refuse":
+            known = None if found is None else digest_number(found[1].digest)
+            if known is None and handle.transaction_version(identity.app_id) == identity.version:
+                known = handle.transaction_version(digest_app_id(identity.app_id))
+            if known is not None and known != digest_number(prepared.digest):
+                raise _differs(identity, found)
+        version, rows = (None, None) if found is None else (found[0], found[1].rows)
+        return DeltaWriteResult("already there", identity, version, rows, 0, 0, attempts, self._persistence.seconds)
+
+    def _attempt(self, prepared: Prepared, attempt: int) -> DeltaWriteResult | None:
+        """One attempt; None where somebody else came first, who may be another call of this very write."""
+        handle = self._place.handle()
+        if has_landed(handle, prepared.identity):
+            return self.already(handle, prepared, attempt - 1)
+        _check_fits(handle, prepared.shape)
+        self._make_certain(handle.version())
+        gone = first_gone(self._place.files, prepared.files)
+        check(gone is None, f"a file that was written for this commit is gone: {gone and gone.path}", code="STAGED_FILE_GONE")
+        version = handle.version() + 1
+        made = self._place.files.put_entry(version, self._text(handle, prepared))
+        return self._written(prepared, version, attempt) if made else None
+
+    def _text(self, handle: DeltaTable, prepared: Prepared) -> bytes:
+        identity, now = prepared.identity, int(self._clock.now() * 1000)
+        named, counted = (identity.app_id, identity.version), (prepared.digest, prepared.rows)
+        record = WriteRecord(*named, *counted, prepared.call, now, identity.told, prepared.sealing)
+        said, partition_by, moved = record.to_metadata(), prepared.shape.partition_by, record.transactions
+        if prepared.mode == "overwrite":
+            return overwrite_text(said, moved, active_files(handle), prepared.files, partition_by=partition_by, at_milliseconds=now)
+        return append_text(said, moved, prepared.files, partition_by=partition_by, at_milliseconds=now)
+
+    def _written(self, prepared: Prepared, version: int, attempts: int) -> DeltaWriteResult:
+        nbytes, seconds = sum(file.nbytes for file in prepared.files), self._persistence.seconds
+        return DeltaWriteResult("written", prepared.identity, version, prepared.rows, len(prepared.files), nbytes, attempts, seconds)
+
+    def _make_certain(self, tip: int) -> None:
+        """Make durable what this write stands on, whoever wrote it."""
+        with mapped("making the table's log durable"):
+            if self._certain < 0:
+                make_certain(self._place.files, tip)
+            elif tip > self._certain:
+                self._place.files.sync_log(range(self._certain + 1, tip + 1))
+        self._certain = max(self._certain, tip)
+
+
+def _differs(identity: IdempotentWriteOptions, found: tuple[int, WriteRecord] | None) -> Conflict:
+    where = "" if found is None else f" in version {found[0]} of the table, with {found[1].rows:,} rows"
+    known = f"version {identity.version} of {identity.app_id!r}"
+    message = f"{known} has landed{where}, and its rows are not the ones given now"
+    next_step = (
+        'Write other rows under the next version. Where they are the same in another order, say other_rows="skip". '
+        "Nothing of this write has landed."
+    )
+    return Conflict("WRITE_DIFFERS", message, next_step=next_step)
+
+
+def _check_fits(handle: DeltaTable, shape: Shape) -> None:
+    """See that files of this shape still fit the table: somebody may have changed its columns since they were written."""
+    now = shape_of(handle)
+    kept = (field.name in now.schema.names and now.schema.field(field.name) == field for field in shape.schema)
+    added = (field for field in now.schema if field.name not in shape.schema.names)
+    if now.partition_by != shape.partition_by or not all(kept) or not all(field.nullable for field in added):
+        message = "somebody changed the table's columns while the rows were written"
+        raise Misconfigured("SCHEMA_CONFLICT", message, next_step="Write them again, under the same version. Nothing of it has landed.")
+    for demand in demands(handle):
+        raise demand

@@ -1,0 +1,181 @@
+"""One write, once: its rows become files that nobody sees, and then one commit, or none."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from landfast.errors import Misconfigured
+from landfast.ports import Clock, Observer
+from landfast.sinks.delta.errors import looked
+from landfast.sinks.delta.files import parquet
+from landfast.sinks.delta.files.local import Disk
+from landfast.sinks.delta.files.names import new_write_name
+from landfast.sinks.delta.files.parquet import DataFile, Part
+from landfast.sinks.delta.files.paths import check_way, shown
+from landfast.sinks.delta.log.entries import has_table
+from landfast.sinks.delta.log.mending import mend
+from landfast.sinks.delta.log.tail import lost_tail
+from landfast.sinks.delta.settings import DeltaSettings
+from landfast.sinks.delta.table.columns import add_columns, creation_problems
+from landfast.sinks.delta.table.creation import create_or_open
+from landfast.sinks.delta.table.features import demands
+from landfast.sinks.delta.table.place import Place, Shape, place_of, shape_of
+from landfast.sinks.delta.writing import fitting
+from landfast.sinks.delta.writing.commit import Committer, Prepared, has_landed
+from landfast.sinks.delta.writing.digest import RowsDigest
+from landfast.sinks.delta.writing.fitting import Fitting
+from landfast.sinks.delta.writing.persistence import Persistence
+from landfast.sinks.delta.writing.staging import Staging
+from landfast.sinks.delta.writing.values import (
+    DeltaWriteOptions,
+    DeltaWriteResult,
+    DeltaWriteRetryPolicy,
+    IdempotentWriteOptions,
+    Mode,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A table to write to, and how to reach it."""
+
+    place: Place
+    clock: Clock
+    observer: Observer
+
+
+def target_of(
+    path: str,
+    storage_options: Mapping[str, str],
+    options: DeltaWriteOptions,
+    clock: Clock,
+    observer: Observer,
+    disk: Disk | None = None,
+) -> Target:
+    """The table at `path`. `disk` is for tests."""
+    settings = DeltaSettings(
+        path,
+        storage_options,
+        options.partition_by,
+        compression_level=options.compression_level,
+        row_group_rows_max=options.row_group_rows_max,
+        file_bytes_target=options.target_file_bytes,
+    )
+    return Target(place_of(settings, disk), clock, observer)
+
+
+def write(
+    target: Target, data: object, identity: IdempotentWriteOptions, options: DeltaWriteOptions, policy: DeltaWriteRetryPolicy
+) -> DeltaWriteResult:
+    """See `landfast.write_idempotent`."""
+    persistence = Persistence(policy, target.clock)
+    committer = Committer(target.place, target.clock, persistence)
+    preparation = Preparation(target, identity, options, persistence)
+    reader = fitting.read(data)
+    handle = preparation.opened(reader.schema)
+    if has_landed(handle, identity):
+        return committer.already(handle, preparation.looked_through(reader, handle))
+    return committer.land(preparation.prepared(reader, handle))
+
+
+class Preparation:
+    """Makes files of the rows of one write, in a table that is there and has their columns."""
+
+    def __init__(self, target: Target, identity: IdempotentWriteOptions, options: DeltaWriteOptions, persistence: Persistence) -> None:
+        self._place = target.place
+        self._clock = target.clock
+        self._observer = target.observer
+        self._identity = identity
+        self._options = options
+        self._persistence = persistence
+        self._call = uuid.uuid4().hex
+
+    def opened(self, schema: pa.Schema) -> DeltaTable:
+        """The table, made sound after a power cut, created where it is missing, with all columns that rows of this schema need.
+
+        Raises:
+            Misconfigured: the table is not what the write needs.
+        """
+        return self._persistence.tries("opening the table", lambda _: self._opened(schema))
+
+    def prepared(self, reader: pa.RecordBatchReader, handle: DeltaTable, sealing: str = "") -> Prepared:
+        """All rows of the reader as files, durable, that no commit names yet."""
+        shape = shape_of(handle)
+        staging = Staging(shape.partition_by, self._options, self._make_file)
+        digest = self._digested(reader, shape, staging.add)
+        mode: Mode = "overwrite" if self._options.mode == "overwrite" else "append"
+        return Prepared(self._identity, mode, shape, staging.finish(), digest.hexdigest(), digest.rows, self._call, sealing)
+
+    def looked_through(self, reader: pa.RecordBatchReader, handle: DeltaTable) -> Prepared:
+        """The same without files: to see whether the rows are those that have landed."""
+        shape = shape_of(handle)
+        digest = self._digested(reader, shape, lambda _: None)
+        return Prepared(self._identity, "append", shape, (), digest.hexdigest(), digest.rows, self._call)
+
+    def _digested(self, reader: pa.RecordBatchReader, shape: Shape, take: Callable[[pa.RecordBatch], None]) -> RowsDigest:
+        """The digest of all rows, each of which is fitted to the table and taken."""
+        # Of their own columns, by name: the table may be given more before the write is repeated.
+        named = sorted(reader.schema.names)
+        fitter = Fitting(reader.schema, shape.schema)
+        digest = RowsDigest(pa.schema([shape.schema.field(name) for name in named]))
+        for batch in fitting.batches_of(reader, fitter):
+            digest.add(batch.select(named))
+            take(batch)
+        return digest
+
+    def _opened(self, schema: pa.Schema) -> DeltaTable:
+        """The table, made sound after a power cut, created where it is missing, with all columns that the rows need."""
+        place, options, path = self._place, self._options, self._place.settings.path
+        with looked("opening the table"):
+            check_way(path)
+            mend(path, place.disk, self._observer)
+            if not place.files.local:
+                lost_tail(path, place.files)
+            columns = None
+            if not has_table(place.files):
+                columns = fitting.new_columns(schema)
+                for said in creation_problems(columns, options.partition_by):
+                    raise Misconfigured("SCHEMA_CONFLICT", said, next_step="Correct the rows or partition_by. Nothing was written.")
+            elif options.mode == "error":
+                self._check_free(place.handle())
+            handle = create_or_open(place, columns, options.configuration)
+            for demand in demands(handle):
+                raise demand
+            self._check_shape(handle)
+            if options.schema_mode == "merge":
+                known = shape_of(handle).schema.names
+                lacking = fitting.new_columns(pa.schema([field for field in schema if field.name not in known]))
+                add_columns(place, pa.schema([field.with_nullable(nullable=True) for field in lacking]))
+                handle = place.handle()
+            return handle
+
+    def _check_free(self, handle: DeltaTable) -> None:
+        """See that a table that is there was made by this write: it has landed in it, or ended before it could."""
+        if handle.version() > 0 and not has_landed(handle, self._identity):
+            message = f"there is a table at {shown(self._place.settings.path)} already, and mode is error"
+            raise Misconfigured("WRITE_INVALID", message, next_step='Choose another path, or mode="append". Nothing was written.')
+
+    def _check_shape(self, handle: DeltaTable) -> None:
+        partition_by, wanted = shape_of(handle).partition_by, self._options.partition_by
+        if wanted and wanted != partition_by:
+            message = f"the table is partitioned by {list(partition_by)}, the write says {list(wanted)}"
+            raise Misconfigured(
+                "SCHEMA_CONFLICT", message, next_step="Leave partition_by out for a table that is there. Nothing was written."
+            )
+        if self._options.mode == "overwrite" and handle.metadata().configuration.get("delta.appendOnly", "").lower() == "true":
+            message = "the table is append-only (delta.appendOnly), and mode is overwrite"
+            raise Misconfigured("WRITE_INVALID", message, next_step="Append, or remove the property. Nothing was written.")
+
+    def _make_file(self, part: Part) -> DataFile:
+        """One file of a part, durable, in as many attempts as the policy allows, each under a name of its own."""
+        place = self._place
+
+        def make(_attempt: int) -> DataFile:
+            return parquet.write(place.files, new_write_name(), part, place.settings, now=self._clock.now())
+
+        return self._persistence.tries("writing a data file", make)
