@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 from landfast.delta_api import DeltaWriteOptions, write_idempotent
 from landfast.errors import Misconfigured, Rejected
-from landfast.sinks.delta.writing import digest
 from landfast.sinks.delta.writing.digest import digest_of_rows
 from landfast.sinks.delta.writing.fitting import Fitting, new_columns
 
@@ -210,19 +209,15 @@ ROWS = st.lists(st.fixed_dictionaries({name: st.none() | values for name, (_, va
 @given(ROWS, ROWS, st.integers(1, 5))
 def test_the_digest_tells_rows_apart_and_does_not_see_batches(one: list[Any], other: list[Any], size: int) -> None:
     """Equal for the same rows in the same order, however they are sliced and whatever lies below their nulls; else different."""
-    window, digest.WINDOW_ROWS = digest.WINDOW_ROWS, 4
-    try:
-        table, second = pa.Table.from_pylist(one, SCHEMA), pa.Table.from_pylist(other, SCHEMA)
-        sliced = [batch for start in range(0, len(one), size) for batch in table.slice(start, size).to_batches()]
-        assert digest_of_rows(SCHEMA, sliced) == digest_of_rows(SCHEMA, table.to_batches())
-        # As one stream: the same rows again, behind others, in memory of their own.
-        behind = pa.concat_tables([second, table]).slice(len(other))
-        assert digest_of_rows(SCHEMA, behind.to_batches()) == digest_of_rows(SCHEMA, table.to_batches())
-        assert (digest_of_rows(SCHEMA, second.to_batches()) == digest_of_rows(SCHEMA, table.to_batches())) == (
-            table.to_pylist() == second.to_pylist()
-        )
-    finally:
-        digest.WINDOW_ROWS = window
+    table, second = pa.Table.from_pylist(one, SCHEMA), pa.Table.from_pylist(other, SCHEMA)
+    sliced = [batch for start in range(0, len(one), size) for batch in table.slice(start, size).to_batches()]
+    assert digest_of_rows(SCHEMA, sliced) == digest_of_rows(SCHEMA, table.to_batches())
+    # As one stream: the same rows again, behind others, in memory of their own.
+    behind = pa.concat_tables([second, table]).slice(len(other))
+    assert digest_of_rows(SCHEMA, behind.to_batches()) == digest_of_rows(SCHEMA, table.to_batches())
+    assert (digest_of_rows(SCHEMA, second.to_batches()) == digest_of_rows(SCHEMA, table.to_batches())) == (
+        table.to_pylist() == second.to_pylist()
+    )
 
 
 def test_new_columns_keep_what_must_not_be_null() -> None:

@@ -12,61 +12,51 @@ import pyarrow.compute
 # The stubs of pyarrow do not know all that its functions take.
 pc: Any = pyarrow.compute
 
-WINDOW_ROWS = 65_536
 DIGEST_BYTES = 16
 
 
 class RowsDigest:
-    """Takes in batches of one schema, and digests them column by column, in windows of always the same rows.
+    """Takes in batches of one schema, and digests them piece by piece: what is there, how long it is, and what, each for itself.
 
-    What Arrow leaves open is not digested: where a buffer begins, and what lies below a null.
+    So nothing is held, and batches of any size come to the same. What Arrow leaves open is not digested: where a buffer begins, and what
+    lies below a null.
     """
 
     def __init__(self, schema: pa.Schema) -> None:
-        self._hash = hashlib.blake2b(str([(field.name, str(field.type)) for field in schema]).encode(), digest_size=DIGEST_BYTES)
-        self._held: list[pa.RecordBatch] = []
-        self._held_rows = 0
-        self._schema = schema
+        self._head = str([(field.name, str(field.type)) for field in schema]).encode()
+        self._running: list[Any] = []
         self.rows = 0
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Take in the next rows."""
-        self._held.append(batch)
-        self._held_rows += batch.num_rows
+        if not batch.num_rows:
+            return
         self.rows += batch.num_rows
-        if self._held_rows >= WINDOW_ROWS:
-            table = pa.Table.from_batches(self._held, self._schema)
-            whole = self._held_rows - self._held_rows % WINDOW_ROWS
-            for start in range(0, whole, WINDOW_ROWS):
-                self._take_in(table.slice(start, WINDOW_ROWS))
-            self._held = table.slice(whole).to_batches()
-            self._held_rows -= whole
+        found = [piece for column in batch.columns for piece in pieces(column)]
+        if not self._running:
+            self._running = [hashlib.blake2b(digest_size=DIGEST_BYTES) for _ in found]
+        for running, piece in zip(self._running, found, strict=True):
+            running.update(piece)
 
     def hexdigest(self) -> str:
-        """The digest of all rows. Nothing can be added after it was asked for."""
-        if self._held_rows:
-            self._take_in(pa.Table.from_batches(self._held, self._schema))
-            self._held, self._held_rows = [], 0
-        return self._hash.hexdigest()
-
-    def _take_in(self, window: pa.Table) -> None:
-        for column in window.columns:
-            whole = pa.concat_arrays(column.chunks)
-            for piece in pieces(whole):
-                self._hash.update(len(piece).to_bytes(8))
-                self._hash.update(piece)
+        """The digest of all rows so far."""
+        whole = hashlib.blake2b(self._head, digest_size=DIGEST_BYTES)
+        whole.update(self.rows.to_bytes(8))
+        for running in self._running:
+            whole.update(running.digest())
+        return whole.hexdigest()
 
 
 def pieces(array: Any) -> Iterator[memoryview | bytes]:
-    """The content of an array as bytes that depend on its values only: which are there, how long, and what."""
+    """The content of an array as bytes that depend on its values only: which are there, how long, and what; as many for each.
+
+    Put behind one another, the same pieces of several arrays are the piece of all of them together.
+    """
     kind = array.type
-    if array.null_count:
-        yield _bytes_of(array.is_valid().cast(pa.uint8()))
-    else:
-        yield b""
+    yield _bytes_of(array.is_valid().cast(pa.uint8()))
     if pa.types.is_null(kind):
-        yield len(array).to_bytes(8)
-    elif pa.types.is_struct(kind):
+        return
+    if pa.types.is_struct(kind):
         # `flatten` gives a null in the struct on to its fields.
         for child in array.flatten():
             yield from pieces(child)
