@@ -182,16 +182,16 @@ def write_and_fail(commit: TablesCommit, lake: Path) -> None:
     commit.write(lake / "b", rows("b", 1 // 0))
 
 
-def interrupted(lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second commit of the run, whose process ends right after its share of the first table has landed."""
-    run = start_run("pair", run_id="r1").with_sequence(1)
+def interrupted(lake: Path, monkeypatch: pytest.MonkeyPatch, sequence: int = 1) -> None:
+    """A commit of the run, its second, whose process ends right after its share of the first table has landed."""
+    run = start_run("pair", run_id="r1").with_sequence(sequence)
     for number in itertools.count(1):
-        copy = lake.with_name(f"{lake.name}-{number}")
+        copy = lake.with_name(f"{lake.name}-{sequence}-{number}")
         shutil.copytree(lake, copy)
         with Mortal(monkeypatch, number, after=True):
             commit_both(run, copy)
-        if landed(copy / "a")["a", 1] and not landed(copy / "b")["b", 1]:
+        if landed(copy / "a")["a", sequence] and not landed(copy / "b")["b", sequence]:
             break
     with Mortal(monkeypatch, number, after=True):
         commit_both(run, lake)
-    assert (landed(lake / "a")["a", 1], landed(lake / "b")["b", 1]) == (1, 0)
+    assert (landed(lake / "a")["a", sequence], landed(lake / "b")["b", sequence]) == (1, 0)

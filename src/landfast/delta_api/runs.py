@@ -12,6 +12,7 @@ from typing import Any
 from landfast.delta_api.together import TablesCommit
 from landfast.delta_api.writes import write_idempotent
 from landfast.errors import Misconfigured
+from landfast.sinks.delta.files.paths import shown
 from landfast.sinks.delta.writing.runs import RunCheck, check, newest_of, runs
 from landfast.sinks.delta.writing.values import DeltaWriteOptions, DeltaWriteResult, DeltaWriteRetryPolicy, IdempotentWriteOptions
 
@@ -86,6 +87,9 @@ class RunContext:
         if len(paths) != len(set(paths)) or not paths:
             message = "a commit to several tables has to name at least one, and each once"
             raise Misconfigured("WRITE_INVALID", message, next_step="Correct the call. Nothing was read or written.")
+        if any(shown(path) != path for path in paths):
+            message = "the path of a table carries a password or a query, and a commit to several tables writes its paths down"
+            raise Misconfigured("WRITE_INVALID", message, next_step="Give it in storage_options. Nothing was read or written.")
         return TablesCommit(self.next_commit_version()[0], paths, storage_options or {}, retry or DeltaWriteRetryPolicy())
 
     def finish(self, outcome: str = "succeeded") -> None:

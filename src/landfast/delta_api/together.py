@@ -10,7 +10,7 @@ from typing import Self
 
 from landfast.delta_api.writes import SILENCE
 from landfast.errors import Misconfigured
-from landfast.sinks.delta.files.storage import files_of
+from landfast.sinks.delta.files.paths import shown, way_to
 from landfast.sinks.delta.writing import fitting
 from landfast.sinks.delta.writing.commit import Prepared
 from landfast.sinks.delta.writing.intent import Intent
@@ -33,7 +33,7 @@ class TablesCommit:
 
     identity: IdempotentWriteOptions
     tables: tuple[str, ...]
-    storage_options: Mapping[str, str]
+    storage_options: Mapping[str, str] = field(repr=False)
     retry: DeltaWriteRetryPolicy
     results: dict[str, DeltaWriteResult] = field(default_factory=dict)
     _shares: dict[str, Prepared] = field(default_factory=dict)
@@ -49,12 +49,12 @@ class TablesCommit:
         path = os.fspath(table)
         if path not in self.tables or path in self._shares:
             why = "was written to before" if path in self._shares else "is none of this commit's"
-            raise Misconfigured("WRITE_INVALID", f"the table {path} {why}", next_step="Correct the call. Nothing has landed.")
+            raise Misconfigured("WRITE_INVALID", f"the table {shown(path)} {why}", next_step="Correct the call. Nothing has landed.")
         how, clock = options or DeltaWriteOptions(), SystemClock()
         target = target_of(path, self.storage_options, how, clock, SILENCE)
         preparation = Preparation(target, self.identity, how, Persistence(self.retry, clock))
         reader = fitting.read(data)
-        self._shares[path] = preparation.prepared(reader, preparation.opened(reader.schema), self.tables[0])
+        self._shares[path] = preparation.prepared(reader, preparation.opened(reader.schema), way_to(self.tables[0], path))
 
     def __enter__(self) -> Self:
         """Carry out first what an earlier process of this run has left."""
@@ -75,11 +75,12 @@ class TablesCommit:
             message = f"nothing was written to {', '.join(unwritten)}"
             next_step = "Write to each table of the commit, if only no rows, or leave it out. Nothing has landed."
             raise Misconfigured("WRITE_INVALID", message, next_step=next_step)
-        self.results = self._together().land(Intent(self.identity, self._shares))
+        ways = {path: way_to(path, self.tables[0]) for path in self.tables}
+        landed = self._together().land(Intent(self.identity, {ways[path]: self._shares[path] for path in self.tables}))
+        self.results = {path: landed[ways[path]] for path in self.tables}
 
     def _together(self) -> Together:
-        first = files_of(self.tables[0], self.storage_options)
-        return Together(first, self.storage_options, SystemClock(), self.retry)
+        return Together(self.tables[0], self.storage_options, SystemClock(), self.retry)
 
 
 def complete_commits(
@@ -95,7 +96,7 @@ def complete_commits(
         Broken: an intent is not as Landfast writes it.
     """
     options = storage_options or {}
-    return Together(files_of(os.fspath(table), options), options, SystemClock(), retry or DeltaWriteRetryPolicy()).complete()
+    return Together(os.fspath(table), options, SystemClock(), retry or DeltaWriteRetryPolicy()).complete()
 
 
 def sealed(*tables: str | os.PathLike[str], storage_options: Mapping[str, str] | None = None) -> dict[str, int]:

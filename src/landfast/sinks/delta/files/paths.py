@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os.path
+import posixpath
 from pathlib import Path
 from urllib.parse import unquote, urlparse, urlsplit, urlunsplit
 
@@ -51,6 +53,28 @@ def folders_above(path: str) -> list[str]:
     parts = urlsplit(path)
     steps = [step for step in parts.path.split("/") if step]
     return [urlunsplit(parts._replace(path="".join(f"/{step}" for step in steps[:count]))) for count in reversed(range(len(steps)))]
+
+
+def way_to(path: str, origin: str) -> str:
+    """The way to a table from another one: relative where both lie on one disk or in one store, so that the two can be moved together."""
+    here, there = local_path(origin), local_path(path)
+    if here is not None and there is not None:
+        return os.path.relpath(there, here)
+    start, end = urlsplit(origin), urlsplit(path)
+    if here is None and there is None and (start.scheme, start.netloc) == (end.scheme, end.netloc):
+        return posixpath.relpath(end.path or "/", start.path or "/")
+    return path if there is None else str(there)
+
+
+def at_end_of(way: str, origin: str) -> str:
+    """The path that a way from a table at `origin` leads to."""
+    if "://" in way or way.startswith("/"):
+        return way
+    here = local_path(origin)
+    if here is not None:
+        return os.path.normpath(here / way)
+    parts = urlsplit(origin)
+    return urlunsplit(parts._replace(path=posixpath.normpath(posixpath.join(parts.path or "/", way))))
 
 
 def letters_path(path: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -29,7 +29,7 @@ _INTENT, _SEAL = ".intent.json", ".sealed.json"
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What is to land in each table, by its path, under one identity."""
+    """What is to land in each table, under one identity. The tables by their way from the first: the whole may be moved elsewhere."""
 
     identity: IdempotentWriteOptions
     shares: dict[str, Prepared]
@@ -74,6 +74,16 @@ def read_intent(files: Files, name: str) -> Intent:
         raise Broken("LOG_CORRUPT", message, next_step="Restore the file from a backup, or write the rows again as another run.") from error
 
 
+def read_seal(files: Files, intent: Intent) -> Mapping[str, int | None]:
+    """In which version of each table the intent was carried out; nothing where it has no seal yet."""
+    content = files.read(intent.seal)
+    try:
+        return {} if content is None else dict(json.loads(content)["versions"])
+    except (ValueError, KeyError, TypeError) as error:
+        message = f"{intent.seal} is not as Landfast writes it"
+        raise Broken("LOG_CORRUPT", message, next_step="Restore the file from a backup.") from error
+
+
 def open_intents(files: Files) -> Iterator[str]:
     """The names of the intents that have no seal, oldest number first within each run."""
     names = set(files.names(COMMITS))
@@ -89,6 +99,7 @@ def _name(identity: IdempotentWriteOptions, end: str) -> str:
 def _share(prepared: Prepared) -> dict[str, Any]:
     return {
         "mode": prepared.mode,
+        "table_id": prepared.table_id,
         "schema": json.loads(Schema.from_arrow(prepared.shape.schema).to_json()),
         "partition_by": list(prepared.shape.partition_by),
         "files": [asdict(file) for file in prepared.files],
@@ -103,4 +114,6 @@ def _prepared(identity: IdempotentWriteOptions, share: dict[str, Any]) -> Prepar
     schema = pa.schema(cast("Any", Schema.from_json(json.dumps(share["schema"])).to_arrow()))
     files = tuple(DataFile(**file) for file in share["files"])
     shape = Shape(schema, tuple(share["partition_by"]))
-    return Prepared(identity, share["mode"], shape, files, share["digest"], share["rows"], share["call"], share["sealing"])
+    return Prepared(
+        identity, share["mode"], share["table_id"], shape, files, share["digest"], share["rows"], share["call"], share["sealing"]
+    )

@@ -9,6 +9,7 @@ A reader who wants all tables or none asks for the versions that are sealed.
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
@@ -16,13 +17,13 @@ from landfast.errors import Conflict, LandfastError, Misconfigured
 from landfast.ports import Clock
 from landfast.sinks.delta.errors import mapped
 from landfast.sinks.delta.files.names import COMMITS
-from landfast.sinks.delta.files.paths import shown
-from landfast.sinks.delta.files.storage import Files, files_of
+from landfast.sinks.delta.files.paths import at_end_of, shown
+from landfast.sinks.delta.files.storage import files_of
 from landfast.sinks.delta.log.snapshot import snapshot
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.table.place import place_of
 from landfast.sinks.delta.writing.commit import Committer
-from landfast.sinks.delta.writing.intent import Intent, open_intents, read_intent, seal_of
+from landfast.sinks.delta.writing.intent import Intent, open_intents, read_intent, read_seal, seal_of
 from landfast.sinks.delta.writing.persistence import Persistence
 from landfast.sinks.delta.writing.record import writes_back
 from landfast.sinks.delta.writing.values import DeltaWriteResult, DeltaWriteRetryPolicy, IdempotentWriteOptions
@@ -39,32 +40,37 @@ class Completion:
 
 
 class Together:
-    """Carries out commits to several tables. `first` is the table that keeps their intents and seals."""
+    """Carries out commits to several tables. `first` is the path of the table that keeps their intents and seals."""
 
-    def __init__(self, first: Files, storage_options: Mapping[str, str], clock: Clock, policy: DeltaWriteRetryPolicy) -> None:
-        self._first = first
+    def __init__(self, first: str, storage_options: Mapping[str, str], clock: Clock, policy: DeltaWriteRetryPolicy) -> None:
+        self._path = first
+        self._first = files_of(first, storage_options)
         self._storage_options = storage_options
         self._clock = clock
         self._policy = policy
+        self._call = uuid.uuid4().hex
 
     def land(self, intent: Intent) -> dict[str, DeltaWriteResult]:
-        """Write the intent down and carry it out; the result for each table.
+        """Write the intent down and carry it out; the result for each table, by its way from the first.
 
         Raises:
-            Conflict: under this identity other rows were meant before.
+            Conflict: under this identity other rows were meant before, or a later number has landed in one of the tables.
             Unavailable: attempts or time are over. Once the intent is written, `complete` carries it out.
         """
         persistence = Persistence(self._policy, self._clock)
         kept = persistence.tries("writing the intent of a commit", lambda _: self._put(intent))
-        results = self._carry_out(kept)
-        return results if kept is intent else {path: _of_another_call(result) for path, result in results.items()}
+        versions = persistence.tries("reading the seal of a commit", lambda _: read_seal(self._first, kept))
+        if not versions:
+            return self._carry_out(kept)
+        return {
+            way: DeltaWriteResult("already there", kept.identity, versions.get(way), share.rows, 0, 0, 0, persistence.seconds)
+            for way, share in kept.shares.items()
+        }
 
     def complete(self, app_ids: Collection[str] | None = None) -> list[Completion]:
         """Carry out every intent without a seal; of these writers, or of all."""
         completed = []
-        with mapped("looking for commits to several tables"):
-            found = [read_intent(self._first, name) for name in open_intents(self._first)]
-        for intent in found:
+        for intent in self.unsealed():
             if app_ids is not None and intent.identity.app_id not in app_ids:
                 continue
             missing = ""
@@ -72,8 +78,21 @@ class Together:
                 self._carry_out(intent)
             except LandfastError as error:
                 missing = str(error)
-            completed.append(Completion(intent.identity.app_id, intent.identity.version, tuple(intent.shares), missing))
+            completed.append(self._completion(intent, missing))
         return completed
+
+    def left(self) -> list[Completion]:
+        """Every intent without a seal, as it is."""
+        return [self._completion(intent, "no seal says that it is in all of its tables") for intent in self.unsealed()]
+
+    def unsealed(self) -> list[Intent]:
+        """The intents that have no seal, oldest number first within each run."""
+        with mapped("looking for commits to several tables"):
+            return [read_intent(self._first, name) for name in open_intents(self._first)]
+
+    def _completion(self, intent: Intent, missing: str) -> Completion:
+        tables = tuple(shown(at_end_of(way, self._path)) for way in intent.shares)
+        return Completion(intent.identity.app_id, intent.identity.version, tables, missing)
 
     def _put(self, intent: Intent) -> Intent:
         """The intent, or the one of this identity that is there already, if that means the same."""
@@ -89,23 +108,29 @@ class Together:
     def _carry_out(self, intent: Intent) -> dict[str, DeltaWriteResult]:
         results = {}
         persistence = Persistence(self._policy, self._clock)
-        for path, prepared in intent.shares.items():
-            place = place_of(DeltaSettings(path, self._storage_options))
-            results[path] = Committer(place, self._clock, persistence).land(prepared)
-        versions = {path: result.table_version for path, result in results.items()}
+        for way, prepared in intent.shares.items():
+            place = place_of(DeltaSettings(at_end_of(way, self._path), self._storage_options))
+            # Under the id of who carries it out, not of who meant it: each of several who do so at once is told what was its own doing.
+            results[way] = Committer(place, self._clock, persistence).land(replace(prepared, call=self._call))
+        versions = {way: result.table_version for way, result in results.items()}
         said = json.dumps({"at": int(self._clock.now() * 1000), "versions": versions}).encode()
         persistence.tries("sealing a commit", lambda _: (self._first.put(intent.seal, said), True)[1])
         return results
 
 
-def _of_another_call(result: DeltaWriteResult) -> DeltaWriteResult:
-    """What a share comes to that another call has prepared: it is there already, unless this call has landed it."""
-    return result if result.attempts else replace(result, outcome="already there", files=0, nbytes=0)
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """What one table has of a commit to several: the version that it came with, which commit it was, and whether that is sealed."""
+
+    version: int
+    commit: tuple[str, str, int]
+    is_sealed: bool
 
 
 def sealed_versions(paths: Collection[str], storage_options: Mapping[str, str]) -> dict[str, int]:
     """For each table the newest version up to which every commit to several tables is sealed, as of one moment for all of them.
 
+    A commit that is left out of one of these tables is left out of all, also where it is sealed and only stands behind one that is not.
     What other writers have committed up to there is in it. The seals are read before the tables, so a commit that is sealed meanwhile
     counts for none of them.
 
@@ -113,24 +138,36 @@ def sealed_versions(paths: Collection[str], storage_options: Mapping[str, str]) 
         Misconfigured: the first commit of a table is one that has no seal.
         Unavailable: a store does not answer.
     """
-    seals: dict[str, frozenset[str]] = {}
     with mapped("reading the seals"):
+        seals: dict[str, frozenset[str]] = {}
         for path in paths:
             for _, record in writes_back(files_of(path, storage_options), snapshot(path, storage_options).version()):
-                if record.sealing and record.sealing not in seals:
-                    names = files_of(record.sealing, storage_options).names(COMMITS)
-                    seals[record.sealing] = frozenset(names)
-        return {path: _sealed(path, storage_options, seals) for path in paths}
+                first = record.sealing and at_end_of(record.sealing, path)
+                if first and first not in seals:
+                    seals[first] = frozenset(files_of(first, storage_options).names(COMMITS))
+        newest = {path: snapshot(path, storage_options).version() for path in paths}
+        shares = {path: _shares(path, newest[path], storage_options, seals) for path in paths}
+    versions, left_out = dict(newest), {share.commit for found in shares.values() for share in found if not share.is_sealed}
+    while True:
+        for path, found in shares.items():
+            versions[path] = min([newest[path], *(share.version - 1 for share in found if share.commit in left_out)])
+        behind = {share.commit for path, found in shares.items() for share in found if share.version > versions[path]}
+        if behind <= left_out:
+            break
+        left_out |= behind
+    for path, version in versions.items():
+        if version < 0:
+            message = f"no version of the table at {shown(path)} is sealed"
+            next_step = "Wait for the first commit, or complete it: `landfast.complete_commits`."
+            raise Misconfigured("WRITE_INVALID", message, next_step=next_step)
+    return versions
 
 
-def _sealed(path: str, storage_options: Mapping[str, str], seals: Mapping[str, frozenset[str]]) -> int:
-    newest = snapshot(path, storage_options).version()
-    found = newest
+def _shares(path: str, newest: int, storage_options: Mapping[str, str], seals: Mapping[str, frozenset[str]]) -> list[_Share]:
+    found = []
     for version, record in writes_back(files_of(path, storage_options), newest):
-        seal = seal_of(IdempotentWriteOptions(record.app_id, record.version)).rpartition("/")[2]
-        if record.sealing and seal not in seals.get(record.sealing, frozenset()):
-            found = version - 1
-    if found < 0:
-        message = f"no version of the table at {shown(path)} is sealed"
-        raise Misconfigured("WRITE_INVALID", message, next_step="Wait for the first commit, or complete it: `landfast.complete_commits`.")
+        if record.sealing:
+            first = at_end_of(record.sealing, path)
+            seal = seal_of(IdempotentWriteOptions(record.app_id, record.version)).rpartition("/")[2]
+            found.append(_Share(version, (first, record.app_id, record.version), seal in seals.get(first, frozenset())))
     return found
