@@ -10,23 +10,29 @@ its id, and one that arrives late meets a version that is taken, or is the very 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from deltalake import DeltaTable
 
-from landfast.errors import Conflict, Misconfigured, check
+from landfast.errors import Conflict, LandfastError, Misconfigured, check
 from landfast.ports import Clock
 from landfast.sinks.delta.errors import mapped
 from landfast.sinks.delta.files.parquet import DataFile
 from landfast.sinks.delta.files.staged import first_gone
 from landfast.sinks.delta.log.active import active_files
 from landfast.sinks.delta.log.app_ids import digest_app_id
+from landfast.sinks.delta.log.entries import fingerprint
 from landfast.sinks.delta.log.entry_text import append_text, overwrite_text
 from landfast.sinks.delta.log.mending import make_certain
+from landfast.sinks.delta.table.columns import partition_problems
 from landfast.sinks.delta.table.features import demands
+from landfast.sinks.delta.table.marks import pipelines_of
 from landfast.sinks.delta.table.place import Place, Shape, shape_of
+from landfast.sinks.delta.upkeep.checkpoint import write_checkpoint
 from landfast.sinks.delta.writing.persistence import Persistence
-from landfast.sinks.delta.writing.record import WriteRecord, digest_number, find
+from landfast.sinks.delta.writing.record import WriteRecord, digest_number, newest_up_to
 from landfast.sinks.delta.writing.values import DeltaWriteResult, IdempotentWriteOptions, Mode
 
 
@@ -34,6 +40,7 @@ from landfast.sinks.delta.writing.values import DeltaWriteResult, IdempotentWrit
 class Prepared:
     """A write whose files lie in the table, and that no commit names yet: all that a commit needs.
 
+    table_id of the table that the files were written for
     shape    of the table when the files were written
     digest   of the rows in their order
     call     the id of the call that has prepared it
@@ -42,6 +49,7 @@ class Prepared:
 
     identity: IdempotentWriteOptions
     mode: Mode
+    table_id: str
     shape: Shape
     files: tuple[DataFile, ...]
     digest: str
@@ -83,30 +91,57 @@ class Committer:
         """
         identity = prepared.identity
         self._make_certain(handle.version())
-        found = find(self._place.files, identity, handle.version())
+        newest = newest_up_to(self._place.files, identity, handle.version())
+        found = newest if newest is not None and newest[1].version == identity.version else None
         if found is not None and found[1].call == prepared.call:
             return self._written(prepared, found[0], attempts)
-        if identity.other_rows == "refuse":
-            known = None if found is None else digest_number(found[1].digest)
-            if known is None and handle.transaction_version(identity.app_id) == identity.version:
-                known = handle.transaction_version(digest_app_id(identity.app_id))
-            if known is not None and known != digest_number(prepared.digest):
-                raise _differs(identity, found)
+        known = None if found is None else digest_number(found[1].digest)
+        if newest is None and handle.transaction_version(identity.app_id) == identity.version:
+            known = handle.transaction_version(digest_app_id(identity.app_id))
+        if known is not None and known != digest_number(prepared.digest) and identity.other_rows == "refuse":
+            raise _differs(identity, found)
+        if known is None and prepared.sealing:
+            raise _passed_over(identity)
         version, rows = (None, None) if found is None else (found[0], found[1].rows)
         return DeltaWriteResult("already there", identity, version, rows, 0, 0, attempts, self._persistence.seconds)
 
     def _attempt(self, prepared: Prepared, attempt: int) -> DeltaWriteResult | None:
         """One attempt; None where somebody else came first, who may be another call of this very write."""
         handle = self._place.handle()
+        end = fingerprint(self._place.files, handle.version())
+        _check_is_the_same(handle, prepared)
         if has_landed(handle, prepared.identity):
             return self.already(handle, prepared, attempt - 1)
-        _check_fits(handle, prepared.shape)
+        _check_fits(handle, prepared)
         self._make_certain(handle.version())
         gone = first_gone(self._place.files, prepared.files)
         check(gone is None, f"a file that was written for this commit is gone: {gone and gone.path}", code="STAGED_FILE_GONE")
         version = handle.version() + 1
         made = self._place.files.put_entry(version, self._text(handle, prepared))
-        return self._written(prepared, version, attempt) if made else None
+        if not made or not self._stands(prepared, version, end):
+            return None
+        self._sum_up(version)
+        return self._written(prepared, version, attempt)
+
+    def _stands(self, prepared: Prepared, version: int, end: str) -> bool:
+        """Whether the entry that was made continues the log that there is.
+
+        A process that was held for days between its look and its commit may have put an entry where clean-up had taken another's away.
+        Clean-up takes the oldest first: as long as the log has the entry before it, nobody had made the one that is ours.
+        """
+        if fingerprint(self._place.files, version - 1) == end:
+            return True
+        newest = newest_up_to(self._place.files, prepared.identity, self._place.handle().version())
+        return newest is not None and newest[0] == version and newest[1].call == prepared.call
+
+    def _sum_up(self, version: int) -> None:
+        """Now and then write a checkpoint, without which a table opens slower with each commit. Nothing hangs on it."""
+        settings = self._place.settings
+        if version % settings.checkpoint_commits == 0:
+            with suppress(LandfastError), mapped("writing a checkpoint"):
+                handle = self._place.handle()
+                handle.load_as_version(version)
+                write_checkpoint(settings.path, self._place.disk, handle)
 
     def _text(self, handle: DeltaTable, prepared: Prepared) -> bytes:
         identity, now = prepared.identity, int(self._clock.now() * 1000)
@@ -142,13 +177,41 @@ def _differs(identity: IdempotentWriteOptions, found: tuple[int, WriteRecord] | 
     return Conflict("WRITE_DIFFERS", message, next_step=next_step)
 
 
-def _check_fits(handle: DeltaTable, shape: Shape) -> None:
-    """See that files of this shape still fit the table: somebody may have changed its columns since they were written."""
-    now = shape_of(handle)
+def _passed_over(identity: IdempotentWriteOptions) -> Conflict:
+    message = f"the table has a later number of {identity.app_id!r}, and nothing says that number {identity.version} was in it before"
+    next_step = "Write the rows of this table under the next number. They still lie in the files that the intent names."
+    return Conflict("COMMIT_INCOMPLETE", message, next_step=next_step)
+
+
+def _check_is_the_same(handle: DeltaTable, prepared: Prepared) -> None:
+    if str(handle.metadata().id) != prepared.table_id:
+        message = "another table lies at the path: its id is not that of the table that the rows were written for"
+        raise Conflict(
+            "TABLE_REPLACED", message, next_step="Find out who replaced the table. If the new one is meant, write the rows again."
+        )
+
+
+def _check_fits(handle: DeltaTable, prepared: Prepared) -> None:
+    """See that the files still fit the table: somebody may have changed its columns since they were written."""
+    now, shape = shape_of(handle), prepared.shape
     kept = (field.name in now.schema.names and now.schema.field(field.name) == field for field in shape.schema)
     added = (field for field in now.schema if field.name not in shape.schema.names)
     if now.partition_by != shape.partition_by or not all(kept) or not all(field.nullable for field in added):
         message = "somebody changed the table's columns while the rows were written"
         raise Misconfigured("SCHEMA_CONFLICT", message, next_step="Write them again, under the same version. Nothing of it has landed.")
-    for demand in demands(handle):
-        raise demand
+    for refusal in refusals(handle, prepared.mode):
+        raise refusal
+
+
+def refusals(handle: DeltaTable, mode: Mode) -> Iterator[Misconfigured]:
+    """Why nobody may write to the table like this."""
+    yield from demands(handle)
+    pipelines = sorted(pipelines_of(handle))
+    if pipelines:
+        message = f"the table belongs to the pipeline {', '.join(pipelines)}: rows of other origin would end what can be proved of it"
+        yield Misconfigured("FOREIGN_PIPELINE", message, next_step="Write to a table of your own. Nothing was written.")
+    for said in partition_problems(shape_of(handle).schema, shape_of(handle).partition_by):
+        yield Misconfigured("SCHEMA_CONFLICT", said, next_step="Write to a table that is partitioned otherwise. Nothing was written.")
+    if mode == "overwrite" and handle.metadata().configuration.get("delta.appendOnly", "").lower() == "true":
+        message = "the table is append-only (delta.appendOnly), and mode is overwrite"
+        yield Misconfigured("WRITE_INVALID", message, next_step="Append, or remove the property. Nothing was written.")

@@ -76,11 +76,10 @@ def writes_back(files: Files, newest: int) -> Iterator[tuple[int, WriteRecord]]:
             yield version, record
 
 
-def find(files: Files, options: IdempotentWriteOptions, newest: int) -> tuple[int, WriteRecord] | None:
-    """The write of this name and number with the version of the table that it made, as far as the log goes back."""
+def newest_up_to(files: Files, options: IdempotentWriteOptions, newest: int) -> tuple[int, WriteRecord] | None:
+    """The newest write of this name up to this number, with the version of the table that it made, as far as the log goes back."""
     mine = ((version, record) for version, record in writes_back(files, newest) if record.app_id == options.app_id)
-    found = next(((version, record) for version, record in mine if record.version <= options.version), None)
-    return found if found is not None and found[1].version == options.version else None
+    return next(((version, record) for version, record in mine if record.version <= options.version), None)
 
 
 def _record_in(content: bytes) -> WriteRecord | None:

@@ -23,10 +23,9 @@ from landfast.sinks.delta.log.tail import lost_tail
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.table.columns import add_columns, creation_problems
 from landfast.sinks.delta.table.creation import create_or_open
-from landfast.sinks.delta.table.features import demands
 from landfast.sinks.delta.table.place import Place, Shape, place_of, shape_of
 from landfast.sinks.delta.writing import fitting
-from landfast.sinks.delta.writing.commit import Committer, Prepared, has_landed
+from landfast.sinks.delta.writing.commit import Committer, Prepared, has_landed, refusals
 from landfast.sinks.delta.writing.digest import RowsDigest
 from landfast.sinks.delta.writing.fitting import Fitting
 from landfast.sinks.delta.writing.persistence import Persistence
@@ -109,13 +108,14 @@ class Preparation:
         staging = Staging(shape.partition_by, self._options, self._make_file)
         digest = self._digested(reader, shape, staging.add)
         mode: Mode = "overwrite" if self._options.mode == "overwrite" else "append"
-        return Prepared(self._identity, mode, shape, staging.finish(), digest.hexdigest(), digest.rows, self._call, sealing)
+        table_id = str(handle.metadata().id)
+        return Prepared(self._identity, mode, table_id, shape, staging.finish(), digest.hexdigest(), digest.rows, self._call, sealing)
 
     def looked_through(self, reader: pa.RecordBatchReader, handle: DeltaTable) -> Prepared:
         """The same without files: to see whether the rows are those that have landed."""
         shape = shape_of(handle)
         digest = self._digested(reader, shape, lambda _: None)
-        return Prepared(self._identity, "append", shape, (), digest.hexdigest(), digest.rows, self._call)
+        return Prepared(self._identity, "append", str(handle.metadata().id), shape, (), digest.hexdigest(), digest.rows, self._call)
 
     def _digested(self, reader: pa.RecordBatchReader, shape: Shape, take: Callable[[pa.RecordBatch], None]) -> RowsDigest:
         """The digest of all rows, each of which is fitted to the table and taken."""
@@ -144,10 +144,11 @@ class Preparation:
             elif options.mode == "error":
                 self._check_free(place.handle())
             handle = create_or_open(place, columns, options.configuration)
-            for demand in demands(handle):
-                raise demand
-            self._check_shape(handle)
-            if options.schema_mode == "merge":
+            mode: Mode = "overwrite" if options.mode == "overwrite" else "append"
+            for refusal in refusals(handle, mode):
+                raise refusal
+            self._check_partitions(handle)
+            if options.schema_mode == "merge" and not has_landed(handle, self._identity):
                 known = shape_of(handle).schema.names
                 lacking = fitting.new_columns(pa.schema([field for field in schema if field.name not in known]))
                 add_columns(place, pa.schema([field.with_nullable(nullable=True) for field in lacking]))
@@ -156,20 +157,17 @@ class Preparation:
 
     def _check_free(self, handle: DeltaTable) -> None:
         """See that a table that is there was made by this write: it has landed in it, or ended before it could."""
-        if handle.version() > 0 and not has_landed(handle, self._identity):
+        if (handle.version() > 0 or handle.file_uris()) and not has_landed(handle, self._identity):
             message = f"there is a table at {shown(self._place.settings.path)} already, and mode is error"
             raise Misconfigured("WRITE_INVALID", message, next_step='Choose another path, or mode="append". Nothing was written.')
 
-    def _check_shape(self, handle: DeltaTable) -> None:
+    def _check_partitions(self, handle: DeltaTable) -> None:
         partition_by, wanted = shape_of(handle).partition_by, self._options.partition_by
         if wanted and wanted != partition_by:
             message = f"the table is partitioned by {list(partition_by)}, the write says {list(wanted)}"
             raise Misconfigured(
                 "SCHEMA_CONFLICT", message, next_step="Leave partition_by out for a table that is there. Nothing was written."
             )
-        if self._options.mode == "overwrite" and handle.metadata().configuration.get("delta.appendOnly", "").lower() == "true":
-            message = "the table is append-only (delta.appendOnly), and mode is overwrite"
-            raise Misconfigured("WRITE_INVALID", message, next_step="Append, or remove the property. Nothing was written.")
 
     def _make_file(self, part: Part) -> DataFile:
         """One file of a part, durable, in as many attempts as the policy allows, each under a name of its own."""
