@@ -50,6 +50,9 @@ class TablesCommit:
         if path not in self.tables or path in self._shares:
             why = "was written to before" if path in self._shares else "is none of this commit's"
             raise Misconfigured("WRITE_INVALID", f"the table {shown(path)} {why}", next_step="Correct the call. Nothing has landed.")
+        if options is not None and options.predicate is not None:
+            message = "an overwrite with a predicate is a write of its own: what it replaces is known only when it lands"
+            raise Misconfigured("WRITE_INVALID", message, next_step="Use write_idempotent for it. Nothing has landed.")
         how, clock = options or DeltaWriteOptions(), SystemClock()
         target = target_of(path, self.storage_options, how, clock, SILENCE)
         preparation = Preparation(target, self.identity, how, Persistence(self.retry, clock))

@@ -22,6 +22,8 @@ COMMITS = "_landfast_commits"
 """The folder of the commits that concern several tables."""
 WORKSHOP = "_landfast_checkpoint-"
 """What the folders are called in which checkpoints are made."""
+OVERWRITING = "_landfast_overwrite-"
+"""What the folders are called in which a part of a table is overwritten before anybody sees it."""
 _DRAFT_END = ".landfast.tmp"
 FileKind = Literal["landfast", "letters", "spans"]
 """What the name of a file with rows of ours begins with: events, dead letters, or spans."""

@@ -7,7 +7,7 @@ a reader goes by stands there as deltalake's own append writes it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -47,23 +47,33 @@ def append_text(
 def overwrite_text(
     said: Mapping[str, Any],
     transactions: Mapping[str, int],
-    old: Iterable[ActiveFile],
+    removed: Iterable[Mapping[str, Any]],
     files: Iterable[DataFile],
     *,
     partition_by: Sequence[str],
+    predicate: str | None = None,
     at_milliseconds: int,
 ) -> bytes:
-    """The entry of a commit that puts these files in the place of all that the table has. `old` are the files of the version before it."""
+    """The entry of a commit that puts these files in the place of those that the `removed` actions name.
+
+    Without a predicate these are all that the table has in the version before it: `removals`.
+    """
+    parameters = {"mode": "Overwrite", "partitionBy": json.dumps(list(partition_by))} | ({"predicate": predicate} if predicate else {})
     info = {
         "timestamp": at_milliseconds,
         "operation": "WRITE",
-        "operationParameters": {"mode": "Overwrite", "partitionBy": json.dumps(list(partition_by))},
+        "operationParameters": parameters,
         "isBlindAppend": False,
         "engineInfo": "landfast",
         **said,
     }
-    removed = ({"remove": _remove_of(file, at_milliseconds)} for file in old)
-    return _lines([{"commitInfo": info}, *_moved(transactions), *removed, *({"add": _add(file, changes=True)} for file in files)])
+    added = ({"add": _add(file, changes=True)} for file in files)
+    return _lines([{"commitInfo": info}, *_moved(transactions), *({"remove": action} for action in removed), *added])
+
+
+def removals(old: Iterable[ActiveFile], at_milliseconds: int) -> Iterator[Mapping[str, Any]]:
+    """The actions that take these files out of the table, with their rows."""
+    return (_remove_of(file, at_milliseconds) for file in old)
 
 
 def rewrite_text(

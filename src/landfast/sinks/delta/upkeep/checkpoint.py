@@ -42,7 +42,7 @@ def write_checkpoint(path: str, disk: Disk, handle: DeltaTable) -> None:
     name = checkpoint_name(handle.version())
     if (root / LOG / name).exists():
         return
-    needed = _needed(root / LOG, handle.version())
+    needed = entries_needed(root / LOG, handle.version())
     if needed is None:
         handle.create_checkpoint()
         _sync_what_was_written(root / LOG, handle.version(), disk)
@@ -71,7 +71,7 @@ def remove_workshop(path: str, name: str) -> None:
         shutil.rmtree(root / name, ignore_errors=True)
 
 
-def _needed(log: Path, version: int) -> list[str] | None:
+def entries_needed(log: Path, version: int) -> list[str] | None:
     """The newest checkpoint up to this version and the entries after it; None where the checkpoint is not one file."""
     names = sorted(entry.name for entry in os.scandir(log))
     checkpoints = [one for one in checkpoints_among(names) if one[0] <= version]

@@ -24,7 +24,7 @@ from landfast.sinks.delta.files.staged import first_gone
 from landfast.sinks.delta.log.active import active_files
 from landfast.sinks.delta.log.app_ids import digest_app_id
 from landfast.sinks.delta.log.entries import fingerprint
-from landfast.sinks.delta.log.entry_text import append_text, overwrite_text
+from landfast.sinks.delta.log.entry_text import append_text, overwrite_text, removals
 from landfast.sinks.delta.log.mending import make_certain
 from landfast.sinks.delta.table.columns import partition_problems
 from landfast.sinks.delta.table.features import demands
@@ -33,6 +33,7 @@ from landfast.sinks.delta.table.place import Place, Shape, shape_of
 from landfast.sinks.delta.upkeep.checkpoint import write_checkpoint
 from landfast.sinks.delta.writing.persistence import Persistence
 from landfast.sinks.delta.writing.record import WriteRecord, digest_number, newest_up_to
+from landfast.sinks.delta.writing.replacing import Replaced, Replacement
 from landfast.sinks.delta.writing.values import DeltaWriteResult, IdempotentWriteOptions, Mode
 
 
@@ -65,13 +66,15 @@ def has_landed(handle: DeltaTable, identity: IdempotentWriteOptions) -> bool:
 
 
 class Committer:
-    """Lands what is prepared for one table."""
+    """Lands what is prepared for one table; with a replacement, in the place of a part of it."""
 
-    def __init__(self, place: Place, clock: Clock, persistence: Persistence) -> None:
+    def __init__(self, place: Place, clock: Clock, persistence: Persistence, replacement: Replacement | None = None) -> None:
+        self._replacement = replacement
         self._place = place
         self._clock = clock
         self._persistence = persistence
         self._certain = -1
+        self._replaced = Replaced((), ())
 
     def land(self, prepared: Prepared) -> DeltaWriteResult:
         """Commit, or find that it has landed.
@@ -114,14 +117,35 @@ class Committer:
             return self.already(handle, prepared, attempt - 1)
         _check_fits(handle, prepared)
         self._make_certain(handle.version())
-        gone = first_gone(self._place.files, prepared.files)
-        check(gone is None, f"a file that was written for this commit is gone: {gone and gone.path}", code="STAGED_FILE_GONE")
         version = handle.version() + 1
-        made = self._place.files.put_entry(version, self._text(handle, prepared))
+        if self._replacement is not None:
+            made = self._replace(handle, prepared, self._replacement)
+        else:
+            gone = first_gone(self._place.files, prepared.files)
+            check(gone is None, f"a file that was written for this commit is gone: {gone and gone.path}", code="STAGED_FILE_GONE")
+            made = self._place.files.put_entry(version, self._text(handle, prepared))
         if not made or not self._stands(prepared, version, end):
             return None
         self._sum_up(version)
         return self._written(prepared, version, attempt)
+
+    def _replace(self, handle: DeltaTable, prepared: Prepared, replacement: Replacement) -> bool:
+        record = self._record(prepared)
+        if not self._place.files.local:
+            done = replacement.commit(self._place, handle, record.to_metadata(), record.transactions)
+            self._replaced = done or self._replaced
+            return done is not None
+        self._replaced = replacement.replaced(self._place, handle)
+        text = overwrite_text(
+            record.to_metadata(),
+            record.transactions,
+            self._replaced.removed,
+            self._replaced.files,
+            partition_by=prepared.shape.partition_by,
+            predicate=replacement.predicate,
+            at_milliseconds=record.at,
+        )
+        return self._place.files.put_entry(handle.version() + 1, text)
 
     def _stands(self, prepared: Prepared, version: int, end: str) -> bool:
         """Whether the entry that was made continues the log that there is.
@@ -143,18 +167,23 @@ class Committer:
                 handle.load_as_version(version)
                 write_checkpoint(settings.path, self._place.disk, handle)
 
-    def _text(self, handle: DeltaTable, prepared: Prepared) -> bytes:
+    def _record(self, prepared: Prepared) -> WriteRecord:
         identity, now = prepared.identity, int(self._clock.now() * 1000)
         named, counted = (identity.app_id, identity.version), (prepared.digest, prepared.rows)
-        record = WriteRecord(*named, *counted, prepared.call, now, identity.told, prepared.sealing)
-        said, partition_by, moved = record.to_metadata(), prepared.shape.partition_by, record.transactions
+        return WriteRecord(*named, *counted, prepared.call, now, identity.told, prepared.sealing)
+
+    def _text(self, handle: DeltaTable, prepared: Prepared) -> bytes:
+        record, partition_by = self._record(prepared), prepared.shape.partition_by
+        said, moved, now = record.to_metadata(), record.transactions, record.at
         if prepared.mode == "overwrite":
-            return overwrite_text(said, moved, active_files(handle), prepared.files, partition_by=partition_by, at_milliseconds=now)
+            old = removals(active_files(handle), now)
+            return overwrite_text(said, moved, old, prepared.files, partition_by=partition_by, at_milliseconds=now)
         return append_text(said, moved, prepared.files, partition_by=partition_by, at_milliseconds=now)
 
     def _written(self, prepared: Prepared, version: int, attempts: int) -> DeltaWriteResult:
-        nbytes, seconds = sum(file.nbytes for file in prepared.files), self._persistence.seconds
-        return DeltaWriteResult("written", prepared.identity, version, prepared.rows, len(prepared.files), nbytes, attempts, seconds)
+        files, seconds = prepared.files or self._replaced.files, self._persistence.seconds
+        nbytes = sum(file.nbytes for file in files)
+        return DeltaWriteResult("written", prepared.identity, version, prepared.rows, len(files), nbytes, attempts, seconds)
 
     def _make_certain(self, tip: int) -> None:
         """Make durable what this write stands on, whoever wrote it."""

@@ -67,6 +67,7 @@ class DeltaWriteOptions:
     """How the rows are written.
 
     mode                append, overwrite, or error: the write is refused where the table is there, unless this very write has made it
+    predicate           of overwrite, in SQL: only the rows that it finds are replaced, and it has to hold for each new one
     schema_mode         None: columns that the table lacks are refused. merge: it is given them. Missing columns are null either way
     partition_by        of a table that is not there yet; of one that is, it has to agree
     configuration       properties of a table that is not there yet
@@ -81,6 +82,7 @@ class DeltaWriteOptions:
     """
 
     mode: Literal["append", "overwrite", "error"] = "append"
+    predicate: str | None = None
     schema_mode: Literal["merge"] | None = None
     partition_by: tuple[str, ...] = ()
     configuration: Mapping[str, str] = field(default_factory=dict)
@@ -92,6 +94,8 @@ class DeltaWriteOptions:
 
     def __post_init__(self) -> None:
         _demand(self.mode in ("append", "overwrite", "error"), "mode", '"append", "overwrite" or "error"')
+        fits = self.predicate is None or (self.mode == "overwrite" and _text(self.predicate) and self.predicate.strip())
+        _demand(fits, "predicate", 'a condition in SQL, and mode "overwrite"')
         _demand(self.schema_mode in (None, "merge"), "schema_mode", 'None or "merge"')
         _demand(not isinstance(self.partition_by, str), "partition_by", "a sequence of column names, not one text")
         object.__setattr__(self, "partition_by", tuple(self.partition_by))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from landfast.sinks.delta.writing.commit import Committer, Prepared, has_landed,
 from landfast.sinks.delta.writing.digest import RowsDigest
 from landfast.sinks.delta.writing.fitting import Fitting
 from landfast.sinks.delta.writing.persistence import Persistence
+from landfast.sinks.delta.writing.replacing import Replacement, Spill
 from landfast.sinks.delta.writing.staging import Staging
 from landfast.sinks.delta.writing.values import (
     DeltaWriteOptions,
@@ -79,7 +81,12 @@ def write(
     handle = preparation.opened(reader.schema)
     if has_landed(handle, identity):
         return committer.already(handle, preparation.looked_through(reader, handle))
-    return committer.land(preparation.prepared(reader, handle))
+    if options.predicate is None:
+        return committer.land(preparation.prepared(reader, handle))
+    with contextlib.closing(Spill(shape_of(handle).schema)) as rows:
+        replacement = Replacement(options.predicate, rows, options)
+        spilled = preparation.spilled(reader, handle, rows)
+        return Committer(target.place, target.clock, persistence, replacement).land(spilled)
 
 
 class Preparation:
@@ -110,6 +117,13 @@ class Preparation:
         mode: Mode = "overwrite" if self._options.mode == "overwrite" else "append"
         table_id = str(handle.metadata().id)
         return Prepared(self._identity, mode, table_id, shape, staging.finish(), digest.hexdigest(), digest.rows, self._call, sealing)
+
+    def spilled(self, reader: pa.RecordBatchReader, handle: DeltaTable, rows: Spill) -> Prepared:
+        """All rows of the reader spilled, to take the place of a part of the table."""
+        shape = shape_of(handle)
+        digest = self._digested(reader, shape, rows.add)
+        rows.finish()
+        return Prepared(self._identity, "overwrite", str(handle.metadata().id), shape, (), digest.hexdigest(), digest.rows, self._call)
 
     def looked_through(self, reader: pa.RecordBatchReader, handle: DeltaTable) -> Prepared:
         """The same without files: to see whether the rows are those that have landed."""
@@ -148,6 +162,9 @@ class Preparation:
             for refusal in refusals(handle, mode):
                 raise refusal
             self._check_partitions(handle)
+            if options.predicate is not None and handle.metadata().configuration.get("delta.enableChangeDataFeed", "").lower() == "true":
+                message = "the table keeps a change data feed, which an overwrite with a predicate would have to tell of"
+                raise Misconfigured("PROTOCOL_UNSUPPORTED", message, next_step="Overwrite without a predicate. Nothing was written.")
             if options.schema_mode == "merge" and not has_landed(handle, self._identity):
                 known = shape_of(handle).schema.names
                 lacking = fitting.new_columns(pa.schema([field for field in schema if field.name not in known]))
