@@ -26,13 +26,16 @@ PUBLIC = [
     "TablesCommit",
     "Totals",
     "Unavailable",
+    "WriteAttempt",
     "check_run",
     "complete_commits",
+    "incomplete_commits",
     "resume_run",
     "runs_in",
     "sealed",
     "start_run",
     "stop_on_signals",
+    "write_attempts",
     "write_idempotent",
 ]
 

@@ -10,9 +10,10 @@ A `RunContext` (`start_run`, `resume_run`) counts the writes of a job, and `chec
 
 from __future__ import annotations
 
-from landfast.delta_api.runs import RunContext, check_run, resume_run, runs_in, start_run
-from landfast.delta_api.together import TablesCommit, complete_commits, sealed
+from landfast.delta_api.runs import RunContext, check_run, resume_run, runs_in, start_run, write_attempts
+from landfast.delta_api.together import TablesCommit, complete_commits, incomplete_commits, sealed
 from landfast.delta_api.writes import write_idempotent
+from landfast.sinks.delta.writing.attempts import WriteAttempt
 from landfast.sinks.delta.writing.runs import RunCheck
 from landfast.sinks.delta.writing.together import Completion
 from landfast.sinks.delta.writing.values import DeltaWriteOptions, DeltaWriteResult, DeltaWriteRetryPolicy, IdempotentWriteOptions
@@ -26,11 +27,14 @@ __all__ = [
     "RunCheck",
     "RunContext",
     "TablesCommit",
+    "WriteAttempt",
     "check_run",
     "complete_commits",
+    "incomplete_commits",
     "resume_run",
     "runs_in",
     "sealed",
     "start_run",
+    "write_attempts",
     "write_idempotent",
 ]

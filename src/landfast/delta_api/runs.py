@@ -13,6 +13,7 @@ from landfast.delta_api.together import TablesCommit
 from landfast.delta_api.writes import write_idempotent
 from landfast.errors import Misconfigured
 from landfast.sinks.delta.files.paths import shown
+from landfast.sinks.delta.writing.attempts import WriteAttempt, attempts_of
 from landfast.sinks.delta.writing.runs import RunCheck, check, newest_of, runs
 from landfast.sinks.delta.writing.values import DeltaWriteOptions, DeltaWriteResult, DeltaWriteRetryPolicy, IdempotentWriteOptions
 
@@ -154,3 +155,12 @@ def check_run(table: str | os.PathLike[str], run_id: str, *, storage_options: Ma
 def runs_in(table: str | os.PathLike[str], *, storage_options: Mapping[str, str] | None = None) -> list[RunCheck]:
     """All runs that the table's log tells of, in the order of their first commit there."""
     return runs(os.fspath(table), storage_options or {})
+
+
+def write_attempts(table: str | os.PathLike[str], *, storage_options: Mapping[str, str] | None = None) -> list[WriteAttempt]:
+    """What came of each attempt of the writes that were told to keep them (`DeltaWriteOptions(attempts="table")`), oldest first.
+
+    Raises:
+        Unavailable: the store does not answer.
+    """
+    return attempts_of(os.fspath(table), storage_options or {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -15,7 +16,7 @@ from landfast.sinks.delta.writing import fitting
 from landfast.sinks.delta.writing.commit import Prepared
 from landfast.sinks.delta.writing.intent import Intent
 from landfast.sinks.delta.writing.persistence import Persistence
-from landfast.sinks.delta.writing.together import Completion, Together, sealed_versions
+from landfast.sinks.delta.writing.together import Completion, Together, first_tables, sealed_versions
 from landfast.sinks.delta.writing.values import DeltaWriteOptions, DeltaWriteResult, DeltaWriteRetryPolicy, IdempotentWriteOptions
 from landfast.sinks.delta.writing.write import Preparation, target_of
 from landfast.system import SystemClock
@@ -55,7 +56,7 @@ class TablesCommit:
             raise Misconfigured("WRITE_INVALID", message, next_step="Use write_idempotent for it. Nothing has landed.")
         how, clock = options or DeltaWriteOptions(), SystemClock()
         target = target_of(path, self.storage_options, how, clock, SILENCE)
-        preparation = Preparation(target, self.identity, how, Persistence(self.retry, clock))
+        preparation = Preparation(target, self.identity, how, Persistence(self.retry, clock), uuid.uuid4().hex)
         reader = fitting.read(data)
         self._shares[path] = preparation.prepared(reader, preparation.opened(reader.schema), way_to(self.tables[0], path))
 
@@ -89,7 +90,9 @@ class TablesCommit:
 def complete_commits(
     table: str | os.PathLike[str], *, storage_options: Mapping[str, str] | None = None, retry: DeltaWriteRetryPolicy | None = None
 ) -> list[Completion]:
-    """Carry out what crashed processes have begun: every commit to several tables whose first one is this, and which has no seal.
+    """Carry out what crashed processes have begun: every commit to several tables that has no seal.
+
+    That is, of those whose first table is this one, or the first table of a commit that this one has a share of.
 
     Safe beside living processes and beside itself: of several who carry out the same, each table takes one. What cannot be carried out
     is in the answer, with the reason.
@@ -98,8 +101,21 @@ def complete_commits(
         Unavailable: the store does not answer.
         Broken: an intent is not as Landfast writes it.
     """
+    options, policy = storage_options or {}, retry or DeltaWriteRetryPolicy()
+    firsts = first_tables(os.fspath(table), options)
+    return [done for first in firsts for done in Together(first, options, SystemClock(), policy).complete()]
+
+
+def incomplete_commits(table: str | os.PathLike[str], *, storage_options: Mapping[str, str] | None = None) -> list[Completion]:
+    """The commits to several tables that `complete_commits` would carry out. A living process may be about to do so itself.
+
+    Raises:
+        Unavailable: the store does not answer.
+        Broken: an intent is not as Landfast writes it.
+    """
     options = storage_options or {}
-    return Together(os.fspath(table), options, SystemClock(), retry or DeltaWriteRetryPolicy()).complete()
+    firsts = first_tables(os.fspath(table), options)
+    return [left for first in firsts for left in Together(first, options, SystemClock(), DeltaWriteRetryPolicy()).left()]
 
 
 def sealed(*tables: str | os.PathLike[str], storage_options: Mapping[str, str] | None = None) -> dict[str, int]:

@@ -85,3 +85,8 @@ def letters_path(path: str) -> str:
 def spans_path(path: str) -> str:
     """Where the spans of the table at `path` are rolled up to."""
     return path.rstrip("/") + "__spans"
+
+
+def attempts_path(path: str) -> str:
+    """Where the attempts of people's own writes to the table at `path` are kept."""
+    return path.rstrip("/") + "__attempts"

@@ -9,6 +9,7 @@ staging      rows of any number as files, in bounded memory
 digest       by which a repeated write knows whether its rows are the same
 record       what a write says of itself in the log
 persistence  how long something is tried
+attempts     what came of each attempt, for people
 runs         the runs that a table tells of
 together     several tables in one commit
 intent       what such a commit writes down before it begins

@@ -31,6 +31,7 @@ from landfast.sinks.delta.table.features import demands
 from landfast.sinks.delta.table.marks import pipelines_of
 from landfast.sinks.delta.table.place import Place, Shape, shape_of
 from landfast.sinks.delta.upkeep.checkpoint import write_checkpoint
+from landfast.sinks.delta.writing.attempts import Journal
 from landfast.sinks.delta.writing.persistence import Persistence
 from landfast.sinks.delta.writing.record import WriteRecord, digest_number, newest_up_to
 from landfast.sinks.delta.writing.replacing import Replaced, Replacement
@@ -59,6 +60,14 @@ class Prepared:
     sealing: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How a commit is made where it is not the plain one: in the place of a part of the table, with a word of each attempt."""
+
+    replacement: Replacement | None = None
+    journal: Journal | None = None
+
+
 def has_landed(handle: DeltaTable, identity: IdempotentWriteOptions) -> bool:
     """Whether this write, or a later one of the same writer, is in this version of the table."""
     newest = handle.transaction_version(identity.app_id)
@@ -68,8 +77,8 @@ def has_landed(handle: DeltaTable, identity: IdempotentWriteOptions) -> bool:
 class Committer:
     """Lands what is prepared for one table; with a replacement, in the place of a part of it."""
 
-    def __init__(self, place: Place, clock: Clock, persistence: Persistence, replacement: Replacement | None = None) -> None:
-        self._replacement = replacement
+    def __init__(self, place: Place, clock: Clock, persistence: Persistence, ways: Ways | None = None) -> None:
+        self._replacement, self._journal = (None, None) if ways is None else (ways.replacement, ways.journal)
         self._place = place
         self._clock = clock
         self._persistence = persistence
@@ -84,7 +93,15 @@ class Committer:
             Misconfigured: the files do not fit the table any more.
             Unavailable: attempts or time are over; it may have landed.
         """
-        return self._persistence.tries("committing the write", lambda attempt: self._attempt(prepared, attempt))
+        return self._persistence.tries("committing the write", lambda attempt: self._noted(prepared, attempt))
+
+    def _noted(self, prepared: Prepared, attempt: int) -> DeltaWriteResult | None:
+        if self._journal is None:
+            return self._attempt(prepared, attempt)
+        with self._journal.failures(attempt):
+            done = self._attempt(prepared, attempt)
+        self._journal.ended(attempt, done)
+        return done
 
     def already(self, handle: DeltaTable, prepared: Prepared, attempts: int = 0) -> DeltaWriteResult:
         """What a write comes to that has landed: by another call, or by an attempt of this one whose answer was lost.

@@ -19,7 +19,7 @@ from landfast.sinks.delta.errors import mapped
 from landfast.sinks.delta.files.names import COMMITS
 from landfast.sinks.delta.files.paths import at_end_of, shown
 from landfast.sinks.delta.files.storage import files_of
-from landfast.sinks.delta.log.snapshot import snapshot
+from landfast.sinks.delta.log.snapshot import snapshot, snapshot_or_none
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.table.place import place_of
 from landfast.sinks.delta.writing.commit import Committer
@@ -116,6 +116,17 @@ class Together:
         said = json.dumps({"at": int(self._clock.now() * 1000), "versions": versions}).encode()
         persistence.tries("sealing a commit", lambda _: (self._first.put(intent.seal, said), True)[1])
         return results
+
+
+def first_tables(path: str, storage_options: Mapping[str, str]) -> list[str]:
+    """The tables that keep the intents of the commits which this one has a share of, itself first."""
+    with mapped("reading the table's log"):
+        handle = snapshot_or_none(path, storage_options)
+        if handle is None:
+            return [path]
+        records = (record for _, record in writes_back(files_of(path, storage_options), handle.version()))
+        others = {at_end_of(record.sealing, path) for record in records if record.sealing not in ("", ".")}
+    return [path, *sorted(others)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,7 @@ class DeltaWriteOptions:
     schema_mode         None: columns that the table lacks are refused. merge: it is given them. Missing columns are null either way
     partition_by        of a table that is not there yet; of one that is, it has to agree
     configuration       properties of a table that is not there yet
+    attempts            table: what came of each attempt is kept as a row of `<table>__attempts`, where it can be; None: it is not kept
     target_file_bytes   rows of this size in memory make a file: 1 MiB to 4 GiB. Files are about half as large
     memory_bytes_max    of rows that wait for their file: 16 MiB to 64 GiB
     partitions_max      of the table that one write may touch, each with a file of its own: 1 to 100,000
@@ -86,6 +87,7 @@ class DeltaWriteOptions:
     schema_mode: Literal["merge"] | None = None
     partition_by: tuple[str, ...] = ()
     configuration: Mapping[str, str] = field(default_factory=dict)
+    attempts: Literal["table"] | None = None
     target_file_bytes: int = 128 * MIB
     memory_bytes_max: int = 512 * MIB
     partitions_max: int = 1000
@@ -97,6 +99,7 @@ class DeltaWriteOptions:
         fits = self.predicate is None or (self.mode == "overwrite" and _text(self.predicate) and self.predicate.strip())
         _demand(fits, "predicate", 'a condition in SQL, and mode "overwrite"')
         _demand(self.schema_mode in (None, "merge"), "schema_mode", 'None or "merge"')
+        _demand(self.attempts in (None, "table"), "attempts", 'None or "table"')
         _demand(not isinstance(self.partition_by, str), "partition_by", "a sequence of column names, not one text")
         object.__setattr__(self, "partition_by", tuple(self.partition_by))
         _bounded("target_file_bytes", self.target_file_bytes, MIB, 4096 * MIB)

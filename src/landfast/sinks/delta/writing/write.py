@@ -26,7 +26,8 @@ from landfast.sinks.delta.table.columns import add_columns, creation_problems
 from landfast.sinks.delta.table.creation import create_or_open
 from landfast.sinks.delta.table.place import Place, Shape, place_of, shape_of
 from landfast.sinks.delta.writing import fitting
-from landfast.sinks.delta.writing.commit import Committer, Prepared, has_landed, refusals
+from landfast.sinks.delta.writing.attempts import Journal
+from landfast.sinks.delta.writing.commit import Committer, Prepared, Ways, has_landed, refusals
 from landfast.sinks.delta.writing.digest import RowsDigest
 from landfast.sinks.delta.writing.fitting import Fitting
 from landfast.sinks.delta.writing.persistence import Persistence
@@ -74,32 +75,51 @@ def write(
     target: Target, data: object, identity: IdempotentWriteOptions, options: DeltaWriteOptions, policy: DeltaWriteRetryPolicy
 ) -> DeltaWriteResult:
     """See `landfast.write_idempotent`."""
-    persistence = Persistence(policy, target.clock)
-    committer = Committer(target.place, target.clock, persistence)
-    preparation = Preparation(target, identity, options, persistence)
+    call = uuid.uuid4().hex
+    if options.attempts is None:
+        return _write(Preparation(target, identity, options, Persistence(policy, target.clock), call), data, None)
+    journal = Journal(identity, call, target.clock)
+    settings = target.place.settings
+    try:
+        with journal.failures(0):
+            return _write(Preparation(target, identity, options, Persistence(policy, target.clock), call), data, journal)
+    finally:
+        journal.keep(settings.path, settings.storage_options)
+
+
+def _write(preparation: Preparation, data: object, journal: Journal | None) -> DeltaWriteResult:
     reader = fitting.read(data)
     handle = preparation.opened(reader.schema)
-    if has_landed(handle, identity):
-        return committer.already(handle, preparation.looked_through(reader, handle))
-    if options.predicate is None:
-        return committer.land(preparation.prepared(reader, handle))
+    if has_landed(handle, preparation.identity):
+        done = preparation.committer(Ways()).already(handle, preparation.looked_through(reader, handle))
+        if journal is not None:
+            journal.ended(0, done)
+        return done
+    predicate = preparation.options.predicate
+    if predicate is None:
+        return preparation.committer(Ways(journal=journal)).land(preparation.prepared(reader, handle))
     with contextlib.closing(Spill(shape_of(handle).schema)) as rows:
-        replacement = Replacement(options.predicate, rows, options)
         spilled = preparation.spilled(reader, handle, rows)
-        return Committer(target.place, target.clock, persistence, replacement).land(spilled)
+        return preparation.committer(Ways(Replacement(predicate, rows, preparation.options), journal)).land(spilled)
 
 
 class Preparation:
     """Makes files of the rows of one write, in a table that is there and has their columns."""
 
-    def __init__(self, target: Target, identity: IdempotentWriteOptions, options: DeltaWriteOptions, persistence: Persistence) -> None:
+    def __init__(
+        self, target: Target, identity: IdempotentWriteOptions, options: DeltaWriteOptions, persistence: Persistence, call: str
+    ) -> None:
         self._place = target.place
         self._clock = target.clock
         self._observer = target.observer
-        self._identity = identity
-        self._options = options
+        self.identity = identity
+        self.options = options
         self._persistence = persistence
-        self._call = uuid.uuid4().hex
+        self._call = call
+
+    def committer(self, ways: Ways) -> Committer:
+        """What lands the write."""
+        return Committer(self._place, self._clock, self._persistence, ways)
 
     def opened(self, schema: pa.Schema) -> DeltaTable:
         """The table, made sound after a power cut, created where it is missing, with all columns that rows of this schema need.
@@ -112,24 +132,24 @@ class Preparation:
     def prepared(self, reader: pa.RecordBatchReader, handle: DeltaTable, sealing: str = "") -> Prepared:
         """All rows of the reader as files, durable, that no commit names yet."""
         shape = shape_of(handle)
-        staging = Staging(shape.partition_by, self._options, self._make_file)
+        staging = Staging(shape.partition_by, self.options, self._make_file)
         digest = self._digested(reader, shape, staging.add)
-        mode: Mode = "overwrite" if self._options.mode == "overwrite" else "append"
+        mode: Mode = "overwrite" if self.options.mode == "overwrite" else "append"
         table_id = str(handle.metadata().id)
-        return Prepared(self._identity, mode, table_id, shape, staging.finish(), digest.hexdigest(), digest.rows, self._call, sealing)
+        return Prepared(self.identity, mode, table_id, shape, staging.finish(), digest.hexdigest(), digest.rows, self._call, sealing)
 
     def spilled(self, reader: pa.RecordBatchReader, handle: DeltaTable, rows: Spill) -> Prepared:
         """All rows of the reader spilled, to take the place of a part of the table."""
         shape = shape_of(handle)
         digest = self._digested(reader, shape, rows.add)
         rows.finish()
-        return Prepared(self._identity, "overwrite", str(handle.metadata().id), shape, (), digest.hexdigest(), digest.rows, self._call)
+        return Prepared(self.identity, "overwrite", str(handle.metadata().id), shape, (), digest.hexdigest(), digest.rows, self._call)
 
     def looked_through(self, reader: pa.RecordBatchReader, handle: DeltaTable) -> Prepared:
         """The same without files: to see whether the rows are those that have landed."""
         shape = shape_of(handle)
         digest = self._digested(reader, shape, lambda _: None)
-        return Prepared(self._identity, "append", str(handle.metadata().id), shape, (), digest.hexdigest(), digest.rows, self._call)
+        return Prepared(self.identity, "append", str(handle.metadata().id), shape, (), digest.hexdigest(), digest.rows, self._call)
 
     def _digested(self, reader: pa.RecordBatchReader, shape: Shape, take: Callable[[pa.RecordBatch], None]) -> RowsDigest:
         """The digest of all rows, each of which is fitted to the table and taken."""
@@ -144,7 +164,7 @@ class Preparation:
 
     def _opened(self, schema: pa.Schema) -> DeltaTable:
         """The table, made sound after a power cut, created where it is missing, with all columns that the rows need."""
-        place, options, path = self._place, self._options, self._place.settings.path
+        place, options, path = self._place, self.options, self._place.settings.path
         with looked("opening the table"):
             check_way(path)
             mend(path, place.disk, self._observer)
@@ -165,7 +185,7 @@ class Preparation:
             if options.predicate is not None and handle.metadata().configuration.get("delta.enableChangeDataFeed", "").lower() == "true":
                 message = "the table keeps a change data feed, which an overwrite with a predicate would have to tell of"
                 raise Misconfigured("PROTOCOL_UNSUPPORTED", message, next_step="Overwrite without a predicate. Nothing was written.")
-            if options.schema_mode == "merge" and not has_landed(handle, self._identity):
+            if options.schema_mode == "merge" and not has_landed(handle, self.identity):
                 known = shape_of(handle).schema.names
                 lacking = fitting.new_columns(pa.schema([field for field in schema if field.name not in known]))
                 add_columns(place, pa.schema([field.with_nullable(nullable=True) for field in lacking]))
@@ -174,12 +194,12 @@ class Preparation:
 
     def _check_free(self, handle: DeltaTable) -> None:
         """See that a table that is there was made by this write: it has landed in it, or ended before it could."""
-        if (handle.version() > 0 or handle.file_uris()) and not has_landed(handle, self._identity):
+        if (handle.version() > 0 or handle.file_uris()) and not has_landed(handle, self.identity):
             message = f"there is a table at {shown(self._place.settings.path)} already, and mode is error"
             raise Misconfigured("WRITE_INVALID", message, next_step='Choose another path, or mode="append". Nothing was written.')
 
     def _check_partitions(self, handle: DeltaTable) -> None:
-        partition_by, wanted = shape_of(handle).partition_by, self._options.partition_by
+        partition_by, wanted = shape_of(handle).partition_by, self.options.partition_by
         if wanted and wanted != partition_by:
             message = f"the table is partitioned by {list(partition_by)}, the write says {list(wanted)}"
             raise Misconfigured(
