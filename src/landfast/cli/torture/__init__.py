@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from landfast.cli import exits
+from landfast.cli.options import StorageOption
 
 Minutes = Annotated[float, typer.Option("--minutes", min=0.1, max=10_080, help="How long to torture; settling and judging come after.")]
 Kills = Annotated[int | None, typer.Option("--kills", min=1, max=1_000_000, help="End after so many kills, if that comes first.")]
@@ -23,12 +24,6 @@ Keep = Annotated[bool, typer.Option("--keep", help="Leave topics, group, table a
 Rate = Annotated[int, typer.Option("--rate", metavar="RECORDS", min=100, max=1_000_000, help="Records a second, at most.")]
 Option = Annotated[
     list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="A librdkafka setting; secrets as KEY=env:NAME or KEY=file:PATH.")
-]
-StorageOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--storage-option", metavar="KEY=VALUE", help="How the object store is reached; secrets as KEY=env:NAME or KEY=file:PATH."
-    ),
 ]
 
 app = typer.Typer(add_completion=False)

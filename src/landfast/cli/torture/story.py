@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 from landfast.cli.demo.picture import Ink
+from landfast.cli.options import options_of
 from landfast.cli.torture.ground import Ground, Wanted, ground
 from landfast.cli.torture.harness import Harness
 from landfast.cli.torture.judge import Case, judge
@@ -24,7 +25,6 @@ from landfast.cli.torture.landed import root
 from landfast.cli.torture.picture import Screen, lines
 from landfast.cli.torture.posts import Limits
 from landfast.cli.torture.report import Outcome, Times, commit
-from landfast.config import Options
 from landfast.errors import Misconfigured
 from landfast.system import SystemClock
 
@@ -141,27 +141,6 @@ def proof_of(file: Path) -> Mapping[str, Any]:
     except ValueError:
         return {"proved": False, "findings": [{"sentence": ended.stderr.strip()[-2000:]}]}
     return found if isinstance(found, dict) else {"proved": False}
-
-
-def options_of(name: str, texts: Sequence[str]) -> dict[str, str]:
-    """`KEY=VALUE` texts as a mapping; `name` is the option that they come from.
-
-    Raises:
-        Misconfigured: one has no `=`, or shows a secret.
-    """
-    for number, text in enumerate(texts, 1):
-        if "=" not in text:
-            # Not the text: a secret may stand where the sign was forgotten.
-            raise Misconfigured("CONFIG_INVALID", f"{name}, the {number}. one given: write it as KEY=VALUE", next_step="Correct it.")
-    # The settings of the workers lie in another folder.
-    options = Options(dict(text.split("=", 1) for text in texts), folder=Path.cwd())
-    given = {key: options[key] for key in options}
-    hidden = [key for key, shown in options.masked().items() if shown != given[key]]
-    if hidden:
-        # Everybody on this machine can read it already; it need not be written into a file as well.
-        message = f"{name}: {', '.join(hidden)} stands in the list of processes in plain words"
-        raise Misconfigured("CONFIG_INVALID", message, next_step="Give it as KEY=env:NAME or KEY=file:PATH.")
-    return given
 
 
 def check_writable(report: Path) -> None:
