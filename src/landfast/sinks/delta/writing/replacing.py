@@ -34,8 +34,9 @@ from landfast.sinks.delta.errors import Fate, fate_of, text_of
 from landfast.sinks.delta.files.names import LOG, OVERWRITING, OWN_PREFIX, log_name
 from landfast.sinks.delta.files.parquet import DataFile
 from landfast.sinks.delta.files.paths import local_path
-from landfast.sinks.delta.table.place import HOOKS_OFF, Place
+from landfast.sinks.delta.table.place import HOOKS_OFF, Place, shape_of
 from landfast.sinks.delta.upkeep.checkpoint import entries_needed
+from landfast.sinks.delta.writing.fitting import Fitting, batches_of
 from landfast.sinks.delta.writing.values import DeltaWriteOptions
 
 _OUTSIDE = re.compile(r"Invalid data found")
@@ -115,6 +116,11 @@ class Replacement:
             raise
         return _read(place.files.read(log_name(version)) or b"", None)
 
+    def _rows_for(self, table: DeltaTable) -> pa.RecordBatchReader:
+        """The rows in the table's columns: it may have been given some since they were spilled."""
+        reader, schema = self.rows.reader(), shape_of(table).schema
+        return pa.RecordBatchReader.from_batches(schema, batches_of(reader, Fitting(reader.schema, schema)))
+
     def _write(self, table: DeltaTable, properties: CommitProperties) -> None:
         options = self.options
         writing = WriterProperties(
@@ -123,7 +129,7 @@ class Replacement:
         try:
             write_deltalake(
                 table,
-                self.rows.reader(),
+                self._rows_for(table),
                 mode="overwrite",
                 predicate=self.predicate,
                 target_file_size=options.target_file_bytes,
