@@ -1,0 +1,19 @@
+"""What a reader copies runs, and says what its page says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.house.tree import ROOT
+
+
+def test_the_job_that_is_killed_again_and_again_lands_each_row_once(tmp_path: Path) -> None:
+    """First what deltalake alone makes of a repeated transaction, then five real kills, then the count."""
+    program = ROOT / "examples" / "s4-idempotent-writes" / "nightly.py"
+    ended = subprocess.run([sys.executable, str(program), str(tmp_path / "lake")], check=False, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "each order is there 2 times" in ended.stdout
+    assert ended.stdout.count("  killed\n") == 5
+    assert ended.stdout.splitlines()[-1] == "7,000 orders, each there once: True; commits 7, whole: True"
