@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,9 @@ from landfast.delta_api import DeltaWriteOptions, DeltaWriteResult, IdempotentWr
 from landfast.errors import Broken, Conflict, LandfastError, Misconfigured
 from landfast.sinks.delta.files.local import Disk
 from landfast.sinks.delta.log.digests import TAG
-from landfast.sinks.delta.writing import replacing
 from landfast.sinks.delta.writing.write import target_of, write
 from landfast.system import SystemClock
 from landfast.testing.memory import RecordingObserver
-from landfast.testing.stores import BUCKET, FakeS3
 from tests.writing.writers import PATIENT, Crash, MortalDisk
 
 JOB = IdempotentWriteOptions("job", 7)
@@ -154,28 +151,14 @@ def test_after_a_checkpoint_and_a_clean_up_of_the_log(tmp_path: Path) -> None:
     assert content(tmp_path / "t") == sorted([*REPLACED, ("c", 4)])
 
 
-@pytest.fixture(scope="module")
-def store() -> Iterator[FakeS3]:
-    with FakeS3() as one:
-        yield one
-
-
-@pytest.mark.system
-def test_in_a_store_it_lands_once_too(store: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There deltalake commits, once, on the version that was compared; a rival makes it look again."""
-    path, options = f"s3://{BUCKET}/part", store.storage_options
-    table_at(path, storage_options=options)
-    real, rivals = replacing.write_deltalake, [1, 2]
-
-    def late(table: DeltaTable, *args: Any, **more: Any) -> None:
-        if rivals:
-            row = pa.table({"day": ["b"], "n": [90 + rivals.pop()]})
-            real(path, row, mode="append", storage_options=options)
-        real(table, *args, **more)
-
-    monkeypatch.setattr(replacing, "write_deltalake", late)
-    done = write_idempotent(path, NEW, JOB, options=BY_DAY, storage_options=options, retry=PATIENT)
-    assert (done.outcome, done.attempts, done.table_version, done.rows) == ("written", 3, 3, 2)
-    assert done.files >= 1
-    assert content(path, storage_options=options) == REPLACED
-    assert write_idempotent(path, NEW, JOB, options=BY_DAY, storage_options=options).outcome == "already there"
+@pytest.mark.parametrize("value", ["a b", "ü/%", "2026-11-22 10:00", "x=y"])
+def test_partitions_of_any_name_are_found_again(tmp_path: Path, value: str) -> None:
+    """One that the table has, and one that is new: what stands in a folder's name is not what stands in the log."""
+    path = tmp_path / "t"
+    for number in (1, 2):
+        how = DeltaWriteOptions(mode="overwrite", predicate=f"day = '{value}'")
+        if number == 1:
+            table_at(path, ["day"])
+        given = pa.table({"day": [value], "n": [number]})
+        write_idempotent(path, given, app_id="job", version=number, options=how)
+        assert content(path) == sorted([("a", 1), ("b", 2), ("c", 3), (value, number)])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import shutil
+import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,7 +18,7 @@ from deltalake import DeltaTable
 from landfast.delta_api import RunContext, TablesCommit, complete_commits, resume_run, sealed, start_run, write_idempotent
 from landfast.errors import Conflict, Misconfigured
 from landfast.sinks.delta.files.local import Disk
-from tests.writing.writers import Crash, landed, rows
+from tests.writing.writers import PATIENT, Crash, landed, rows
 
 
 def commit_both(run: RunContext, lake: Path, count: int = 3) -> None:
@@ -80,6 +82,23 @@ def test_a_commit_lands_in_all_tables_and_is_sealed(tmp_path: Path) -> None:
     assert landed(tmp_path / "b") == {("b", 0): 1}
     assert seen(tmp_path) == {"a": {0: 3}, "b": {0: 3}}
     assert resume_run(tmp_path / "b", "r1").commit_sequence == 1
+
+
+def test_two_who_make_the_same_commit_at_once_are_told_the_truth(tmp_path: Path) -> None:
+    """Of each table exactly one of them is told that it wrote, whoever's intent it was."""
+    run, ready = start_run("pair", run_id="r1"), threading.Barrier(2)
+
+    def commit_it(_: int) -> list[str]:
+        with run.commit_to(tmp_path / "a", tmp_path / "b", retry=PATIENT) as commit:
+            for table in ("a", "b"):
+                commit.write(tmp_path / table, rows(table, 0))
+            ready.wait(60)
+        return [result.outcome for result in commit.results.values()]
+
+    with ThreadPoolExecutor(2) as two:
+        told = list(two.map(commit_it, range(2)))
+    assert [sorted(outcomes) for outcomes in zip(*told, strict=True)] == [["already there", "written"]] * 2
+    assert seen(tmp_path) == {"a": {0: 3}, "b": {0: 3}}
 
 
 def test_a_block_that_raises_lands_nothing(tmp_path: Path) -> None:

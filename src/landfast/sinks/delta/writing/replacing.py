@@ -30,7 +30,7 @@ import pyarrow.ipc
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 
 from landfast.errors import Misconfigured, Rejected, Unavailable, check
-from landfast.sinks.delta.errors import Fate, fate_of, text_of
+from landfast.sinks.delta.errors import Fate, fate_of, mapped, text_of
 from landfast.sinks.delta.files.names import LOG, OVERWRITING, OWN_PREFIX, log_name
 from landfast.sinks.delta.files.parquet import DataFile
 from landfast.sinks.delta.files.paths import local_path
@@ -56,8 +56,13 @@ class Spill:
         self._writer = pyarrow.ipc.new_stream(pa.PythonFile(self._file, "w"), schema, options=options)
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Take in the next rows."""
-        self._writer.write_batch(batch)
+        """Take in the next rows.
+
+        Raises:
+            Unavailable: no space is left for them.
+        """
+        with mapped("spilling rows to a temporary file"):
+            self._writer.write_batch(batch)
 
     def finish(self) -> None:
         """No more rows come."""

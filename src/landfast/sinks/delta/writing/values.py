@@ -71,7 +71,8 @@ class DeltaWriteOptions:
     schema_mode         None: columns that the table lacks are refused. merge: it is given them. Missing columns are null either way
     partition_by        of a table that is not there yet; of one that is, it has to agree
     configuration       properties of a table that is not there yet
-    attempts            table: what came of each attempt is kept as a row of `<table>__attempts`, where it can be; None: it is not kept
+    attempts            table: what came of each attempt is kept as a row of `<table>__attempts`, where it can be; None: it is not kept.
+                        Not of commits to several tables
     target_file_bytes   rows of this size in memory make a file: 1 MiB to 4 GiB. Files are about half as large
     memory_bytes_max    of rows that wait for their file: 16 MiB to 64 GiB
     partitions_max      of the table that one write may touch, each with a file of its own: 1 to 100,000
