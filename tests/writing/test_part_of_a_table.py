@@ -162,3 +162,14 @@ def test_partitions_of_any_name_are_found_again(tmp_path: Path, value: str) -> N
         given = pa.table({"day": [value], "n": [number]})
         write_idempotent(path, given, app_id="job", version=number, options=how)
         assert content(path) == sorted([("a", 1), ("b", 2), ("c", 3), (value, number)])
+
+
+@pytest.mark.parametrize("value", ["a b", "ü/%", "2026-11-22 10:00", "x=y", "+&'", None])
+def test_partitions_of_any_name_go_when_the_whole_is_overwritten(tmp_path: Path, value: str | None) -> None:
+    """Files of another tool, under names as that tool writes them: none of their rows stays."""
+    path = tmp_path / "t"
+    write_deltalake(str(path), pa.table({"day": pa.array([value, "b"], pa.string()), "n": [1, 2]}), partition_by=["day"])
+    write_idempotent(path, NEW, JOB, options=DeltaWriteOptions(mode="overwrite"))
+    assert content(path) == [("b", 70), ("b", 71)]
+    write_idempotent(path, NEW, app_id="job", version=8, options=DeltaWriteOptions(mode="overwrite"))
+    assert content(path) == [("b", 70), ("b", 71)]
