@@ -92,7 +92,7 @@ def test_ended_at_any_act_of_the_disk_it_is_repeated_once(tmp_path: Path, after:
 
 
 def test_others_who_write_between_are_replaced_too_and_nothing_comes_back(tmp_path: Path) -> None:
-    """Deltalake alone lands on a version that it has not looked at, and joined files bring the old rows back: here it is made anew."""
+    """Rows that are appended and files that are joined at the last moment: the overwrite is made anew for each version that it meets."""
     path = tmp_path / "t"
 
     class Rival(MortalDisk):

@@ -3,8 +3,8 @@
 Which files hold such rows, and what stays of them, takes an engine that knows SQL, and deltalake has one. But it makes a commit visible
 before any of it is durable. So on a local disk it works in a folder beside the log, where the table is at that version under second names:
 new files go to the table's own folders, the commit is read there, made durable, and put into the log by us. In a store, what is
-acknowledged is durable, and deltalake commits itself, if nobody has made that version: with no retry of its own, which would overwrite
-what it has not looked at.
+acknowledged is durable, and deltalake commits itself, if nobody has made that version: with no retry of its own, since a retry compares
+files and not the writer's number.
 
 The rows come from a file that is gone with the process, so that they can be given as often as it takes.
 """
