@@ -28,18 +28,21 @@ if TYPE_CHECKING:
         write_attempts,
         write_idempotent,
     )
-    from landfast.errors import Broken, Conflict, Halted, LandfastError, Misconfigured, Rejected, Unavailable
+    from landfast.error_table import Classification, classify
+    from landfast.errors import Broken, Conflict, ErrorClass, Halted, LandfastError, Misconfigured, Rejected, Unavailable
     from landfast.model import Stream, Totals
     from landfast.pipeline import Pipeline
     from landfast.system import stop_on_signals
 
 __all__ = [
     "Broken",
+    "Classification",
     "Completion",
     "Conflict",
     "DeltaWriteOptions",
     "DeltaWriteResult",
     "DeltaWriteRetryPolicy",
+    "ErrorClass",
     "Halted",
     "IdempotentWriteOptions",
     "LandfastError",
@@ -57,6 +60,7 @@ __all__ = [
     "Unavailable",
     "WriteAttempt",
     "check_run",
+    "classify",
     "complete_commits",
     "incomplete_commits",
     "resume_run",
@@ -69,6 +73,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Classification": "landfast.error_table",
     "Completion": "landfast.delta_api",
     "DeltaWriteOptions": "landfast.delta_api",
     "DeltaWriteResult": "landfast.delta_api",
@@ -87,6 +92,7 @@ _HOMES = {
     "write_attempts": "landfast.delta_api",
     "Totals": "landfast.model",
     "check_run": "landfast.delta_api",
+    "classify": "landfast.error_table",
     "complete_commits": "landfast.delta_api",
     "resume_run": "landfast.delta_api",
     "runs_in": "landfast.delta_api",

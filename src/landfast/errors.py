@@ -15,11 +15,34 @@ An adapter maps every exception of its driver to one of these in one table, with
 from __future__ import annotations
 
 import copy
+import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Self
 
 from landfast.model import Halt, Position, Stream
+
+
+class ErrorClass(enum.StrEnum):
+    """What kind of thing went wrong, whoever says so: what may be waited for, and who has to act."""
+
+    TRANSIENT = "transient"
+    """Not now: the same call may succeed later, and nobody needs to do anything but free a disk or start a broker."""
+    THROTTLED = "throttled"
+    """Too much was asked for: the same call succeeds later, and sooner if less is asked."""
+    AUTH = "auth"
+    """A credential or a right is missing. It may come back by itself, as when credentials are rotated."""
+    CONFLICT = "conflict"
+    """Somebody else was there first: look again, then decide."""
+    DATA = "data"
+    """Values that cannot be taken, now or later."""
+    SCHEMA = "schema"
+    """Columns or types that do not fit together."""
+    PERMANENT = "permanent"
+    """It stays so until a person changes something."""
+    UNKNOWN = "unknown"
+    """Nobody knows. It is treated as what may pass, and nothing is ever dropped for it."""
 
 
 class LandfastError(Exception):
@@ -66,6 +89,57 @@ class LandfastError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_restored, (type(self), dict(self.__dict__)))
+
+
+CLASS_OF_KIND: Mapping[str, ErrorClass] = MappingProxyType({**{one.value: one for one in ErrorClass}, "disk": ErrorClass.TRANSIENT})
+"""What the kinds of Unavailable are."""
+CLASS_OF_CODE: Mapping[str, ErrorClass] = MappingProxyType(
+    {
+        "BATCH_CORRUPT": ErrorClass.DATA,
+        "PARTITIONS_TOO_MANY": ErrorClass.DATA,
+        "SCHEMA_CONFLICT": ErrorClass.SCHEMA,
+        "SCHEMA_INVALID": ErrorClass.SCHEMA,
+        "SINK_AUTH": ErrorClass.AUTH,
+        "SOURCE_AUTH": ErrorClass.AUTH,
+        "UNEXPECTED": ErrorClass.UNKNOWN,
+    }
+)
+"""Errors that are not tried again (Misconfigured, Halted, Broken) are permanent, but for those with one of these codes."""
+
+
+def class_of(error: LandfastError) -> ErrorClass:
+    """The class of one of our errors."""
+    match error:
+        case Conflict():
+            return ErrorClass.CONFLICT
+        case Rejected():
+            return ErrorClass.DATA
+        case Unavailable():
+            return CLASS_OF_KIND.get(error.kind, ErrorClass.UNKNOWN)
+        case _:
+            return CLASS_OF_CODE.get(error.code, ErrorClass.PERMANENT)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownError:
+    """One line of the table of errors.
+
+    driver       who raises it
+    name         the exception's class, the error code, or the text by which it is told from others of its class
+    error_class  what kind of thing it is
+    code         ours, under which the operator meets it; empty where it depends on the error
+    reason       what it means
+    retried      whether a pipeline tries the same again by itself
+    then         what the pipeline does
+    """
+
+    driver: str
+    name: str
+    error_class: ErrorClass
+    code: str
+    reason: str
+    retried: bool
+    then: str
 
 
 def halt_of(error: LandfastError) -> Halt:
@@ -117,7 +191,7 @@ class Rejected(LandfastError):
 class Unavailable(LandfastError):
     """Not now: broker, store, disk or permission. Nothing is lost and nothing of the batch has landed; trying again is safe.
 
-    `kind` is transient, throttled, auth, disk or unknown; the retry policy may treat kinds differently.
+    `kind` is the error's class, as `ErrorClass` names it, or disk; each class may have a retry policy of its own.
     """
 
     def __init__(

@@ -6,11 +6,13 @@ import landfast
 
 PUBLIC = [
     "Broken",
+    "Classification",
     "Completion",
     "Conflict",
     "DeltaWriteOptions",
     "DeltaWriteResult",
     "DeltaWriteRetryPolicy",
+    "ErrorClass",
     "Halted",
     "IdempotentWriteOptions",
     "LandfastError",
@@ -28,6 +30,7 @@ PUBLIC = [
     "Unavailable",
     "WriteAttempt",
     "check_run",
+    "classify",
     "complete_commits",
     "incomplete_commits",
     "resume_run",

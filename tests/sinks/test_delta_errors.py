@@ -8,7 +8,8 @@ from obstore.exceptions import GenericError, UnauthenticatedError
 
 from landfast.codes import CODES
 from landfast.errors import Broken, Conflict, LandfastError, Misconfigured, Unavailable
-from landfast.sinks.delta.errors import RULES, Fate, fate_of, looked, mapped, translated
+from landfast.sinks.delta.errors import looked, mapped, translated
+from landfast.sinks.delta.fates import RULES, Fate, fate_of
 from tests.sinks.delta_trouble import PanicException
 
 KNOWN: list[tuple[BaseException, Fate]] = [

@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from landfast.codes import CODES
 from landfast.config.faults import sections
-from landfast.errors import Broken, Misconfigured, Unavailable
+from landfast.errors import Broken, ErrorClass, Misconfigured, Unavailable
 from landfast.model import Stream
 from landfast.sources import kafka_errors
 from landfast.sources.kafka_errors import TABLE, Act, Verdict, raised_at_start, verdict
@@ -79,7 +79,7 @@ def test_halts_name_the_exact_range() -> None:
 
 def test_verdicts_are_values() -> None:
     """Two equal verdicts are one."""
-    assert Verdict(Act.HALT, "STUCK_AT") == Verdict(Act.HALT, "STUCK_AT")
+    assert Verdict(Act.HALT, "STUCK_AT", ErrorClass.DATA) == Verdict(Act.HALT, "STUCK_AT", ErrorClass.DATA)
 
 
 def test_a_halt_names_a_way_out_that_there_is() -> None:

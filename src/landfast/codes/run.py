@@ -36,7 +36,7 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "Run `landfast verify`, keep the table as it is, and report the message.",
         ),
         "MEMORY_EXHAUSTED": Code(
-            "The process asked for memory and did not get it. The route concerned ended without landing what it held.",
+            "The process asked for memory and did not get it. What it was for is tried again, or the route ended without landing it.",
             NOTHING_LOST,
             "Lower `engine.memory_bytes` or `batch.bytes`, or give the process more memory, then start again. A record much larger than "
             "the others can be refused by `decode.record_bytes_max`.",

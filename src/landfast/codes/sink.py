@@ -9,10 +9,20 @@ from landfast.codes.entry import NOTHING_DONE, NOTHING_LOST, Code
 
 TABLE: Mapping[str, Code] = MappingProxyType(
     {
+        "BATCH_REFUSED": Code(
+            "A library cannot take a value or a type in a batch, and does not say in which row. It is tried again; then the lanes halt.",
+            NOTHING_LOST,
+            "Compare the table's columns with the settings', and report the message: the rows should have been found one by one.",
+        ),
         "BUCKET_MISSING": Code(
             "The store answers, and has no bucket or container of the name in the table's path.",
             NOTHING_LOST,
             "Create it, or correct `sink.path`; for a store of your own, look at the endpoint in `sink.storage_options`.",
+        ),
+        "CALL_REFUSED": Code(
+            "The system, the store or a library refuses what it was asked for: a name that cannot be, an option, an operation.",
+            NOTHING_LOST,
+            "Look at `sink.path` and `sink.storage_options`. It is tried again while retries last; then the lanes halt.",
         ),
         "CHECKPOINT_BAD": Code(
             "A checkpoint of the table's log was damaged or missing, as a power cut leaves it, and was removed.",

@@ -7,9 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import ConcurrentModificationException, IllegalStateException, KafkaError, KafkaException
+from confluent_kafka.error import (
+    ConsumeError,
+    KeyDeserializationError,
+    KeySerializationError,
+    ProduceError,
+    ValueDeserializationError,
+    ValueSerializationError,
+)
+from confluent_kafka.serialization import SerializationError
 
-from landfast.errors import Broken, LandfastError, Misconfigured, Unavailable
+from landfast.errors import Broken, ErrorClass, KnownError, LandfastError, Misconfigured, Unavailable
 from landfast.model import Halt, Position, Stream
 from landfast.sources.kafka_losses import line_of
 
@@ -29,19 +38,23 @@ class Act(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What follows from an error, and its stable code."""
+    """What follows from an error, its stable code, and what kind of thing it is."""
 
     act: Act
     code: str
+    error_class: ErrorClass
 
 
-_RETRY = Verdict(Act.RETRY, "BROKER_UNREACHABLE")
-_AUTH = Verdict(Act.HALT, "SOURCE_AUTH")
-_GONE = Verdict(Act.RETRY, "TOPIC_GONE")
-_CORRUPT = Verdict(Act.HALT, "BATCH_CORRUPT")
-_RESET = Verdict(Act.HALT, "DATA_EXPIRED")
-_STUCK = Verdict(Act.HALT, "STUCK_AT")
-_FATAL = Verdict(Act.STOP, "SOURCE_FATAL")
+_RETRY = Verdict(Act.RETRY, "BROKER_UNREACHABLE", ErrorClass.TRANSIENT)
+_SLOWER = Verdict(Act.RETRY, "BROKER_UNREACHABLE", ErrorClass.THROTTLED)
+_UNSURE = Verdict(Act.RETRY, "BROKER_UNREACHABLE", ErrorClass.UNKNOWN)
+_AUTH = Verdict(Act.HALT, "SOURCE_AUTH", ErrorClass.AUTH)
+_GONE = Verdict(Act.RETRY, "TOPIC_GONE", ErrorClass.TRANSIENT)
+_CORRUPT = Verdict(Act.HALT, "BATCH_CORRUPT", ErrorClass.DATA)
+_RESET = Verdict(Act.HALT, "DATA_EXPIRED", ErrorClass.PERMANENT)
+_STUCK = Verdict(Act.HALT, "STUCK_AT", ErrorClass.DATA)
+_FATAL = Verdict(Act.STOP, "SOURCE_FATAL", ErrorClass.PERMANENT)
+_FENCED = Verdict(Act.STOP, "SOURCE_FATAL", ErrorClass.CONFLICT)
 
 # By verdict, so that each code stands in exactly one place. TOPIC_GONE is a retry here: a starting broker may not know a topic yet,
 # and the topic-id check decides. An offset out of range is compared with the log's bounds before it gets its code.
@@ -58,19 +71,21 @@ _BY_VERDICT: Mapping[Verdict, str] = {
     _RESET: "OFFSET_OUT_OF_RANGE _AUTO_OFFSET_RESET _LOG_TRUNCATION _NO_OFFSET",
     _STUCK: "INVALID_MSG_SIZE MSG_SIZE_TOO_LARGE RECORD_LIST_TOO_LARGE _UNDERFLOW",
     _FATAL: """
-        FENCED_INSTANCE_ID GROUP_MAX_SIZE_REACHED INCONSISTENT_GROUP_PROTOCOL INVALID_CONFIG INVALID_GROUP_ID INVALID_REGULAR_EXPRESSION
-        INVALID_REQUEST INVALID_SESSION_TIMEOUT TOPIC_EXCEPTION UNRELEASED_INSTANCE_ID UNSUPPORTED_ASSIGNOR
-        UNSUPPORTED_FOR_MESSAGE_FORMAT UNSUPPORTED_VERSION
-        _CONFLICT _CRIT_SYS_RESOURCE _DESTROY _EXISTING_SUBSCRIPTION _FATAL _FENCED _FS _INVALID_ARG _INVALID_TYPE _NOT_CONFIGURED
+        GROUP_MAX_SIZE_REACHED INCONSISTENT_GROUP_PROTOCOL INVALID_CONFIG INVALID_GROUP_ID INVALID_REGULAR_EXPRESSION
+        INVALID_REQUEST INVALID_SESSION_TIMEOUT TOPIC_EXCEPTION UNSUPPORTED_ASSIGNOR UNSUPPORTED_FOR_MESSAGE_FORMAT UNSUPPORTED_VERSION
+        _CONFLICT _CRIT_SYS_RESOURCE _DESTROY _EXISTING_SUBSCRIPTION _FATAL _FS _INVALID_ARG _INVALID_TYPE _NOT_CONFIGURED
         _NOT_IMPLEMENTED _READ_ONLY _UNKNOWN_PROTOCOL _UNSUPPORTED_FEATURE
     """,
+    _FENCED: "FENCED_INSTANCE_ID UNRELEASED_INSTANCE_ID _FENCED",
+    _SLOWER: "THROTTLING_QUOTA_EXCEEDED",
+    _UNSURE: "UNKNOWN",
     _RETRY: """
         BROKER_NOT_AVAILABLE COORDINATOR_LOAD_IN_PROGRESS COORDINATOR_NOT_AVAILABLE ELIGIBLE_LEADERS_NOT_AVAILABLE FENCED_LEADER_EPOCH
         FENCED_MEMBER_EPOCH FETCH_SESSION_ID_NOT_FOUND GROUP_ID_NOT_FOUND ILLEGAL_GENERATION INVALID_FETCH_SESSION_EPOCH
         KAFKA_STORAGE_ERROR LEADER_NOT_AVAILABLE LISTENER_NOT_FOUND LOG_DIR_NOT_FOUND MEMBER_ID_REQUIRED NETWORK_EXCEPTION
         NOT_CONTROLLER NOT_COORDINATOR NOT_LEADER_FOR_PARTITION OFFSET_NOT_AVAILABLE PREFERRED_LEADER_NOT_AVAILABLE
         REBALANCE_IN_PROGRESS REBOOTSTRAP_REQUIRED REPLICA_NOT_AVAILABLE REQUEST_TIMED_OUT STALE_BROKER_EPOCH STALE_CTRL_EPOCH
-        STALE_MEMBER_EPOCH THROTTLING_QUOTA_EXCEEDED UNKNOWN UNKNOWN_CONTROLLER_ID UNKNOWN_LEADER_EPOCH UNKNOWN_MEMBER_ID
+        STALE_MEMBER_EPOCH UNKNOWN_CONTROLLER_ID UNKNOWN_LEADER_EPOCH UNKNOWN_MEMBER_ID
         UNSTABLE_OFFSET_COMMIT
         _ALL_BROKERS_DOWN _ASSIGNMENT_LOST _ASSIGN_PARTITIONS _DESTROY_BROKER _FAIL _INTR _IN_PROGRESS _MAX_POLL_EXCEEDED _NODE_UPDATE
         _NOENT _NOOP _OUTDATED _PARTIAL _PARTITION_EOF _PREV_IN_PROGRESS _QUEUE_FULL _RESOLVE _RETRY _REVOKE_PARTITIONS _STATE _TIMED_OUT
@@ -79,30 +94,90 @@ _BY_VERDICT: Mapping[Verdict, str] = {
 }
 
 # Codes that belong to producers, transactions, share groups, streams groups, voters and administration. A reader that meets one does
-# not understand what is going on, and stops.
-_FOREIGN = """
-    CONCURRENT_TRANSACTIONS DUPLICATE_RESOURCE DUPLICATE_SEQUENCE_NUMBER DUPLICATE_VOTER ELECTION_NOT_NEEDED FEATURE_UPDATE_FAILED
-    FENCED_STATE_EPOCH GROUP_SUBSCRIBED_TO_TOPIC INCONSISTENT_VOTER_SET INVALID_COMMIT_OFFSET_SIZE INVALID_PARTITIONS
-    INVALID_PRODUCER_EPOCH INVALID_PRODUCER_ID_MAPPING INVALID_RECORD_STATE INVALID_REGISTRATION INVALID_REPLICATION_FACTOR
-    INVALID_REPLICA_ASSIGNMENT INVALID_REQUIRED_ACKS INVALID_SHARE_SESSION_EPOCH INVALID_TIMESTAMP INVALID_TRANSACTION_TIMEOUT
-    INVALID_TXN_STATE INVALID_UPDATE_VERSION INVALID_VOTER_KEY MISMATCHED_ENDPOINT_TYPE NON_EMPTY_GROUP NOT_ENOUGH_REPLICAS
-    NOT_ENOUGH_REPLICAS_AFTER_APPEND NO_REASSIGNMENT_IN_PROGRESS OFFSET_METADATA_TOO_LARGE OPERATION_NOT_ATTEMPTED
-    OUT_OF_ORDER_SEQUENCE_NUMBER POLICY_VIOLATION PRODUCER_FENCED REASSIGNMENT_IN_PROGRESS RESOURCE_NOT_FOUND
-    SHARE_SESSION_LIMIT_REACHED SHARE_SESSION_NOT_FOUND STREAMS_INVALID_TOPOLOGY STREAMS_INVALID_TOPOLOGY_EPOCH STREAMS_TOPOLOGY_FENCED
-    TELEMETRY_TOO_LARGE TOPIC_ALREADY_EXISTS TOPIC_DELETION_DISABLED TRANSACTION_ABORTABLE TRANSACTION_COORDINATOR_FENCED
-    UNKNOWN_PRODUCER_ID UNKNOWN_SUBSCRIPTION_ID UNSUPPORTED_ENDPOINT_TYPE VOTER_NOT_FOUND
-    _APPLICATION _GAPLESS_GUARANTEE _INCONSISTENT _INVALID_DIFFERENT_RECORD _ISR_INSUFF _KEY_DESERIALIZATION _KEY_SERIALIZATION
-    _MSG_TIMED_OUT _PURGE_INFLIGHT _PURGE_QUEUE _VALUE_DESERIALIZATION _VALUE_SERIALIZATION
-"""
+# not understand what is going on, and stops; the class is for people who meet them with a client of their own.
+_FOREIGN: Mapping[ErrorClass, str] = {
+    ErrorClass.CONFLICT: """
+        CONCURRENT_TRANSACTIONS FENCED_STATE_EPOCH INVALID_PRODUCER_EPOCH INVALID_UPDATE_VERSION PRODUCER_FENCED
+        REASSIGNMENT_IN_PROGRESS STREAMS_TOPOLOGY_FENCED TOPIC_ALREADY_EXISTS TRANSACTION_COORDINATOR_FENCED
+    """,
+    ErrorClass.DATA: """
+        INVALID_TIMESTAMP OFFSET_METADATA_TOO_LARGE TELEMETRY_TOO_LARGE
+        _KEY_DESERIALIZATION _KEY_SERIALIZATION _VALUE_DESERIALIZATION _VALUE_SERIALIZATION
+    """,
+    ErrorClass.TRANSIENT: """
+        NOT_ENOUGH_REPLICAS NOT_ENOUGH_REPLICAS_AFTER_APPEND OPERATION_NOT_ATTEMPTED TRANSACTION_ABORTABLE
+        _ISR_INSUFF _MSG_TIMED_OUT _PURGE_INFLIGHT _PURGE_QUEUE
+    """,
+    ErrorClass.PERMANENT: """
+        DUPLICATE_RESOURCE DUPLICATE_SEQUENCE_NUMBER DUPLICATE_VOTER ELECTION_NOT_NEEDED FEATURE_UPDATE_FAILED
+        GROUP_SUBSCRIBED_TO_TOPIC INCONSISTENT_VOTER_SET INVALID_COMMIT_OFFSET_SIZE INVALID_PARTITIONS INVALID_PRODUCER_ID_MAPPING
+        INVALID_RECORD_STATE INVALID_REGISTRATION INVALID_REPLICATION_FACTOR INVALID_REPLICA_ASSIGNMENT INVALID_REQUIRED_ACKS
+        INVALID_SHARE_SESSION_EPOCH INVALID_TRANSACTION_TIMEOUT INVALID_TXN_STATE INVALID_VOTER_KEY MISMATCHED_ENDPOINT_TYPE
+        NON_EMPTY_GROUP NO_REASSIGNMENT_IN_PROGRESS OUT_OF_ORDER_SEQUENCE_NUMBER POLICY_VIOLATION RESOURCE_NOT_FOUND
+        SHARE_SESSION_LIMIT_REACHED SHARE_SESSION_NOT_FOUND STREAMS_INVALID_TOPOLOGY STREAMS_INVALID_TOPOLOGY_EPOCH
+        TOPIC_DELETION_DISABLED UNKNOWN_PRODUCER_ID UNKNOWN_SUBSCRIPTION_ID UNSUPPORTED_ENDPOINT_TYPE VOTER_NOT_FOUND
+        _APPLICATION _GAPLESS_GUARANTEE _INCONSISTENT _INVALID_DIFFERENT_RECORD
+    """,
+}
+
+_THEN: Mapping[Act, str] = {
+    Act.RETRY: "the client tries again by itself",
+    Act.HALT: "the partition halts, others go on",
+    Act.STOP: "the run ends",
+}
+# What an exception says that holds no Kafka error. The first class that it is an instance of decides.
+_UNREADABLE = (Verdict(Act.STOP, "UNEXPECTED", ErrorClass.DATA), "a key or a value that its serializer cannot take")
+_MISUSED = Verdict(Act.STOP, "UNEXPECTED", ErrorClass.PERMANENT)
+_BARE = (Verdict(Act.STOP, "SOURCE_DOWN", ErrorClass.UNKNOWN), "the Kafka error inside decides; without one nothing is known")
+EXCEPTIONS: Mapping[type[BaseException], tuple[Verdict, str]] = {
+    KeyDeserializationError: _UNREADABLE,
+    KeySerializationError: _UNREADABLE,
+    ValueDeserializationError: _UNREADABLE,
+    ValueSerializationError: _UNREADABLE,
+    SerializationError: _UNREADABLE,
+    ConcurrentModificationException: (_MISUSED, "two threads used one consumer at once"),
+    IllegalStateException: (_MISUSED, "a client was used in a state that does not allow it"),
+    ConsumeError: _BARE,
+    ProduceError: _BARE,
+    KafkaException: _BARE,
+}
 
 
 def _table() -> dict[int, Verdict]:
     named = [(name, verdict) for verdict, names in _BY_VERDICT.items() for name in names.split()]
-    named += [(name, _FATAL) for name in _FOREIGN.split()]
+    named += [(name, Verdict(Act.STOP, "SOURCE_FATAL", kind)) for kind, names in _FOREIGN.items() for name in names.split()]
     return {getattr(KafkaError, name): verdict for name, verdict in named if hasattr(KafkaError, name)}
 
 
 TABLE: Mapping[int, Verdict] = MappingProxyType(_table())
+
+
+def known_errors() -> list[KnownError]:
+    """The driver's part of the table of errors: its exceptions, then its codes."""
+    classes = [_line(kind.__name__, one, reason) for kind, (one, reason) in EXCEPTIONS.items()]
+    errors = sorted((KafkaError(code) for code in TABLE), key=lambda error: error.name())
+    return classes + [known_code(error) for error in errors]
+
+
+def known_code(error: KafkaError) -> KnownError:
+    """The line of one Kafka error."""
+    # The driver's own words for the code: those of one error may hold addresses.
+    return _line(error.name(), verdict(error), KafkaError(error.code()).str())
+
+
+def _line(name: str, judged: Verdict, reason: str) -> KnownError:
+    return KnownError("confluent_kafka", name, judged.error_class, judged.code, reason, judged.act is Act.RETRY, _THEN[judged.act])
+
+
+def known_error(error: BaseException) -> KnownError | None:
+    """The line of an exception of this driver; None where it is another's."""
+    inside = kafka_error(error)
+    if inside is not None:
+        return known_code(inside)
+    for kind, (one, reason) in EXCEPTIONS.items():
+        if isinstance(error, kind):
+            return _line(type(error).__name__, one, reason)
+    return None
 
 
 def verdict(error: KafkaError) -> Verdict:
@@ -111,7 +186,7 @@ def verdict(error: KafkaError) -> Verdict:
         return _FATAL
     known = TABLE.get(error.code())
     if known is None:
-        return _RETRY if error.retriable() else _FATAL
+        return _UNSURE if error.retriable() else _FATAL
     return known
 
 
@@ -142,7 +217,7 @@ def raised_at_start(error: BaseException, doing: str) -> LandfastError:
     """What an exception of the driver before the first read becomes."""
     inside = kafka_error(error)
     if inside is None:
-        return Unavailable("SOURCE_DOWN", f"{doing}: {type(error).__name__}: {error}")
+        return Unavailable("SOURCE_DOWN", f"{doing}: {type(error).__name__}: {error}", kind=ErrorClass.UNKNOWN)
     judged = verdict(inside)
     words = f"{doing}: {inside.name()}: {inside.str()}"
     if inside.code() == KafkaError._SSL:  # noqa: SLF001 — the driver's own name for it
@@ -157,7 +232,7 @@ def raised_at_start(error: BaseException, doing: str) -> LandfastError:
         return Misconfigured("CONFIG_INVALID", words, next_step="Correct source.options.")
     if judged.act is Act.STOP:
         return Misconfigured("SOURCE_FATAL", words)
-    return Unavailable("SOURCE_DOWN", words, next_step="Start the brokers, or correct `servers`.")
+    return Unavailable("SOURCE_DOWN", words, kind=judged.error_class, next_step="Start the brokers, or correct `servers`.")
 
 
 def fatal(error: KafkaError) -> Broken:

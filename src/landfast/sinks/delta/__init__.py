@@ -10,8 +10,8 @@ table     the table as a whole: created or found suitable, marked as a pipeline'
 log       what the table's log says, what is written into it, and how its end is made whole after a power cut
 files     the files of a table: what they are called, where they lie, what is in them, when they are durable
 
-`settings` is what the sink can be told, `errors` what an exception of a driver means. What proves a table shares no code with what lands
-in it above the table itself.
+`settings` is what the sink can be told, `fates` what an exception of a driver means, `errors` what becomes of it. What proves a table
+shares no code with what lands in it above the table itself.
 """
 
 from landfast.sinks.delta.files.paths import letters_path

@@ -1,33 +1,33 @@
-"""Every exception of deltalake, pyarrow and the operating system, mapped to one of ours in one table.
+"""Every exception of deltalake, obstore, pyarrow and the operating system as one of ours: what becomes of what `fates` says it means.
 
-deltalake's classes say little: the same class carries a full disk, a refused credential and a lost race, and a Rust panic is not even
-an Exception. So the text decides, cleaned of colour codes first. What is passed on to people is our own sentence and the class of the
-original, not its text: that may hold a URL with credentials or a preview of rows. Only where we have no sentence of our own is the first
-line of a store's text passed on, without all that could be a secret or a value.
+What is passed on to people is our own sentence and the class of the original, not its text: that may hold a URL with credentials or a
+preview of rows. Only where we have no sentence of our own is the first line of a store's text passed on, without all that could be a
+secret or a value.
 """
 
 from __future__ import annotations
 
-import enum
+import errno
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from deltalake.exceptions import DeltaError
 from obstore.exceptions import BaseError as StoreError
 
-from landfast.errors import Broken, LandfastError, Misconfigured, Unavailable
+from landfast.errors import CLASS_OF_KIND, Broken, ErrorClass, KnownError, LandfastError, Misconfigured, Unavailable
+from landfast.sinks.delta.fates import CLASSES, COLOURS, NUMBERS, PANIC, RULES, Fate, fate_of, fate_of_stranger
 
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-# What a file is called and how long a request took are no reasons, however much they look like a status. What a store's client says a
-# second time, for its own developers, is only of these.
-_NOISE = re.compile(r"(?s:\n\s*Debug source:.*)|(?<=://)([^/\s]*)/\S*|\b[\d.]+(?:ns|µs|ms|s)\b|\b(?:location|path) \S+(?= )")
 _RETRY = "A run tries it again by itself. If it repeats, look at the store."
 _SET_CREDENTIALS = (
     "Give credentials in sink.storage_options or in the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION "
     "(and AWS_ENDPOINT_URL for a store of your own); AZURE_STORAGE_ACCOUNT_KEY; or GOOGLE_SERVICE_ACCOUNT."
 )
+_GIVE_ACCESS = "Give this process access to the table's path, or correct its credentials; a run goes on by itself."
+_CREATE_BUCKET = "Create the bucket, or correct sink.path, or the endpoint in sink.storage_options."
+_NEED_LESS = "Lower `engine.memory_bytes` or `batch.bytes`, or give the process more memory."
+_LOOK_AT_DRIVER = "Look at what the message names; a run tries it again by itself, and drops nothing."
 _BELONGS_TO_OPERATOR = frozenset({"BUCKET_MISSING", "NOT_A_TABLE", "SINK_AUTH", "TABLE_MISSING"})
 """Codes behind which is a setting or its surroundings: nothing that waiting would mend."""
 
@@ -41,97 +41,11 @@ _HIDDEN = (
 )
 
 
-class Fate(enum.Enum):
-    """What an exception means for the call it came from."""
-
-    INTERFERENCE = "interference"
-    """Somebody's commit made this attempt stale; a fresh handle may succeed."""
-    TRANSIENT = "transient"
-    THROTTLED = "throttled"
-    AUTH = "auth"
-    NO_CREDENTIALS = "no credentials"
-    NO_BUCKET = "no bucket"
-    NO_FOLDER = "no folder"
-    """A file lies where a folder has to be."""
-    DISK = "disk"
-    DESCRIPTORS = "descriptors"
-    MISSING = "missing"
-    DAMAGED = "damaged"
-    UNSUPPORTED = "unsupported"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A text that deltalake, the store or the system uses, and what it means."""
-
-    pattern: str
-    fate: Fate
-
-
-# The first rule whose pattern is found decides; the order is from the particular to the general.
-RULES: tuple[Rule, ...] = (
-    Rule(r"Concurrent transaction failed", Fate.INTERFERENCE),
-    Rule(r"Metadata changed since last commit", Fate.INTERFERENCE),
-    Rule(r"Protocol changed since last commit", Fate.INTERFERENCE),
-    Rule(r"(deleted data this operation read|added new data|deleted the same data)", Fate.INTERFERENCE),
-    Rule(r"Cannot merge types", Fate.INTERFERENCE),
-    Rule(r"Failed to commit transaction: \d+", Fate.INTERFERENCE),
-    Rule(r"Invalid table version", Fate.INTERFERENCE),
-    Rule(r"(already exists|VersionAlreadyExists)", Fate.INTERFERENCE),
-    Rule(r"(append-only|[Tt]able features|Unsupported|column mapping)", Fate.UNSUPPORTED),
-    Rule(
-        r"(found gap|Json error|JSONDecodeError|DamagedRecord|Corrupt footer|Malformed JSON|unexpected '|Invalid Parquet"
-        r"|checkpoint.*corrupt)",
-        Fate.DAMAGED,
-    ),
-    Rule(r"(NoSuchBucket|bucket does not exist|ContainerNotFound)", Fate.NO_BUCKET),
-    Rule(r"(Not a directory|os error 20\b|NotADirectory)", Fate.NO_FOLDER),
-    Rule(
-        r"(169\.254\.169\.254|metadata\.google\.internal|loading credentials|\bIMDS\b|[Mm]issing region|[Mm]issing credentials"
-        r"|no providers in chain)",
-        Fate.NO_CREDENTIALS,
-    ),
-    Rule(r"(No space left on device|os error 28\b|[Qq]uota exceeded|os error 122\b)", Fate.DISK),
-    Rule(r"(\b429\b|Too Many Requests|SlowDown|503 Service Unavailable|503 Slow Down)", Fate.THROTTLED),
-    Rule(
-        r"(\b401\b|\b403\b|Forbidden|Unauthorized|lacked the necessary privileges|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch"
-        r"|Permission denied|os error 13\b|Read-only file system|os error 30\b|Operation not permitted|os error 1\b)",
-        Fate.AUTH,
-    ),
-    Rule(
-        r"(timed? ?out|[Cc]onnection|dns error|error sending request|reset by peer|broken pipe|\b50[0234]\b|409 Conflict)", Fate.TRANSIENT
-    ),
-    Rule(r"(Too many open files|os error 24\b)", Fate.DESCRIPTORS),
-    Rule(r"(Forked process|os error 11\b|os error 4\b)", Fate.TRANSIENT),
-    Rule(
-        r"(Not a Delta table|[Nn]o files in log segment|does not exist|[Nn]ot ?[Ff]ound|No such file|\b404\b)",
-        Fate.MISSING,
-    ),
-)
-
-
-def text_of(error: BaseException) -> str:
-    """The text of an exception and of its causes, without colours, paths and times. For classification only: it may hold secrets."""
-    parts: list[str] = []
-    seen: BaseException | None = error
-    while seen is not None and len(parts) < 5:  # noqa: PLR2004 — a chain is never deeper in practice; the bound keeps a cycle from hanging us
-        parts.append(f"{type(seen).__name__} {seen}")
-        seen = seen.__cause__ or seen.__context__
-    return _NOISE.sub(r"\1", _COLOURS.sub("", "\n".join(parts)))
-
-
-def fate_of(error: BaseException) -> Fate:
-    """What the exception means, by the first rule that matches."""
-    text = text_of(error)
-    return next((rule.fate for rule in RULES if re.search(rule.pattern, text)), Fate.UNKNOWN)
-
-
 def first_line(error: BaseException) -> str:
     """The first line of what a store or its client says, fit to be shown; empty where the text may speak of rows."""
     if not isinstance(error, (OSError, DeltaError, StoreError)):
         return ""
-    text = next((line.strip() for line in _COLOURS.sub("", str(error)).splitlines() if line.strip()), "")
+    text = next((line.strip() for line in COLOURS.sub("", str(error)).splitlines() if line.strip()), "")
     for pattern, replacement in _HIDDEN:
         text = pattern.sub(replacement, text)
     return text[:_SHOWN_CHARACTERS_MAX].rstrip(" .:")
@@ -139,7 +53,7 @@ def first_line(error: BaseException) -> str:
 
 def is_foreign(error: BaseException) -> bool:
     """Whether an exception is the driver's to map: any Exception, and a Rust panic, which is a BaseException."""
-    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+    return isinstance(error, Exception) or type(error).__name__ == PANIC
 
 
 def translated(error: BaseException, action: str) -> LandfastError:
@@ -149,10 +63,9 @@ def translated(error: BaseException, action: str) -> LandfastError:
     fate = fate_of(error)
     said = first_line(error) if fate is Fate.UNKNOWN else ""
     what = f"{action}: {said or _SENTENCES[fate]} ({type(error).__name__})."
-    if fate is Fate.DAMAGED:
-        return Broken("LOG_CORRUPT", what, next_step="Keep the table as it is and look at the newest files of its _delta_log.")
-    if fate is Fate.UNSUPPORTED:
-        return Broken("PROTOCOL_UNSUPPORTED", what, next_step="Remove the table feature, or write to another table.")
+    if fate in _BROKEN:
+        code, next_step = _BROKEN[fate]
+        return Broken(code, what, next_step=next_step)
     code, kind, next_step = _UNAVAILABLE[fate]
     return Unavailable(code, what, kind=kind, next_step=next_step)
 
@@ -164,6 +77,10 @@ _SENTENCES = {
     Fate.AUTH: "the store refused access",
     Fate.DISK: "no space is left",
     Fate.DESCRIPTORS: "no file can be opened any more",
+    Fate.MEMORY: "the process did not get the memory that it asked for",
+    Fate.DATA: "a library cannot take a value, and does not say in which row",
+    Fate.SCHEMA: "columns or types do not fit together",
+    Fate.REFUSED: "what was asked for cannot be",
     Fate.MISSING: "the table or a part of it was not found",
     Fate.DAMAGED: "the table's log cannot be read",
     Fate.UNSUPPORTED: "the table demands a feature that is not supported",
@@ -173,18 +90,31 @@ _SENTENCES = {
     Fate.UNKNOWN: "it failed in a way that is not known, and the text may show values",
 }
 
+_BROKEN = {
+    Fate.DAMAGED: ("LOG_CORRUPT", "Keep the table as it is and look at the newest files of its _delta_log."),
+    Fate.UNSUPPORTED: ("PROTOCOL_UNSUPPORTED", "Remove the table feature, or write to another table."),
+}
+
 _UNAVAILABLE = {
-    Fate.INTERFERENCE: ("COMMIT_CONFLICT", "transient", _RETRY),
-    Fate.TRANSIENT: ("SINK_DOWN", "transient", _RETRY),
-    Fate.THROTTLED: ("SINK_THROTTLED", "throttled", _RETRY),
-    Fate.AUTH: ("SINK_AUTH", "auth", "Give this process access to the table's path, or correct its credentials; a run goes on by itself."),
+    Fate.INTERFERENCE: ("COMMIT_CONFLICT", ErrorClass.CONFLICT, _RETRY),
+    Fate.TRANSIENT: ("SINK_DOWN", ErrorClass.TRANSIENT, _RETRY),
+    Fate.THROTTLED: ("SINK_THROTTLED", ErrorClass.THROTTLED, _RETRY),
+    Fate.AUTH: ("SINK_AUTH", ErrorClass.AUTH, _GIVE_ACCESS),
     Fate.DISK: ("DISK_FULL", "disk", "Free some space; a run goes on by itself."),
-    Fate.DESCRIPTORS: ("FD_LIMIT", "transient", "Raise the limit (`ulimit -n`), or look for what holds so many files."),
-    Fate.MISSING: ("TABLE_MISSING", "unknown", "Bring the table back, or start anew with an empty path."),
-    Fate.NO_CREDENTIALS: ("SINK_AUTH", "auth", _SET_CREDENTIALS),
-    Fate.NO_BUCKET: ("BUCKET_MISSING", "unknown", "Create the bucket, or correct sink.path, or the endpoint in sink.storage_options."),
-    Fate.NO_FOLDER: ("NOT_A_TABLE", "unknown", "Choose a path where a folder can be."),
-    Fate.UNKNOWN: ("SINK_DOWN", "unknown", "Look at what the message says, and at the store; a run tries it again by itself."),
+    Fate.DESCRIPTORS: ("FD_LIMIT", ErrorClass.TRANSIENT, "Raise the limit (`ulimit -n`), or look for what holds so many files."),
+    Fate.MISSING: ("TABLE_MISSING", ErrorClass.PERMANENT, "Bring the table back, or start anew with an empty path."),
+    Fate.MEMORY: (
+        "MEMORY_EXHAUSTED",
+        ErrorClass.TRANSIENT,
+        "Lower `engine.memory_bytes` or `batch.bytes`, or give the process more memory.",
+    ),
+    Fate.DATA: ("BATCH_REFUSED", ErrorClass.DATA, _LOOK_AT_DRIVER),
+    Fate.SCHEMA: ("BATCH_REFUSED", ErrorClass.SCHEMA, _LOOK_AT_DRIVER),
+    Fate.REFUSED: ("CALL_REFUSED", ErrorClass.PERMANENT, _LOOK_AT_DRIVER),
+    Fate.NO_CREDENTIALS: ("SINK_AUTH", ErrorClass.AUTH, _SET_CREDENTIALS),
+    Fate.NO_BUCKET: ("BUCKET_MISSING", ErrorClass.PERMANENT, _CREATE_BUCKET),
+    Fate.NO_FOLDER: ("NOT_A_TABLE", ErrorClass.PERMANENT, "Choose a path where a folder can be."),
+    Fate.UNKNOWN: ("SINK_DOWN", ErrorClass.UNKNOWN, "Look at what the message says, and at the store; a run tries it again by itself."),
 }
 
 
@@ -211,3 +141,42 @@ def looked(action: str) -> Iterator[None]:
         if error.code in _BELONGS_TO_OPERATOR:
             raise Misconfigured(error.code, error.message, next_step=error.next_step) from error
         raise
+
+
+STRANGER = "stranger"
+"""Who raises what no driver of ours defines."""
+_DRIVER_OF_MODULE = {"_internal": "deltalake", "deltalake": "deltalake", "obstore": "obstore", "pyarrow": "pyarrow"}
+_RETRIED = "tried again; then the lanes halt"
+_STOPPED = "the route stops"
+
+
+def known_errors() -> list[KnownError]:
+    """The sink's part of the table of errors: texts in the order in which they decide, then numbers, then classes."""
+    texts = [_line("deltalake, obstore", f"text: {rule.pattern}", rule.fate) for rule in RULES]
+    numbers = [_line("system", errno.errorcode[number], fate, os.strerror(number)) for number, fate in sorted(NUMBERS.items())]
+    numbers.append(_line("system", "any other number", Fate.UNKNOWN))
+    classes = sorted((_driver(kind), kind.__name__, fate) for kind, fate in CLASSES.items())
+    classes.append(("deltalake", PANIC, Fate.UNKNOWN))
+    return texts + numbers + [_line(driver, name, fate) for driver, name, fate in classes]
+
+
+def known_error(error: BaseException) -> KnownError:
+    """The line of an exception. That of a class which is no driver's is judged by its number and class alone, not by its text."""
+    kind = type(error)
+    driver = _driver(kind)
+    return _line(driver, kind.__name__, fate_of_stranger(error) if driver == STRANGER else fate_of(error))
+
+
+def _driver(kind: type[BaseException]) -> str:
+    if kind.__name__ == PANIC:
+        return "deltalake"
+    root = kind.__module__.partition(".")[0]
+    return "python" if root in {"builtins", "socket"} else _DRIVER_OF_MODULE.get(root, STRANGER)
+
+
+def _line(driver: str, name: str, fate: Fate, words: str = "") -> KnownError:
+    reason = f"{words}: {_SENTENCES[fate]}" if words else _SENTENCES[fate]
+    if fate in _BROKEN:
+        return KnownError(driver, name, ErrorClass.PERMANENT, _BROKEN[fate][0], reason, retried=False, then=_STOPPED)
+    code, kind, _ = _UNAVAILABLE[fate]
+    return KnownError(driver, name, CLASS_OF_KIND[kind], code, reason, retried=True, then=_RETRIED)

@@ -135,7 +135,9 @@ class Committer:
                 self.sequence += 1
                 return landed
         message = f"other writers changed the table during each of {attempts} attempts to commit"
-        raise Unavailable("COMMIT_CONFLICT", message, next_step="Nothing: it is tried again. Fewer writers, or larger batches, help.")
+        raise Unavailable(
+            "COMMIT_CONFLICT", message, kind="conflict", next_step="Nothing: it is tried again. Fewer writers, or larger batches, help."
+        )
 
     def _attempt(self, commit: Commit) -> Committed | None:
         """One attempt; None when somebody else's commit came between and another attempt is due."""

@@ -113,7 +113,7 @@ class DeltaDeadLetters:
                 self._view = self._view and followed(self._open_home(), self._view)
             yield attempt
         message = f"other writers changed the table of dead letters during each of {self._settings.commit_attempts_max} attempts"
-        raise Unavailable("COMMIT_CONFLICT", message, next_step="Nothing: it is tried again.")
+        raise Unavailable("COMMIT_CONFLICT", message, kind="conflict", next_step="Nothing: it is tried again.")
 
     def _claimed(self, streams: Collection[Stream]) -> bool:
         """Claim; False when somebody else's commit came between."""

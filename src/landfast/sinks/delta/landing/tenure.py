@@ -62,4 +62,4 @@ class Tenure:
                     self._numbers.update(numbers)
                 return home.positions(view, streams)
         message = f"other writers changed the table during each of {home.settings.commit_attempts_max} attempts to take streams over"
-        raise Unavailable("COMMIT_CONFLICT", message, next_step="Nothing: it is tried again.")
+        raise Unavailable("COMMIT_CONFLICT", message, kind="conflict", next_step="Nothing: it is tried again.")

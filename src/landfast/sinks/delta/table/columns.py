@@ -12,7 +12,8 @@ from deltalake.schema import Field as DeltaField
 from deltalake.schema import Schema
 
 from landfast.errors import Misconfigured, Unavailable
-from landfast.sinks.delta.errors import Fate, fate_of, mapped
+from landfast.sinks.delta.errors import mapped
+from landfast.sinks.delta.fates import Fate, fate_of
 from landfast.sinks.delta.files.own_columns import RESCUED, SYSTEM_SCHEMA
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.table.place import HOOKS_OFF, Place, Shape, shape_of
@@ -126,4 +127,4 @@ def add_columns(place: Place, fields: pa.Schema) -> None:
                 raise
         if fields.names:
             message = f"the table changed during each of {ADD_ATTEMPTS_MAX} attempts to add columns"
-            raise Unavailable("COMMIT_CONFLICT", message, next_step="Nothing: it is tried again.")
+            raise Unavailable("COMMIT_CONFLICT", message, kind="conflict", next_step="Nothing: it is tried again.")

@@ -9,7 +9,8 @@ from deltalake import CommitProperties, DeltaTable
 from deltalake.schema import Schema
 
 from landfast.errors import Misconfigured
-from landfast.sinks.delta.errors import Fate, fate_of, mapped
+from landfast.sinks.delta.errors import mapped
+from landfast.sinks.delta.fates import Fate, fate_of
 from landfast.sinks.delta.files.names import LOG, OWN_PREFIX
 from landfast.sinks.delta.files.own_columns import RESCUED, SYSTEM_SCHEMA
 from landfast.sinks.delta.files.paths import folders_above, local_path, shown

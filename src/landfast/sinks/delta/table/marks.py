@@ -9,7 +9,8 @@ from deltalake import CommitProperties, DeltaTable
 
 from landfast.errors import Misconfigured
 from landfast.model import Run
-from landfast.sinks.delta.errors import Fate, fate_of, mapped
+from landfast.sinks.delta.errors import mapped
+from landfast.sinks.delta.fates import Fate, fate_of
 from landfast.sinks.delta.log.lineage import former_pipeline_id
 from landfast.sinks.delta.table.place import HOOKS_OFF, Place
 from landfast.sinks.delta.table.remains import table_exchanged

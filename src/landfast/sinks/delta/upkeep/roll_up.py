@@ -9,7 +9,8 @@ from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.transaction import AddAction, RemoveAction
 
 from landfast.errors import Unavailable, check
-from landfast.sinks.delta.errors import Fate, fate_of, translated
+from landfast.sinks.delta.errors import translated
+from landfast.sinks.delta.fates import Fate, fate_of
 from landfast.sinks.delta.files.local import Disk
 from landfast.sinks.delta.files.names import new_file_name
 from landfast.sinks.delta.files.parquet import Part, write
@@ -57,7 +58,7 @@ def roll_up(table: DeltaTable, path: str, storage_options: Mapping[str, str], no
             raise translated(error, "rolling spans up") from error
         return len(log.records)
     message = f"other processes rolled the spans up during each of {ROLL_UP_ATTEMPTS_MAX} attempts"
-    raise Unavailable("COMMIT_CONFLICT", message, next_step="Nothing: it is tried again.") from failure
+    raise Unavailable("COMMIT_CONFLICT", message, kind="conflict", next_step="Nothing: it is tried again.") from failure
 
 
 def _append(target: DeltaTable, place: Place, rows: pa.Table, version: int, now: float) -> None:

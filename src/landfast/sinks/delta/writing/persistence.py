@@ -66,4 +66,4 @@ class Persistence:
     def _given_up(self, action: str, attempts: int) -> Unavailable:
         message = f"{action}: other writers changed the table during each of {attempts} attempts, in {self.seconds:.1f} s"
         next_step = "Write it again, under the same version: it lands once. A longer DeltaWriteRetryPolicy, or fewer writers, help."
-        return Unavailable("COMMIT_CONFLICT", message, next_step=next_step)
+        return Unavailable("COMMIT_CONFLICT", message, kind="conflict", next_step=next_step)
