@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from landfast import wiring
-from landfast.config import BatchSettings, DeadLetterSettings, EngineSettings, Settings, from_mapping, load, section
+from landfast.config import BatchSettings, DeadLetterSettings, EngineSettings, RouteRetrySettings, Settings, from_mapping, load, section
 from landfast.core.report import Outcome, RunReport
 from landfast.core.route import Route
 from landfast.core.runner import Runner
@@ -48,10 +48,12 @@ class Pipeline:
         name: str = "pipeline",
         batch: Mapping[str, Any] | None = None,
         engine: Mapping[str, Any] | None = None,
+        retry: Mapping[str, Any] | None = None,
     ) -> None:
         letters = {} if dead_letters is None else dead_letters
         if isinstance(source, Mapping) and isinstance(sink, Mapping) and isinstance(letters, Mapping):
-            body = {"name": name, "source": source, "sink": sink, "dead_letters": letters, "batch": batch or {}, "engine": engine or {}}
+            bounded = {"batch": batch or {}, "engine": engine or {}, "retry": retry or {}}
+            body = {"name": name, "source": source, "sink": sink, "dead_letters": letters, **bounded}
             if isinstance(decoder, Mapping):
                 self._prepare(_FromSettings(from_mapping({**body, "decode": decoder})))
             else:
@@ -60,7 +62,8 @@ class Pipeline:
         if isinstance(source, Mapping) or isinstance(decoder, Mapping) or isinstance(sink, Mapping) or isinstance(letters, Mapping):
             raise Misconfigured("CONFIG_INVALID", "some parts are settings and others are objects", next_step=_NEXT_STEP)
         bounds = section(EngineSettings, engine or {}, "engine")
-        limits = wiring.flow_limits(bounds, section(BatchSettings, batch or {}, "batch"), DeadLetterSettings())
+        patience = section(RouteRetrySettings, retry or {}, "retry")
+        limits = wiring.flow_limits(bounds, section(BatchSettings, batch or {}, "batch"), DeadLetterSettings(), patience)
         self._prepare(_FromObjects(name, source, Route(name, _any_topic, decoder, sink, letters, limits), bounds))
 
     @classmethod

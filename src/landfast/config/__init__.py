@@ -8,6 +8,7 @@ from __future__ import annotations
 from landfast.config.load import from_mapping, load, section
 from landfast.config.options import MASK, Options
 from landfast.config.reference import reference
+from landfast.config.retries import OwnRetrySettings, RetrySettings, RouteRetrySettings
 from landfast.config.settings import (
     BatchSettings,
     DeadLetterSettings,
@@ -15,7 +16,6 @@ from landfast.config.settings import (
     EngineSettings,
     MaintenanceSettings,
     MetricsSettings,
-    RetrySettings,
     RouteSettings,
     Settings,
     SinkSettings,
@@ -31,7 +31,9 @@ __all__ = [
     "MaintenanceSettings",
     "MetricsSettings",
     "Options",
+    "OwnRetrySettings",
     "RetrySettings",
+    "RouteRetrySettings",
     "RouteSettings",
     "Settings",
     "SinkSettings",

@@ -16,7 +16,7 @@ from landfast.errors import Misconfigured
 
 Place = tuple[str | int, ...]
 
-SHARED = ("decode", "sink", "batch", "dead_letters")
+SHARED = ("decode", "sink", "batch", "dead_letters", "retry")
 """The sections that stand at the top as well as in a route."""
 
 _NEXT_STEP = "Correct the settings; `landfast check` tells whether all is well."

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from landfast.config.environment import Document, overlaid
 from landfast.config.faults import SHARED, Fault, Place, all_of, faults_of, misconfigured
 from landfast.config.relations import relation_faults
-from landfast.config.settings import RouteSettings, Section, Settings
+from landfast.config.section import Section
+from landfast.config.settings import RouteSettings, Settings
 from landfast.errors import Misconfigured
 
 S = TypeVar("S", bound=Section)

@@ -26,8 +26,8 @@ This page is generated from the code.
 _ROUTES = """
 ## [[routes]]
 
-Several routes in one file, each with its own table. `decode`, `sink`, `batch` and `dead_letters` of a route take the keys that they do
-not name from the sections of the same names at the top. Every topic that is read must be of exactly one route.
+Several routes in one file, each with its own table. `decode`, `sink`, `batch`, `dead_letters` and `retry` of a route take the keys that
+they do not name from the sections of the same names at the top. Every topic that is read must be of exactly one route.
 """
 
 

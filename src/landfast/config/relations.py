@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from landfast.config.faults import Fault, Place
 from landfast.config.options import is_uri
+from landfast.config.retries import RetrySettings
 from landfast.config.settings import RouteSettings, Settings, SourceSettings, stream_of
 
 _PORT_MAX = 65_535
@@ -86,14 +87,18 @@ def _accepted(source: SourceSettings) -> Iterator[Fault]:
 
 
 def _engine(settings: Settings) -> Iterator[Fault]:
-    engine, retry = settings.engine, settings.engine.retry
-    if retry.first_wait_seconds > retry.wait_seconds_max:
-        yield _invalid(("engine", "retry", "first_wait_seconds"), "must not be longer than wait_seconds_max: waits only grow")
-    if retry.wait_seconds_max > retry.total_seconds:
-        yield _invalid(("engine", "retry", "wait_seconds_max"), "must not be longer than total_seconds: one wait would use up all the time")
+    engine = settings.engine
+    yield from _retry(("engine", "retry"), engine.retry)
     # The engine polls between two acts of its own; an act as long as the interval would lose the membership.
     if engine.maintain_seconds * 2 > settings.source.poll_interval_seconds_max:
         yield _invalid(("engine", "maintain_seconds"), "must not be longer than half of source.poll_interval_seconds_max")
+
+
+def _retry(place: Place, retry: RetrySettings) -> Iterator[Fault]:
+    if retry.first_wait_seconds > retry.wait_seconds_max:
+        yield _invalid((*place, "first_wait_seconds"), "must not be longer than wait_seconds_max: waits only grow")
+    if retry.wait_seconds_max > retry.total_seconds:
+        yield _invalid((*place, "wait_seconds_max"), "must not be longer than total_seconds: one wait would use up all the time")
 
 
 def _routes(settings: Settings) -> Iterator[Fault]:
@@ -185,6 +190,10 @@ def _location(place: Place, path: str) -> Iterator[Fault]:
 
 def _route(settings: Settings, place: Place, route: RouteSettings) -> Iterator[Fault]:
     decode, batch, sink = route.decode, route.batch, route.sink
+    base = settings.engine.retry
+    yield from _retry((*place, "retry"), route.retry.over(base))
+    for error_class, retry in route.retry.by_class(base).items():
+        yield from _retry((*place, "retry", error_class.value), retry)
     yield from _location((*place, "sink", "path"), sink.path)
     if len(settings.routes) > 1 or route.topics != settings.source.topics:
         yield from _topics(place, route.topics, route.topic_pattern)

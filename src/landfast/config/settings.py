@@ -11,9 +11,11 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AwareDatetime, BeforeValidator, Field, PlainSerializer
 
 from landfast.config.options import Options, mask_uri
+from landfast.config.retries import RetrySettings, RouteRetrySettings
+from landfast.config.section import Section
 from landfast.model import Stream
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -50,19 +52,6 @@ def _parse_options(value: object) -> object:
 ByteSize = Annotated[int, BeforeValidator(parse_bytes)]
 OptionMap = Annotated[Options, BeforeValidator(_parse_options), PlainSerializer(lambda options: options.masked())]
 Location = Annotated[str, PlainSerializer(mask_uri)]
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, strict, and without room for unknown keys."""
-
-    model_config = ConfigDict(
-        frozen=True, strict=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True, allow_inf_nan=False
-    )
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.model_dump(mode='json')})"
-
-    __str__ = __repr__
 
 
 class SourceSettings(Section):
@@ -282,19 +271,6 @@ class DeadLetterSettings(Section):
     max_in_a_row: int = Field(default=1000, ge=1, le=100_000_000, description="Refused records in a row at which the lane halts.")
 
 
-class RetrySettings(Section):
-    """How long to try again what fails for now, such as a store that does not answer; after that the lane halts."""
-
-    attempts: int = Field(
-        default=100, ge=1, le=1000, description="Attempts in all; by default the total time ends the retries, not this number."
-    )
-    first_wait_seconds: float = Field(
-        default=0.1, ge=0.001, le=60, description="The wait before the second attempt; it doubles from there, with jitter."
-    )
-    wait_seconds_max: float = Field(default=15.0, ge=0.001, le=600, description="The longest wait between two attempts.")
-    total_seconds: float = Field(default=300.0, ge=0.1, le=86_400, description="Time for all attempts together.")
-
-
 class EngineSettings(Section):
     """The engine: memory, threads, deadlines."""
 
@@ -359,6 +335,7 @@ class RouteSettings(Section):
     sink: SinkSettings = Field(description="As `[sink]`.")
     batch: BatchSettings = Field(default=BatchSettings(), description="As `[batch]`.")
     dead_letters: DeadLetterSettings = Field(default=DeadLetterSettings(), description="As `[dead_letters]`.")
+    retry: RouteRetrySettings = Field(default=RouteRetrySettings(), description="As `[retry]`.")
 
     def takes(self, topic: str) -> bool:
         """Whether the topic is of this route."""

@@ -22,7 +22,7 @@ from landfast.core.ledger import Ledger
 from landfast.core.retry import Backoff
 from landfast.core.route import Route, Surroundings
 from landfast.core.upkeep import Upkeep
-from landfast.errors import Conflict, LandfastError, Rejected, Unavailable, check, halt_of
+from landfast.errors import Conflict, LandfastError, Rejected, Unavailable, check, class_of, halt_of
 from landfast.model import Assignment, Bounds, Halt, Poll, Position, Stream
 
 
@@ -46,9 +46,9 @@ class Flow:
         self._bounds: Mapping[Stream, Bounds] | None = None
         self._asking = Asking(route, surroundings.committer)
         self._asked: Asked | None = None
-        self._placing = Backoff(limits.retry)
-        self._staging = Backoff(limits.retry)
-        self._committing = Backoff(limits.retry)
+        self._placing = Backoff(limits.retry, limits.retry_by_class)
+        self._staging = Backoff(limits.retry, limits.retry_by_class)
+        self._committing = Backoff(limits.retry, limits.retry_by_class)
 
     # ---- ownership ----
 
@@ -301,7 +301,7 @@ class Flow:
 
     def _retry(self, backoff: Backoff, error: LandfastError, now: float) -> None:
         """Wait and try again; when retries are over the flow's lanes halt with everything intact."""
-        wait = backoff.failed(now, self._around.jitter())
+        wait = backoff.failed(now, self._around.jitter(), class_of(error))
         if wait is None:
             self._halt_all(error)
             return

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from landfast.errors import ErrorClass
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How patient to be with Unavailable. Both caps hold: whichever comes first ends the retries.
+    """How patient to be with what may pass. Both caps hold: whichever comes first ends the retries.
 
     attempts_max        tries in all, the first included
     wait_seconds_first  the first wait; each further wait doubles
@@ -36,19 +39,25 @@ def wait_seconds(policy: RetryPolicy, attempt: int, elapsed_seconds: float, jitt
 
 @dataclass(slots=True)
 class Backoff:
-    """Where one act stands between its failures: mutable, owned by whoever retries the act."""
+    """Where one act stands between its failures: mutable, owned by whoever retries the act.
+
+    Failures of a class in `by_class` count under its policy, on their own; all others count together under `policy`. So whatever the
+    order in which classes fail, the retries end: none can use up, or renew, the patience that another has.
+    """
 
     policy: RetryPolicy
+    by_class: Mapping[ErrorClass, RetryPolicy] = field(default_factory=dict)
     attempt: int = 0
-    first_failed_at: float = 0.0
     due_at: float = 0.0
+    _counted: dict[ErrorClass | None, tuple[int, float]] = field(default_factory=dict)
 
-    def failed(self, now: float, jitter: float) -> float | None:
+    def failed(self, now: float, jitter: float, error_class: ErrorClass = ErrorClass.UNKNOWN) -> float | None:
         """Note one more failure; the wait until the next try, or None when retries are over."""
-        if self.attempt == 0:
-            self.first_failed_at = now
         self.attempt += 1
-        wait = wait_seconds(self.policy, self.attempt, now - self.first_failed_at, jitter)
+        counted = error_class if error_class in self.by_class else None
+        before, first_failed_at = self._counted.get(counted, (0, now))
+        self._counted[counted] = (before + 1, first_failed_at)
+        wait = wait_seconds(self.by_class.get(error_class, self.policy), before + 1, now - first_failed_at, jitter)
         if wait is not None:
             self.due_at = now + wait
         return wait
@@ -60,3 +69,4 @@ class Backoff:
     def succeeded(self) -> None:
         """Forget the failures."""
         self.attempt = 0
+        self._counted.clear()

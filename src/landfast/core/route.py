@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from landfast.core.batching import BatchLimits
@@ -10,6 +10,7 @@ from landfast.core.breaker import BreakerLimits
 from landfast.core.pieces import PieceLimits
 from landfast.core.retry import RetryPolicy
 from landfast.core.upkeep import UpkeepLimits
+from landfast.errors import ErrorClass
 from landfast.ports import Clock, DeadLetters, Decoder, Executor, Observer, Sink
 
 
@@ -17,6 +18,8 @@ from landfast.ports import Clock, DeadLetters, Decoder, Executor, Observer, Sink
 class FlowLimits:
     """What bounds a flow.
 
+    retry               how patient to be with what may pass
+    retry_by_class      how patient to be with these classes of errors, in place of `retry`
     flight_batches_max  batches cut and not landed
     conflicts_max       conflicts in a row, without a landing between, before the lanes halt as PIPELINE_DUPLICATE
     """
@@ -25,6 +28,7 @@ class FlowLimits:
     piece: PieceLimits = field(default_factory=PieceLimits)
     breaker: BreakerLimits = field(default_factory=BreakerLimits)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    retry_by_class: Mapping[ErrorClass, RetryPolicy] = field(default_factory=dict)
     flight_batches_max: int = 3
     conflicts_max: int = 10
     upkeep: UpkeepLimits = field(default_factory=UpkeepLimits)

@@ -106,7 +106,7 @@ def _check_settings(route: RouteSettings) -> None:
 
 def _unopened(settings: Settings, chosen: RouteSettings, error: LandfastError) -> Route:
     absent = Unopened(error, guarantee())
-    limits = flow_limits(settings.engine, chosen.batch, chosen.dead_letters)
+    limits = flow_limits(settings.engine, chosen.batch, chosen.dead_letters, chosen.retry)
     return Route(chosen.name, chosen.takes, absent, absent, absent, limits)
 
 
@@ -138,7 +138,7 @@ def route_of(settings: Settings, route: RouteSettings, run: Run, site: Site, dec
         left_out = "" if decoder else columns_left_out(route, sink.schema().names)
     if left_out:
         site.observer.notice(events.Notice(route.name, "COLUMNS_LEFT_OUT", left_out, "info"))
-    limits = flow_limits(settings.engine, route.batch, route.dead_letters)
+    limits = flow_limits(settings.engine, route.batch, route.dead_letters, route.retry)
     return Route(route.name, route.takes, chosen, sink, DeltaDeadLetters(home), limits)
 
 

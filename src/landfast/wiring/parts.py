@@ -6,7 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from landfast.config import BatchSettings, DeadLetterSettings, DecodeSettings, EngineSettings, RouteSettings, Settings, SourceSettings
+from landfast.config import (
+    BatchSettings,
+    DeadLetterSettings,
+    DecodeSettings,
+    EngineSettings,
+    RetrySettings,
+    RouteRetrySettings,
+    RouteSettings,
+    Settings,
+    SourceSettings,
+)
 from landfast.config.options import secrets_of_uri
 from landfast.core.batching import BatchLimits
 from landfast.core.breaker import BreakerLimits
@@ -215,17 +225,21 @@ def staging_threads(engine: EngineSettings) -> int:
     return engine.staging_threads or cores()
 
 
-def flow_limits(engine: EngineSettings, batch: BatchSettings, dead_letters: DeadLetterSettings) -> FlowLimits:
+def flow_limits(engine: EngineSettings, batch: BatchSettings, dead_letters: DeadLetterSettings, retry: RouteRetrySettings) -> FlowLimits:
     """What bounds a flow."""
-    retry = engine.retry
     return FlowLimits(
         batch=BatchLimits(batch.rows, batch.bytes, batch.seconds),
         # Every thread has a piece in hand and one waiting, with a few to spare for the time between two looks of the main thread.
         piece=PieceLimits(waiting_max=2 * staging_threads(engine) + 4),
         breaker=BreakerLimits(dead_letters.max_share, dead_letters.max_in_a_row),
-        retry=RetryPolicy(retry.attempts, retry.first_wait_seconds, retry.wait_seconds_max, retry.total_seconds),
+        retry=_policy(retry.over(engine.retry)),
+        retry_by_class={error_class: _policy(own) for error_class, own in retry.by_class(engine.retry).items()},
         upkeep=UpkeepLimits(seconds_max=engine.maintain_seconds),
     )
+
+
+def _policy(retry: RetrySettings) -> RetryPolicy:
+    return RetryPolicy(retry.attempts, retry.first_wait_seconds, retry.wait_seconds_max, retry.total_seconds)
 
 
 def runner_limits(engine: EngineSettings) -> RunnerLimits:
