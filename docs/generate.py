@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import itertools
 import json
 import re
 import tomllib
@@ -24,6 +25,7 @@ from landfast.cli.exits import EXITS
 from landfast.codes import CODES
 from landfast.config import reference as settings_reference
 from landfast.decode.json_rules import REASONS
+from landfast.error_table import table as error_table
 from landfast.observe.metrics import METRICS
 
 FOLDER = Path(__file__).resolve().parent / "reference"
@@ -59,6 +61,7 @@ def pages() -> dict[str, str]:
     return {
         "codes.md": codes_page(),
         "commands.md": commands_page(),
+        "errors.md": errors_page(),
         "events.md": events_page(),
         "exit-codes.md": exits_page(),
         "faults.md": faults_page(),
@@ -89,6 +92,22 @@ def codes_page() -> str:
         f"\n## {name}\n\n{code.meaning}\n\n- **What is safe.** {code.safe}\n- **What to do.** {code.next_step}\n"
         for name, code in CODES.items()
     ]
+    return "".join(parts)
+
+
+def errors_page() -> str:
+    """What every exception of every driver means."""
+    head = (
+        "# Errors\n\nWhat every exception and every error code of every driver means: its class, the code under which an operator meets "
+        "it, and what becomes of it. Of deltalake and obstore the text decides first, by the first of the patterns below; then "
+        "the number of the system's error; then the exception's class. `landfast explain --errors` prints the same, and "
+        "`landfast.classify` answers for one exception. [Errors and retries](../concepts/errors.md) tells what follows. "
+        f"{GENERATED}\n"
+    )
+    parts = [head]
+    for driver, group in itertools.groupby(error_table(), key=lambda one: one.driver):
+        rows = ((f"`{one.name}`", one.error_class, f"`{one.code}`" if one.code else "", one.reason, one.then) for one in group)
+        parts.append(f"\n## {driver}\n\n" + table(["error", "class", "code", "meaning", "then"], rows))
     return "".join(parts)
 
 

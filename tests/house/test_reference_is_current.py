@@ -13,6 +13,7 @@ from tests.simulated.plants import FIRST_SEEDS, PLANTS
 PAGES = (
     "codes.md",
     "commands.md",
+    "errors.md",
     "events.md",
     "exit-codes.md",
     "faults.md",
