@@ -52,6 +52,7 @@ KNOWN: list[tuple[BaseException, Fate]] = [
     (FileNotFoundError("Object at location x not found: 404 Not Found: <Error><Code>NoSuchBucket</Code>"), Fate.NO_BUCKET),
     (OSError("Generic S3 error\n ↳ 404 Not Found\n ↳ <Message>The specified bucket does not exist.</Message>"), Fate.NO_BUCKET),
     (NotADirectoryError(20, "Not a directory"), Fate.NO_FOLDER),
+    (FileExistsError(17, "File exists"), Fate.NO_FOLDER),
     (TableNotFoundError('Error: Os { code: 20, kind: NotADirectory, message: "Not a directory" }'), Fate.NO_FOLDER),
     (UnauthenticatedError("The operation lacked valid authentication credentials for path x/y: 401 Unauthorized"), Fate.AUTH),
     (FileNotFoundError("Object at location x/403/y not found: Error performing GET https://a/403 in 1ms: 404 Not Found"), Fate.MISSING),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import assert_type
 
+from landfast import Classification, ErrorClass, classify
 from landfast.errors import Conflict, Halted, LandfastError, Misconfigured, Rejected, Unavailable
 from landfast.model import Position, Stream
 
@@ -27,3 +28,11 @@ def what_to_do(error: LandfastError) -> str:
             return error.next_step
         case _:
             return error.message
+
+
+def worth_waiting(error: Exception) -> bool:
+    """Any exception has a class; the classes are known by name."""
+    found = classify(error)
+    assert_type(found, Classification)
+    assert_type(found.error_class, ErrorClass)
+    return found.retried and found.error_class not in {ErrorClass.AUTH, ErrorClass.PERMANENT}

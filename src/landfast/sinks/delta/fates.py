@@ -107,10 +107,9 @@ _NUMBERS_OF: Mapping[Fate, str] = {
     Fate.AUTH: "EACCES EPERM EROFS",
     Fate.DESCRIPTORS: "EMFILE ENFILE",
     Fate.DISK: "EDQUOT EFBIG ENOSPC",
-    Fate.INTERFERENCE: "EEXIST",
     Fate.MEMORY: "ENOMEM",
     Fate.MISSING: "ENOENT",
-    Fate.NO_FOLDER: "ENOTDIR",
+    Fate.NO_FOLDER: "EEXIST ENOTDIR",
     Fate.REFUSED: "EINVAL EISDIR ELOOP ENAMETOOLONG ENOSYS ENOTEMPTY EOPNOTSUPP EXDEV",
     Fate.TRANSIENT: """
         EAGAIN EBUSY ECONNABORTED ECONNREFUSED ECONNRESET EHOSTDOWN EHOSTUNREACH EINTR ENETDOWN ENETRESET ENETUNREACH ENOBUFS ENOLCK
@@ -130,10 +129,10 @@ _CLASSES_OF: Mapping[Fate, tuple[type[BaseException], ...]] = {
         PermissionError,
     ),
     Fate.DATA: (pa.ArrowCapacityError, pa.ArrowInvalid, pa.ArrowSerializationError),
-    Fate.INTERFERENCE: (obstore.AlreadyExistsError, obstore.NotModifiedError, obstore.PreconditionError, FileExistsError),
+    Fate.INTERFERENCE: (obstore.AlreadyExistsError, obstore.NotModifiedError, obstore.PreconditionError),
     Fate.MEMORY: (pa.ArrowMemoryError, MemoryError),
     Fate.MISSING: (TableNotFoundError, obstore.NotFoundError, FileNotFoundError),
-    Fate.NO_FOLDER: (NotADirectoryError,),
+    Fate.NO_FOLDER: (FileExistsError, NotADirectoryError),
     Fate.REFUSED: (
         obstore.InvalidPathError,
         obstore.NotSupportedError,
