@@ -184,13 +184,17 @@ def test_what_drivers_really_say_is_classified(error: BaseException, name: str) 
         (Unavailable("DISK_FULL", "m", kind="disk"), "transient", True),
         (Unavailable("SINK_THROTTLED", "m", kind="throttled"), "throttled", True),
         (Unavailable("SINK_DOWN", "m", kind="a kind of somebody's own sink"), "unknown", True),
+        (Unavailable("A_CODE_OF_SOMEBODYS_OWN_SINK", "m", kind="auth"), "auth", True),
+        (LandfastError("INVARIANT_BROKEN", "of no branch"), "permanent", False),
     ],
 )
 def test_an_error_of_ours_has_the_class_of_its_branch(error: LandfastError, name: str, *, retried: bool) -> None:
     """Its code stays; whoever writes a sink may use kinds of their own, which are unknown and tried again."""
     found = classify(error)
     assert (found.error_class, found.code, found.retried) == (name, error.code, retried)
-    assert found.reason
+    assert found.reason == (
+        CODES[error.code].meaning if error.code in CODES else "an error of Landfast under a code that is not one of its own"
+    )
 
 
 class Stranger(Exception):

@@ -44,6 +44,7 @@ class Classification:
     retried: bool
 
 
+_OWN_CODE = "an error of Landfast under a code that is not one of its own"
 _REASONS: dict[type[LandfastError], tuple[ErrorClass, str, str]] = {
     Misconfigured: (ErrorClass.PERMANENT, "settings, or their surroundings, are wrong", "refused before the first read"),
     Conflict: (ErrorClass.CONFLICT, "somebody else moved the position", "read again from the sink's position"),
@@ -75,7 +76,8 @@ def classify(error: BaseException | KafkaError) -> Classification:
     exception is what the nearest known class above it says, and unknown where that says nothing.
     """
     if isinstance(error, LandfastError):
-        reason = next(why for kind, (_, why, _) in _REASONS.items() if isinstance(error, kind))
+        # Whoever writes a sink may have codes of their own.
+        reason = CODES[error.code].meaning if error.code in CODES else _OWN_CODE
         return Classification(class_of(error), error.code, reason, isinstance(error, Conflict | Unavailable))
     known = kafka.known_code(error) if isinstance(error, KafkaError) else kafka.known_error(error) or delta.known_error(error)
     # A stranger's exception has come out of no call of ours, so nobody has met it under a code.

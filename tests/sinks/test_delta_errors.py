@@ -123,6 +123,7 @@ def test_an_unknown_failure_over_rows_shows_nothing_of_its_text() -> None:
         (OSError("an error occurred while loading credentials"), "SINK_AUTH"),
         (OSError("404 Not Found <Code>NoSuchBucket</Code>"), "BUCKET_MISSING"),
         (TableNotFoundError("no log files"), "TABLE_MISSING"),
+        (OSError(36, "File name too long"), "CALL_REFUSED"),
     ],
 )
 def test_a_look_says_what_an_operator_has_to_change(error: BaseException, code: str) -> None:

@@ -28,7 +28,7 @@ _GIVE_ACCESS = "Give this process access to the table's path, or correct its cre
 _CREATE_BUCKET = "Create the bucket, or correct sink.path, or the endpoint in sink.storage_options."
 _NEED_LESS = "Lower `engine.memory_bytes` or `batch.bytes`, or give the process more memory."
 _LOOK_AT_DRIVER = "Look at what the message names; a run tries it again by itself, and drops nothing."
-_BELONGS_TO_OPERATOR = frozenset({"BUCKET_MISSING", "NOT_A_TABLE", "SINK_AUTH", "TABLE_MISSING"})
+_BELONGS_TO_OPERATOR = frozenset({"BUCKET_MISSING", "CALL_REFUSED", "NOT_A_TABLE", "SINK_AUTH", "TABLE_MISSING"})
 """Codes behind which is a setting or its surroundings: nothing that waiting would mend."""
 
 # Whatever could show a secret or a value of a row: URLs, quoted and bracketed parts, named secrets, long numbers and tokens.
