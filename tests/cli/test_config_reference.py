@@ -63,3 +63,10 @@ def test_the_reference_names_every_setting_in_its_section() -> None:
             assert hasattr(field.annotation, "model_fields") or name == "routes" or f"| `{name}` |" in page
     assert '`"128 MiB"`' in page
     assert "from 1 MiB to 1024 GiB" in page
+
+
+def test_the_sections_of_classes_of_errors_say_which_class_they_are_for() -> None:
+    """They have the same keys, so their first words tell them apart."""
+    page = reference()
+    assert "## [retry.auth]\n\nA credential or a right is missing. How long" in page
+    assert "## [retry.schema]\n\nColumns or types that do not fit. How long" in page

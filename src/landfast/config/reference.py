@@ -10,8 +10,9 @@ from pydantic import AwareDatetime, BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from landfast.config.faults import dotted, sections
+from landfast.config.faults import Place, dotted, model_at, sections
 from landfast.config.options import Options
+from landfast.config.retries import OwnRetrySettings
 from landfast.config.settings import GIB, KIB, MIB, RouteSettings, Settings
 
 _HEAD = """# Settings
@@ -38,11 +39,18 @@ def reference() -> str:
         if model is Settings:
             rows = _table(model, leave_out=("routes",))
         else:
-            parts.append(f"\n## [{dotted(place)}]\n\n{(model.__doc__ or '').splitlines()[0]}\n")
+            parts.append(f"\n## [{dotted(place)}]\n\n{_words(place, model)}\n")
             rows = _table(model)
         parts.append(f"\n{rows}")
     parts += [_ROUTES, "\n", _table(RouteSettings)]
     return "".join(parts)
+
+
+def _words(place: Place, model: type[BaseModel]) -> str:
+    """What a section is for. Those of the classes of errors are one model, so each is told apart by what its route says of it."""
+    words = (model.__doc__ or "").splitlines()[0]
+    own = model_at(place[:-1]).model_fields[str(place[-1])].description if model is OwnRetrySettings else None
+    return f"{own} {words}" if own else words
 
 
 def _table(model: type[BaseModel], leave_out: tuple[str, ...] = ()) -> str:
