@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from landfast import Pipeline, wiring
-from landfast.config import OwnRetrySettings, RetrySettings, from_mapping
+from landfast.config import OwnRetrySettings, RetrySettings, from_mapping, load
 from landfast.core.retry import RetryPolicy
 from landfast.core.route import FlowLimits
 from landfast.errors import ErrorClass, Misconfigured
@@ -75,6 +76,16 @@ def test_routes_are_as_patient_as_each_of_them_says() -> None:
     assert first.retry_by_class == {ErrorClass.AUTH: RetryPolicy(2, 0.1, 15.0, 60.0), ErrorClass.UNKNOWN: RetryPolicy(9, 0.1, 15.0, 60.0)}
     assert second.retry == RetryPolicy(100, 0.1, 15.0, 60.0)
     assert second.retry_by_class[ErrorClass.AUTH] == RetryPolicy(100, 0.1, 15.0, 30.0)
+
+
+def test_a_variable_reaches_into_the_section_of_a_class(tmp_path: Path) -> None:
+    """Like every other setting, also below a route; and a misspelt one is refused."""
+    file = tmp_path / "pipeline.toml"
+    file.write_text('name = "n"\n[source]\nservers = "h:1"\n[[routes]]\nname = "a"\ntopics = ["t"]\nsink.path = "t"\n', encoding="utf-8")
+    route = load(file, {"LANDFAST_RETRY__AUTH__ATTEMPTS": "3", "LANDFAST_ROUTES__0__RETRY__SCHEMA__TOTAL_SECONDS": "7"}).routes[0]
+    assert (route.retry.auth.attempts, route.retry.of(ErrorClass.SCHEMA).total_seconds) == (3, 7.0)
+    with pytest.raises(Misconfigured, match="did you mean auth"):
+        load(file, {"LANDFAST_RETRY__AUHT__ATTEMPTS": "3"})
 
 
 @pytest.mark.parametrize(
