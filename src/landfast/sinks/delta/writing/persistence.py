@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from typing import TypeVar
 
-from landfast.errors import Unavailable
+from landfast.errors import ErrorClass, Unavailable, class_of
 from landfast.ports import Clock
 from landfast.sinks.delta.errors import mapped
 from landfast.sinks.delta.writing.values import DeltaWriteRetryPolicy
@@ -55,9 +55,10 @@ class Persistence:
             self._clock.sleep(wait)
 
     def _mendable(self, error: Unavailable) -> bool:
-        if error.code in ("TABLE_MISSING", "BUCKET_MISSING", "NOT_A_TABLE"):
-            return False
-        return error.kind != "auth" or self._policy.auth == "retry"
+        error_class = class_of(error)
+        if error_class is ErrorClass.AUTH:
+            return self._policy.auth == "retry"
+        return error_class not in {ErrorClass.DATA, ErrorClass.SCHEMA, ErrorClass.PERMANENT}
 
     def _wait_seconds(self, attempt: int) -> float:
         longest = min(self._policy.wait_seconds_max, self._policy.wait_seconds_first * 2 ** min(attempt - 1, 60))
