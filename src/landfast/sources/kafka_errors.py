@@ -162,7 +162,7 @@ def known_errors() -> list[KnownError]:
 def known_code(error: KafkaError) -> KnownError:
     """The line of one Kafka error."""
     # The driver's own words for the code: those of one error may hold addresses.
-    return _line(error.name(), verdict(error), KafkaError(error.code()).str())
+    return _line(f"KafkaError.{error.name()}", verdict(error), KafkaError(error.code()).str())
 
 
 def _line(name: str, judged: Verdict, reason: str) -> KnownError:
