@@ -177,9 +177,9 @@ def text_of(error: BaseException) -> str:
     parts: list[str] = []
     seen: BaseException | None = error
     while seen is not None and len(parts) < 5:  # noqa: PLR2004 — a chain is never deeper in practice; the bound keeps a cycle from hanging us
-        parts.append(f"{type(seen).__name__} {seen}")
+        parts.append(_NOISE.sub(r"\1", COLOURS.sub("", f"{type(seen).__name__} {seen}")))
         seen = seen.__cause__ or seen.__context__
-    return _NOISE.sub(r"\1", COLOURS.sub("", "\n".join(parts)))
+    return "\n".join(parts)
 
 
 def fate_of(error: BaseException) -> Fate:

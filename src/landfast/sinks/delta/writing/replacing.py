@@ -30,7 +30,8 @@ import pyarrow.ipc
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 
 from landfast.errors import Misconfigured, Rejected, Unavailable, check
-from landfast.sinks.delta.errors import Fate, fate_of, mapped, text_of
+from landfast.sinks.delta.errors import mapped
+from landfast.sinks.delta.fates import Fate, fate_of, text_of
 from landfast.sinks.delta.files.names import LOG, OVERWRITING, OWN_PREFIX, log_name
 from landfast.sinks.delta.files.parquet import DataFile
 from landfast.sinks.delta.files.paths import local_path
