@@ -24,7 +24,7 @@ PAGES = (
     "security.md",
     "settings.md",
 )
-WRITTEN = ("proof.md", "torture.json")
+WRITTEN = ("proof.md", "torture.json", "torture-volume.json")
 """What was run and what it found: no code knows it."""
 
 
