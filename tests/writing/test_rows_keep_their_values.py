@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from landfast.delta_api import DeltaWriteOptions, write_idempotent
 from landfast.errors import Misconfigured, Rejected
-from landfast.sinks.delta.writing.digest import digest_of_rows
+from landfast.sinks.delta.writing.digest import RowsDigest
 from landfast.sinks.delta.writing.fitting import Fitting, new_columns
 
 UTC_NOON = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
@@ -204,6 +204,13 @@ KINDS: dict[str, tuple[pa.DataType, st.SearchStrategy[Any]]] = {
 }
 SCHEMA = pa.schema([(name, kind) for name, (kind, _) in KINDS.items()])
 ROWS = st.lists(st.fixed_dictionaries({name: st.none() | values for name, (_, values) in KINDS.items()}), max_size=12)
+
+
+def digest_of_rows(schema: pa.Schema, batches: list[pa.RecordBatch]) -> str:
+    digest = RowsDigest(schema)
+    for batch in batches:
+        digest.add(batch)
+    return digest.hexdigest()
 
 
 @given(ROWS, ROWS, st.integers(1, 5))

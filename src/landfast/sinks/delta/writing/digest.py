@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -96,11 +96,3 @@ def _bytes_of(array: Any) -> memoryview:
         return memoryview(b"")
     width = array.type.bit_width // 8
     return memoryview(array.buffers()[1])[array.offset * width : (array.offset + len(array)) * width]
-
-
-def digest_of_rows(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> str:
-    """The digest of these batches."""
-    digest = RowsDigest(schema)
-    for batch in batches:
-        digest.add(batch)
-    return digest.hexdigest()
