@@ -31,6 +31,8 @@ from landfast.sinks.delta.table.remains import table_gone
 
 _CODES_THAT_STAND = frozenset({"BUCKET_MISSING", "NOT_A_TABLE", "SINK_AUTH"})
 """Codes that say by themselves what to change; what is found out at the start otherwise is PREFLIGHT_FAILED."""
+_WAITED_FOR = frozenset({"conflict", "throttled", "transient"})
+"""Kinds of Unavailable that pass by themselves."""
 
 
 def open_table(
@@ -127,7 +129,7 @@ def at_start() -> Iterator[None]:
     try:
         yield
     except Unavailable as error:
-        if error.kind not in ("auth", "disk", "unknown") and error.code != "TABLE_MISSING":
+        if error.kind in _WAITED_FOR and error.code != "TABLE_MISSING":
             raise
         if error.code in _CODES_THAT_STAND:
             raise Misconfigured(error.code, error.message, next_step=error.next_step) from error
