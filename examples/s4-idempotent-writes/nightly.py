@@ -95,6 +95,8 @@ def main(lake: Path) -> int:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) == 1:
+        sys.exit("Give a folder that is not there yet: python nightly.py lake")
     if "--job" in sys.argv:
         job(Path(sys.argv[1]))
     else:
