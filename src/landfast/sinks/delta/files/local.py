@@ -142,12 +142,16 @@ class LocalFiles:
 
     def put_entry(self, version: int, content: bytes) -> bool:
         """See `Files.put_entry`. Its content is durable before anybody sees it: a power cut leaves no entry that is empty or torn."""
-        return self._put(draft_name(version), log_name(version), content)
+        made = self._put(draft_name(version), log_name(version), content)
+        if made:
+            self._disk.sync_folder(self._root / LOG)
+        return made
 
     def put(self, name: str, content: bytes) -> bool:
         """See `Files.put`."""
         (self._root / name).parent.mkdir(parents=True, exist_ok=True)
         made = self._put(draft_of(name), name, content)
+        # Also where another made it: it may not be durable yet.
         for folder in Path(name).parents:
             self._disk.sync_folder(self._root / folder)
         return made
@@ -162,7 +166,6 @@ class LocalFiles:
             return False
         finally:
             draft.unlink(missing_ok=True)
-        self._disk.sync_folder((self._root / name).parent)
         return True
 
     def remove(self, name: str) -> None:
