@@ -33,15 +33,9 @@ def append_text(
 
     `said` is what the commit says of itself, for `commitInfo`; `at_milliseconds` is the time since the epoch, for people.
     """
-    info = {
-        "timestamp": at_milliseconds,
-        "operation": "WRITE",
-        "operationParameters": {"mode": "Append", "partitionBy": json.dumps(list(partition_by))},
-        "isBlindAppend": True,
-        "engineInfo": "landfast",
-        **said,
-    }
-    return _lines([{"commitInfo": info}, *_moved(transactions), *({"add": _add(file, changes=True)} for file in files)])
+    parameters = {"mode": "Append", "partitionBy": json.dumps(list(partition_by))}
+    info = _info("WRITE", parameters, said, at_milliseconds, is_blind=True)
+    return _lines([info, *_moved(transactions), *({"add": _add(file, changes=True)} for file in files)])
 
 
 def overwrite_text(
@@ -59,21 +53,16 @@ def overwrite_text(
     Without a predicate these are all that the table has in the version before it: `removals`.
     """
     parameters = {"mode": "Overwrite", "partitionBy": json.dumps(list(partition_by))} | ({"predicate": predicate} if predicate else {})
-    info = {
-        "timestamp": at_milliseconds,
-        "operation": "WRITE",
-        "operationParameters": parameters,
-        "isBlindAppend": False,
-        "engineInfo": "landfast",
-        **said,
-    }
+    info = _info("WRITE", parameters, said, at_milliseconds, is_blind=False)
     added = ({"add": _add(file, changes=True)} for file in files)
-    return _lines([{"commitInfo": info}, *_moved(transactions), *({"remove": action} for action in removed), *added])
+    return _lines([info, *_moved(transactions), *({"remove": action} for action in removed), *added])
 
 
 def removals(old: Iterable[ActiveFile], at_milliseconds: int) -> Iterator[Mapping[str, Any]]:
     """The actions that take these files out of the table, with their rows."""
-    return (_remove_of(file, at_milliseconds) for file in old)
+    for file in old:
+        values = {name: partition_text(value) for name, value in file.partition_values.items()}
+        yield _remove(file, values, at_milliseconds, changes=True)
 
 
 def rewrite_text(
@@ -84,18 +73,16 @@ def rewrite_text(
     It repeats what the table says of itself, unchanged. deltalake's `optimize` steps over the removal of files that it has read itself, so
     of one that began before this commit every row would come twice; at a change of the table's metadata it gives up, as it should.
     """
-    info = {
-        "timestamp": new.modified_at,
-        "operation": "OPTIMIZE",
-        "operationParameters": {"predicate": "[]"},
-        "isBlindAppend": False,
-        "engineInfo": "landfast",
-        **said,
-    }
-    removed = ({"remove": _remove(file.path, file.nbytes, new)} for file in old)
-    return _lines(
-        [{"commitInfo": info}, *_moved(transactions), {"metaData": _metadata(table)}, *removed, {"add": _add(new, changes=False)}]
-    )
+    info = _info("OPTIMIZE", {"predicate": "[]"}, said, new.modified_at, is_blind=False)
+    removed = ({"remove": _remove(file, new.partition_values, new.modified_at, changes=False)} for file in old)
+    return _lines([info, *_moved(transactions), {"metaData": _metadata(table)}, *removed, {"add": _add(new, changes=False)}])
+
+
+def _info(
+    operation: str, parameters: Mapping[str, str], said: Mapping[str, Any], at_milliseconds: int, *, is_blind: bool
+) -> dict[str, Any]:
+    told = {"operationParameters": parameters, "isBlindAppend": is_blind, "engineInfo": "landfast", **said}
+    return {"commitInfo": {"timestamp": at_milliseconds, "operation": operation, **told}}
 
 
 def _lines(actions: Iterable[Mapping[str, Any]]) -> bytes:
@@ -118,24 +105,13 @@ def _add(file: DataFile, *, changes: bool) -> dict[str, Any]:
     }
 
 
-def _remove(path: str, nbytes: int, new: DataFile) -> dict[str, Any]:
-    return {
-        "path": quote(path, safe=_PLAIN_IN_PATHS),
-        "deletionTimestamp": new.modified_at,
-        "dataChange": False,
-        "extendedFileMetadata": True,
-        "partitionValues": new.partition_values,
-        "size": nbytes,
-    }
-
-
-def _remove_of(file: ActiveFile, at_milliseconds: int) -> dict[str, Any]:
+def _remove(file: ActiveFile, partition_values: Mapping[str, str | None], at_milliseconds: int, *, changes: bool) -> dict[str, Any]:
     return {
         "path": quote(file.path, safe=_PLAIN_IN_PATHS),
         "deletionTimestamp": at_milliseconds,
-        "dataChange": True,
+        "dataChange": changes,
         "extendedFileMetadata": True,
-        "partitionValues": {name: partition_text(value) for name, value in file.partition_values.items()},
+        "partitionValues": partition_values,
         "size": file.nbytes,
     }
 
