@@ -5,7 +5,7 @@ Nothing is cast lossily. What does not fit the table is a refusal with the colum
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ import pyarrow.compute
 from landfast.errors import Broken, Refusal, Rejected, check
 from landfast.model import TIMESTAMP_ABSENT, Decoded
 from landfast.sinks.delta.files.own_columns import SYSTEM_SCHEMA
+from landfast.sinks.delta.table.columns import CAST_REFUSALS, misfits
 
 # The stubs of pyarrow know neither Python values as operands nor the newer functions.
 pc: Any = pyarrow.compute
@@ -92,25 +93,12 @@ def _fitted(column: Any, field: pa.Field[Any]) -> tuple[Any, list[tuple[int, str
     if column.type != field.type:
         try:
             column = column.cast(field.type, safe=True)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
-            bad = [(index, "does_not_fit") for index in _misfits(column, field.type, 0)]
+        except CAST_REFUSALS:
+            bad = [(index, "does_not_fit") for index in misfits(column, field.type)]
             return column, bad
     if not field.nullable and column.null_count:
         bad = [(index.as_py(), "null_in_required_column") for index in pc.indices_nonzero(pc.is_null(column))]
     return column, bad
-
-
-def _misfits(column: Any, kind: pa.DataType, start: int) -> Iterator[int]:
-    """Indices of the values that cannot be cast, by halving: one bad value among many is found in few casts."""
-    try:
-        column.cast(kind, safe=True)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
-        if len(column) == 1:
-            yield start
-            return
-        half = len(column) // 2
-        yield from _misfits(column.slice(0, half), kind, start)
-        yield from _misfits(column.slice(half), kind, start + half)
 
 
 def _refusal(decoded: Decoded, offsets: pa.Array[Any], index: int, field: pa.Field[Any], reason: str) -> Refusal:

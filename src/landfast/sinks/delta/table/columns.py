@@ -19,6 +19,8 @@ from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.table.place import HOOKS_OFF, Place, Shape, shape_of
 
 _FORBIDDEN_IN_NAMES = frozenset(" ,;{}()\n\t=")
+CAST_REFUSALS = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError)
+"""What Arrow raises where a value cannot be cast safely."""
 ADD_ATTEMPTS_MAX = 30
 _STEP_OVER = CommitProperties(max_commit_retries=100)
 """deltalake steps over commits that do not concern the columns, inside one attempt."""
@@ -102,6 +104,19 @@ def creation_problems(schema: pa.Schema, partition_by: tuple[str, ...]) -> Itera
         if other != name or schema.names.count(name) > 1:
             yield f"the columns {other} and {name} have the same name but for case"
     yield from partition_problems(schema, partition_by)
+
+
+def misfits(column: Any, kind: Any, start: int = 0) -> Iterator[int]:
+    """Indices of the values that a safe cast refuses, by halving: one bad value among many is found in few casts."""
+    try:
+        column.cast(kind, safe=True)
+    except CAST_REFUSALS:
+        if len(column) == 1:
+            yield start
+            return
+        half = len(column) // 2
+        yield from misfits(column.slice(0, half), kind, start)
+        yield from misfits(column.slice(half), kind, start + half)
 
 
 def add_columns(place: Place, fields: pa.Schema) -> None:

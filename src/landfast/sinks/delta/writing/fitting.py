@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from landfast.errors import Misconfigured, Rejected
+from landfast.sinks.delta.table.columns import CAST_REFUSALS, misfits
 
 # The stubs of pyarrow know neither Python values as operands nor the newer functions.
 pc: Any = pyarrow.compute
@@ -38,7 +39,6 @@ _DIGITS: dict[Any, int] = {
     pa.uint64(): 20,
 }
 """How many digits the largest value has."""
-_REFUSED = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError)
 _NOTHING_LANDED = "Correct the rows and write them again under the same version. Nothing of this write has landed."
 
 
@@ -210,8 +210,8 @@ class Fitting:
             column = _decoded(batch.column(field.name))
             try:
                 column = column if column.type == field.type else column.cast(field.type, safe=True)
-            except _REFUSED:
-                raise self._refusal(field, _first_misfit(column, field.type), f"does not fit the table's type {field.type}") from None
+            except CAST_REFUSALS:
+                raise self._refusal(field, next(misfits(column, field.type)), f"does not fit the table's type {field.type}") from None
             if not field.nullable and column.null_count:
                 row = pc.index(column.is_null(), value=True).as_py()
                 raise self._refusal(field, row, "is null, which the table forbids")
@@ -228,20 +228,6 @@ def _decoded(column: Any) -> Any:
     if types.is_dictionary(column.type):
         return column.dictionary_decode()
     return pc.run_end_decode(column) if types.is_run_end_encoded(column.type) else column
-
-
-def _first_misfit(column: Any, kind: Any) -> int:
-    """The index of the first value that cannot be cast, by halving."""
-    start = 0
-    while len(column) > 1:
-        half = len(column) // 2
-        try:
-            column.slice(0, half).cast(kind, safe=True)
-        except _REFUSED:
-            column = column.slice(0, half)
-        else:
-            column, start = column.slice(half), start + half
-    return start
 
 
 def batches_of(reader: pa.RecordBatchReader, fitting: Fitting) -> Iterator[pa.RecordBatch]:
