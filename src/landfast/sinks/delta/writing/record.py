@@ -65,9 +65,9 @@ def from_commit_info(info: Mapping[str, Any]) -> WriteRecord | None:
         return None
 
 
-def writes_back(files: Files, newest: int) -> Iterator[tuple[int, WriteRecord]]:
-    """The writes in the log with the version that each has made, from the newest back to the first entry that clean-up has removed."""
-    for version in range(newest, -1, -1):
+def writes_back(files: Files, newest: int, oldest: int = 0) -> Iterator[tuple[int, WriteRecord]]:
+    """The writes in the log with the version that each has made, from `newest` down to `oldest` or to what clean-up has removed."""
+    for version in range(newest, oldest - 1, -1):
         content = files.read(log_name(version))
         if content is None:
             return

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from landfast.errors import Conflict, LandfastError, Misconfigured
@@ -25,7 +25,7 @@ from landfast.sinks.delta.table.place import place_of
 from landfast.sinks.delta.writing.commit import Committer
 from landfast.sinks.delta.writing.intent import Intent, open_intents, read_intent, read_seal, seal_of
 from landfast.sinks.delta.writing.persistence import Persistence
-from landfast.sinks.delta.writing.record import writes_back
+from landfast.sinks.delta.writing.record import WriteRecord, writes_back
 from landfast.sinks.delta.writing.values import DeltaWriteResult, DeltaWriteRetryPolicy, IdempotentWriteOptions
 
 
@@ -150,19 +150,20 @@ def sealed_versions(paths: Collection[str], storage_options: Mapping[str, str]) 
         Unavailable: a store does not answer.
     """
     with mapped("reading the seals"):
-        seals: dict[str, frozenset[str]] = {}
-        for path in paths:
-            for _, record in writes_back(files_of(path, storage_options), snapshot(path, storage_options).version()):
-                first = record.sealing and at_end_of(record.sealing, path)
-                if first and first not in seals:
-                    seals[first] = frozenset(files_of(first, storage_options).names(COMMITS))
+        files = {path: files_of(path, storage_options) for path in paths}
+        seen = {path: snapshot(path, storage_options).version() for path in paths}
+        writes = {path: [*writes_back(files[path], seen[path])] for path in paths}
+        firsts = {at_end_of(record.sealing, path) for path, found in writes.items() for _, record in found if record.sealing}
+        seals = {first: frozenset(files_of(first, storage_options).names(COMMITS)) for first in firsts}
         newest = {path: snapshot(path, storage_options).version() for path in paths}
-        shares = {path: _shares(path, newest[path], storage_options, seals) for path in paths}
-    versions, left_out = dict(newest), {share.commit for found in shares.values() for share in found if not share.is_sealed}
+        for path, found in writes.items():
+            found.extend(writes_back(files[path], newest[path], seen[path] + 1))
+    shares = {path: _shares(path, found, seals) for path, found in writes.items()}
+    versions, left_out = dict(newest), {share.commit for held in shares.values() for share in held if not share.is_sealed}
     while True:
-        for path, found in shares.items():
-            versions[path] = min([newest[path], *(share.version - 1 for share in found if share.commit in left_out)])
-        behind = {share.commit for path, found in shares.items() for share in found if share.version > versions[path]}
+        for path, held in shares.items():
+            versions[path] = min([newest[path], *(share.version - 1 for share in held if share.commit in left_out)])
+        behind = {share.commit for path, held in shares.items() for share in held if share.version > versions[path]}
         if behind <= left_out:
             break
         left_out |= behind
@@ -174,9 +175,9 @@ def sealed_versions(paths: Collection[str], storage_options: Mapping[str, str]) 
     return versions
 
 
-def _shares(path: str, newest: int, storage_options: Mapping[str, str], seals: Mapping[str, frozenset[str]]) -> list[_Share]:
+def _shares(path: str, writes: Iterable[tuple[int, WriteRecord]], seals: Mapping[str, frozenset[str]]) -> list[_Share]:
     found = []
-    for version, record in writes_back(files_of(path, storage_options), newest):
+    for version, record in writes:
         if record.sealing:
             first = at_end_of(record.sealing, path)
             seal = seal_of(IdempotentWriteOptions(record.app_id, record.version)).rpartition("/")[2]
