@@ -103,11 +103,7 @@ _UNAVAILABLE = {
     Fate.DISK: ("DISK_FULL", "disk", "Free some space; a run goes on by itself."),
     Fate.DESCRIPTORS: ("FD_LIMIT", ErrorClass.TRANSIENT, "Raise the limit (`ulimit -n`), or look for what holds so many files."),
     Fate.MISSING: ("TABLE_MISSING", ErrorClass.PERMANENT, "Bring the table back, or start anew with an empty path."),
-    Fate.MEMORY: (
-        "MEMORY_EXHAUSTED",
-        ErrorClass.TRANSIENT,
-        "Lower `engine.memory_bytes` or `batch.bytes`, or give the process more memory.",
-    ),
+    Fate.MEMORY: ("MEMORY_EXHAUSTED", ErrorClass.TRANSIENT, _NEED_LESS),
     Fate.DATA: ("BATCH_REFUSED", ErrorClass.DATA, _LOOK_AT_DRIVER),
     Fate.SCHEMA: ("BATCH_REFUSED", ErrorClass.SCHEMA, _LOOK_AT_DRIVER),
     Fate.REFUSED: ("CALL_REFUSED", ErrorClass.PERMANENT, _LOOK_AT_DRIVER),

@@ -11,7 +11,6 @@ The rows come from a file that is gone with the process, so that they can be giv
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -35,6 +34,7 @@ from landfast.sinks.delta.fates import Fate, fate_of, text_of
 from landfast.sinks.delta.files.names import LOG, OVERWRITING, OWN_PREFIX, log_name
 from landfast.sinks.delta.files.parquet import DataFile
 from landfast.sinks.delta.files.paths import local_path
+from landfast.sinks.delta.log.digests import digest_of
 from landfast.sinks.delta.table.place import HOOKS_OFF, Place, shape_of
 from landfast.sinks.delta.upkeep.checkpoint import entries_needed
 from landfast.sinks.delta.writing.fitting import Fitting, batches_of
@@ -44,7 +44,6 @@ _OUTSIDE = re.compile(r"Invalid data found")
 _NO_CONDITION = re.compile(
     r"(No field named|Schema error|SQL error|[Pp]arser ?[Ee]rror|Error during planning|[Uu]nsupported|cannot be|coerc)"
 )
-_READ_BYTES = 1024 * 1024
 
 
 class Spill:
@@ -207,14 +206,9 @@ def _read(entry: bytes, copy: Path | None) -> Replaced:
 
 def _file(added: Mapping[str, Any], copy: Path | None) -> DataFile:
     path, stats = unquote(added["path"]), str(added["stats"])
-    digest = "" if copy is None else _digest(copy / path)
+    digest = ""
+    if copy is not None:
+        with (copy / path).open("rb") as stored:
+            digest = digest_of(stored)
     rows = int(json.loads(stats)["numRecords"])
     return DataFile(path, added["size"], rows, dict(added["partitionValues"]), added["modificationTime"], stats, digest)
-
-
-def _digest(path: Path) -> str:
-    found = hashlib.sha256()
-    with path.open("rb") as stream:
-        while piece := stream.read(_READ_BYTES):
-            found.update(piece)
-    return found.hexdigest()

@@ -134,22 +134,25 @@ class Preparation:
         shape = shape_of(handle)
         staging = Staging(shape.partition_by, self.options, self._make_file)
         digest = self._digested(reader, shape, staging.add)
-        mode: Mode = "overwrite" if self.options.mode == "overwrite" else "append"
-        table_id = str(handle.metadata().id)
-        return Prepared(self.identity, mode, table_id, shape, staging.finish(), digest.hexdigest(), digest.rows, self._call, sealing)
+        return self._made(handle, digest, staging.finish(), sealing)
 
     def spilled(self, reader: pa.RecordBatchReader, handle: DeltaTable, rows: Spill) -> Prepared:
         """All rows of the reader spilled, to take the place of a part of the table."""
-        shape = shape_of(handle)
-        digest = self._digested(reader, shape, rows.add)
+        digest = self._digested(reader, shape_of(handle), rows.add)
         rows.finish()
-        return Prepared(self.identity, "overwrite", str(handle.metadata().id), shape, (), digest.hexdigest(), digest.rows, self._call)
+        return self._made(handle, digest)
 
     def looked_through(self, reader: pa.RecordBatchReader, handle: DeltaTable) -> Prepared:
         """The same without files: to see whether the rows are those that have landed."""
-        shape = shape_of(handle)
-        digest = self._digested(reader, shape, lambda _: None)
-        return Prepared(self.identity, "append", str(handle.metadata().id), shape, (), digest.hexdigest(), digest.rows, self._call)
+        return self._made(handle, self._digested(reader, shape_of(handle), lambda _: None))
+
+    def _made(self, handle: DeltaTable, digest: RowsDigest, files: tuple[DataFile, ...] = (), sealing: str = "") -> Prepared:
+        counted = (digest.hexdigest(), digest.rows)
+        return Prepared(self.identity, self._mode, str(handle.metadata().id), shape_of(handle), files, *counted, self._call, sealing)
+
+    @property
+    def _mode(self) -> Mode:
+        return "overwrite" if self.options.mode == "overwrite" else "append"
 
     def _digested(self, reader: pa.RecordBatchReader, shape: Shape, take: Callable[[pa.RecordBatch], None]) -> RowsDigest:
         """The digest of all rows, each of which is fitted to the table and taken."""
@@ -178,8 +181,7 @@ class Preparation:
             elif options.mode == "error":
                 self._check_free(place.handle())
             handle = create_or_open(place, columns, options.configuration)
-            mode: Mode = "overwrite" if options.mode == "overwrite" else "append"
-            for refusal in refusals(handle, mode):
+            for refusal in refusals(handle, self._mode):
                 raise refusal
             self._check_partitions(handle)
             if options.predicate is not None and handle.metadata().configuration.get("delta.enableChangeDataFeed", "").lower() == "true":
