@@ -165,3 +165,18 @@ def test_many_streams_are_told_of_in_one_line() -> None:
     rig.group.join("another")
     rig.land()
     assert told(rig)[0].endswith(" and 3 more")
+
+
+def test_what_expired_unread_in_another_members_stream_is_waited_for_and_named() -> None:
+    """A stream that holds nothing any more but stands below its end has lost records: a run that has no part of it does not call that finished."""
+    rig = beside(500.0, lambda _: None)
+    land_alone(rig, "a-stuck")
+    land_alone(rig, "b-late")
+    rig.produce(1, topic="a-stuck")
+    lost, passed, _ = rig.streams
+    for stream in (lost, passed):
+        rig.log[stream].expire(rig.log[stream].end)
+    report = rig.land()
+    assert report.outcome is Outcome.HALTED
+    assert {stream: halt.code for stream, halt in report.halts.items()} == {lost: "HELD_ELSEWHERE"}
+    assert "a-stuck[0] at 10 of 11" in report.halts[lost].message

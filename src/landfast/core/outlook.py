@@ -84,6 +84,14 @@ def _held(place: str, seconds: float) -> Halt:
     return Halt("HELD_ELSEWHERE", message, next_step)
 
 
+def _is_owed(position: Position | None, bounds: Bounds) -> bool:
+    """Whether a stream that stands at `position` has still to land up to its end.
+
+    One that holds nothing has nothing to land, unless records went before they were read: whoever has it must halt, and say so.
+    """
+    return bounds.first < bounds.end if position is None else position < bounds.end
+
+
 def _place(stream: Stream, position: Position | None, ends: Mapping[Stream, Bounds]) -> str:
     return f"{stream} at {'its beginning' if position is None else position} of {ends[stream].end}"
 
@@ -176,7 +184,7 @@ class Outlook:
         positions = {stream: position for stream, position in answered.items() if stream in streams}
         halts = {stream: position for stream, position in positions.items() if isinstance(position, Halt)}
         known = {stream: position for stream, position in positions.items() if not isinstance(position, Halt)}
-        waiting = {stream: position for stream, position in known.items() if (position or 0) < ends[stream].end}
+        waiting = {stream: position for stream, position in known.items() if _is_owed(position, ends[stream])}
         given_up = self._standstill.judge(route.name, waiting, ends, asked.asked_at)
         halts |= {stream: _held(_place(stream, waiting[stream], ends), seconds) for stream, seconds in given_up.items()}
         return Others(landed=asked.streams.issuperset(streams) and given_up.keys() >= waiting.keys(), halts=halts)

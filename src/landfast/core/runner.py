@@ -301,7 +301,7 @@ class Runner:
             theirs = {
                 stream
                 for stream, bounds in self._ends.items()
-                if flow.broken is None and flow.route.takes(stream.topic) and stream not in flow.lanes and bounds.first < bounds.end
+                if flow.broken is None and flow.route.takes(stream.topic) and stream not in flow.lanes and bounds.end
             }
             theirs -= self._elsewhere.keys()
             gone = self._outlook.gone(theirs)

@@ -29,9 +29,11 @@ _OF_BOUNDED_RUNS = "HELD_ELSEWHERE"
 def finished_early(world: World, worker: Worker) -> Iterator[str]:
     """What a bounded run should have landed and had not when it said that it was finished."""
     for stream, bounds in worker.extent.ends.items():
-        excused = stream in world.robbed or stream in world.replaced or bounds.first >= bounds.end
-        if not excused and world.table.positions.get(stream, -1) < bounds.end:
-            yield f"finished early: {worker.name} had to reach {stream}@{bounds.end}, and {world.table.positions.get(stream)} has landed"
+        position = world.table.positions.get(stream)
+        cut_off = stream in world.robbed and Deed.TRUNCATE in world.done
+        excused = stream in world.replaced or cut_off or (position is None and bounds.first >= bounds.end)
+        if not excused and (position or 0) < bounds.end:
+            yield f"finished early: {worker.name} had to reach {stream}@{bounds.end}, and {position} has landed"
 
 
 def read_without_leave(commits: Iterable[TableCommit]) -> Iterator[str]:
