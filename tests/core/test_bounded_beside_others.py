@@ -168,7 +168,7 @@ def test_many_streams_are_told_of_in_one_line() -> None:
 
 
 def test_what_expired_unread_in_another_members_stream_is_waited_for_and_named() -> None:
-    """A stream that holds nothing any more but stands below its end has lost records: a run that has no part of it does not call that finished."""
+    """A stream that holds nothing any more but stands below its end has lost records: that is not called finished."""
     rig = beside(500.0, lambda _: None)
     land_alone(rig, "a-stuck")
     land_alone(rig, "b-late")

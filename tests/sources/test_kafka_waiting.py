@@ -9,7 +9,7 @@ import pytest
 from landfast.events import Notice
 from landfast.sources.kafka_notices import Notices
 from landfast.sources.kafka_settings import KafkaSettings
-from landfast.sources.kafka_waiting import GroupWait, NameWait
+from landfast.sources.kafka_waiting import Absence, GroupWait, NameWait
 from tests.sources.kafka_world import Noted, WallClock
 
 
@@ -69,3 +69,19 @@ def test_a_name_that_is_held_is_asked_for_once_a_second_and_not_for_ever() -> No
     wait.over()
     assert wait.refused(100.0)
     assert len(told(noted)) == 2
+
+
+def test_a_standstill_excuses_the_loss_of_a_name_once_and_for_a_while() -> None:
+    """Who is at work has no excuse; who stood still beyond the session has one, told with the name, and none half a minute later."""
+    noted = Noted()
+    settings = KafkaSettings(servers="127.0.0.1:1", group="crew", topics=("t",), instance_id="w-1", session_seconds=2.0)
+    absence = Absence(settings, Notices(noted, WallClock(), 0.0, {}))
+    for now in (0.0, 2.0, 4.0):
+        absence.polled(now)
+    assert not absence.excuses(4.0)
+    absence.polled(6.1)
+    assert [absence.excuses(now) for now in (36.0, 36.1)] == [True, False]
+    absence.polled(40.0)
+    assert not absence.excuses(70.1)
+    (notice,) = told(noted)
+    assert (notice.code, "the name w-1" in notice.message, "2 s" in notice.message) == ("GROUP_REJOINED", True, True)

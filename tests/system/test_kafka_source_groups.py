@@ -114,6 +114,28 @@ def test_two_living_members_of_one_instance_id_do_not_both_go_on(protocol: str, 
     other.source.close()
 
 
+def test_a_static_member_that_stood_still_is_not_ended_by_its_own_name(kafka: RealKafka) -> None:
+    """Who stood still beyond its session may find its name with another member, once: it lets everything go, joins anew and reads on."""
+    topic = topic_of(kafka.servers, 1, 100)
+    chosen = settings(kafka.servers, topic, instance_id="worker-1", session_seconds=1.5)
+    reader = member(chosen)
+    reader.until(lambda: reader.end() == 100)
+    stream, epoch = reader.stream(), reader.engine.owned[reader.stream()]
+    double = member(chosen)
+    long_away = time.monotonic() + 1.5 * chosen.session_seconds
+    double.until(lambda: stream in double.engine.owned and time.monotonic() > long_away)
+    double.source.close()
+    reader.until(lambda: reader.engine.owned.get(stream, epoch) > epoch)
+    assert reader.engine.lost_with[stream][0] == 0.0
+    assert "GROUP_REJOINED" in reader.noted.codes()
+    produce(kafka.servers, [Record(topic, b"later", 0)])
+    reader.until(lambda: reader.end() == 101)
+    taker = member(chosen)
+    with pytest.raises(Broken, match="SOURCE_FATAL|cannot go on"):
+        reader.until(lambda: False, taker)
+    taker.source.close()
+
+
 def test_r12_a_killed_static_member_comes_back_within_its_session(kafka: RealKafka, tmp_path: Path) -> None:
     """The newer protocol holds a dead worker's name until its session ends: the next one says so, asks again, and goes on."""
     topic = unique()

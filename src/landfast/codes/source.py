@@ -41,6 +41,13 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "Nothing depends on them: the position that counts is in the table.",
             "Nothing if it clears. If it stays, grant read on the group.",
         ),
+        "GROUP_REJOINED": Code(
+            "The `instance_id` went to another member, perhaps to this worker itself, after this worker had stood still for longer than "
+            "its session.",
+            NOTHING_LOST,
+            "Nothing if it comes once: the worker lets everything go and joins anew. If it comes again, look for what makes the worker "
+            "stand still, or for another living member with the same `instance_id`.",
+        ),
         "GROUP_WAITING": Code(
             "The consumer group has given this worker no partition for a while.",
             NOTHING_LOST,

@@ -27,7 +27,7 @@ from landfast.sources.kafka_roster import Roster
 from landfast.sources.kafka_settings import KafkaSettings, consumer_configuration
 from landfast.sources.kafka_stall import StallWatch
 from landfast.sources.kafka_subscription import Subscription
-from landfast.sources.kafka_waiting import GroupWait, NameWait
+from landfast.sources.kafka_waiting import Absence, GroupWait, NameWait
 
 _CONSUME_SECONDS_MAX = 0.1  # consume() waits this out unless it is full; longer waits only delay what is there.
 _HELD_SECONDS_MAX = 0.05
@@ -90,6 +90,7 @@ class Session:
         self._identity = IdentityCheck(cluster, self._notices, settings.gone_seconds)
         self._group_wait = GroupWait(settings, self._notices)
         self._name_wait = NameWait(settings, self._notices)
+        self._absence = Absence(settings, self._notices)
         self._stall = StallWatch(cluster, self._notices, settings.stall_seconds)
         with _joining():
             self._driver = self._client()
@@ -105,6 +106,7 @@ class Session:
     def poll(self, limit: int, timeout_seconds: float, hold: AbstractSet[Stream]) -> Poll:
         """See `ports.Source`."""
         now = self._clock.monotonic()
+        self._absence.polled(now)
         if self._name_wait.waiting and not self._joined_again(now):
             self._clock.sleep(min(timeout_seconds, _CONSUME_SECONDS_MAX))
             return Poll()
@@ -178,6 +180,7 @@ class Session:
         if not self._name_wait.due(now):
             return False
         with _joining():
+            self._streams.part(list(self._roster.readers), 0.0, now)
             self._driver.close()
             self._driver = self._client()
             self._feed.serve(self._driver)
@@ -186,10 +189,16 @@ class Session:
         return True
 
     def _stop(self, error: KafkaError) -> None:
-        """The client cannot go on, and neither can we, unless it has nothing of ours and the group may let us in later."""
-        waits = kafka_errors.is_name_held(error) and not self._streams.count
-        if not (waits and self._name_wait.refused(self._clock.monotonic())):
-            raise kafka_errors.fatal(error)
+        """The client cannot go on, and neither can we, unless another client may: see `NameWait` and `Absence`."""
+        now = self._clock.monotonic()
+        if kafka_errors.is_fenced(error):
+            # It is told twice, by a callback and in place of a record.
+            if self._name_wait.waiting or self._absence.excuses(now):
+                self._name_wait.fenced(now)
+                return
+        elif kafka_errors.is_name_held(error) and not self._streams.count and self._name_wait.refused(now):
+            return
+        raise kafka_errors.fatal(error)
 
     def _subscribe(self, names: tuple[str, ...]) -> None:
         self._driver.subscribe(

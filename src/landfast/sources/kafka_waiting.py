@@ -1,4 +1,4 @@
-"""A member that the group gives nothing says so: nobody should have to guess why a worker stands still."""
+"""A member that the group gives nothing, or refuses: it says so, and knows whether to ask again."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from landfast.sources.kafka_settings import KafkaSettings
 
 _QUIET_SECONDS = 5.0
 _ASK_AGAIN_SECONDS = 1.0
+_FENCED_WITHIN_SECONDS = 30.0
+"""How long after a standstill its consequences come: some heartbeats, and an answer that was on its way."""
 
 
 class GroupWait:
@@ -70,6 +72,10 @@ class NameWait:
         self._again_at = now + _ASK_AGAIN_SECONDS
         return now - self._since < self._settings.instance_seconds_max
 
+    def fenced(self, now: float) -> None:
+        """Our name went to another member, and we may ask for it at once."""
+        self._again_at = now
+
     def due(self, now: float) -> bool:
         """Whether the group has refused us and it is time to ask it again."""
         return self._again_at is not None and now >= self._again_at
@@ -81,3 +87,37 @@ class NameWait:
     def over(self) -> None:
         """The group has taken us: what comes later is another story."""
         self._since = None
+
+
+class Absence:
+    """Knows whether the member that has taken our name may be ourselves.
+
+    The group forgets a member that stood still beyond its session. When it goes on the driver joins anew under the same `instance_id`,
+    and what its old membership has still on the way is refused as another member's; the driver takes that for its end. Seen with the
+    classic protocol of a real broker, by workers that were stopped and continued.
+    """
+
+    def __init__(self, settings: KafkaSettings, notices: Notices) -> None:
+        self._session_seconds = settings.session_seconds
+        self._name = settings.instance_id
+        self._notices = notices
+        self._polled_at: float | None = None
+        self._back_at: float | None = None
+
+    def polled(self, now: float) -> None:
+        """Take note that we are at work."""
+        if self._polled_at is not None and now - self._polled_at > self._session_seconds:
+            self._back_at = now
+        self._polled_at = now
+
+    def excuses(self, now: float) -> bool:
+        """Whether losing our name may come of having stood still a moment ago; each standstill excuses it once."""
+        back_at, self._back_at = self._back_at, None
+        if back_at is None or now - back_at > _FENCED_WITHIN_SECONDS:
+            return False
+        self._notices.say(
+            "GROUP_REJOINED",
+            f"the name {self._name} went to another member, perhaps to ourselves, after we had stood still for longer than the session "
+            f"({self._session_seconds:g} s with source.session_seconds): what was ours is let go, and the group is joined anew, once",
+        )
+        return True
