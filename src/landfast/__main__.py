@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from landfast.cli import main
+from landfast.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -9,7 +9,7 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from landfast.cli import app
+from landfast.cli.app import app
 from tests.sinks.delta_proof import proved_table
 from tests.sinks.delta_world import DeltaWorld, world_at
 

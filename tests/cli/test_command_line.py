@@ -86,7 +86,7 @@ def test_a_defect_is_shown_by_classes_and_lines_alone(tmp_path: Path) -> None:
     """An exception that nothing maps ends with 4 and its code; what a driver says may quote a secret, so its words are not shown."""
     file = tmp_path / "p.toml"
     file.write_text('name = "n"\nsource = { servers = "h:1", topics = ["t"] }\nsink = { path = "t" }\n', encoding="utf-8")
-    broken = "import landfast.config as c, landfast.cli as m\ndef load(path): raise ValueError('http://u:canary-77@h canary-78')\n"
+    broken = "import landfast.config as c, landfast.cli.app as m\ndef load(path): raise ValueError('http://u:canary-77@h canary-78')\n"
     program = broken + "c.load = load\nm.main()\n"
     ended = subprocess.run([sys.executable, "-c", program, "runs", str(file)], capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 4

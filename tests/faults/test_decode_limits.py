@@ -156,7 +156,7 @@ def test_d13_x2_the_edge_of_an_integer_is_exact(number: int, fits: bool) -> None
 _RUN = """
 import resource, sys
 from typer.testing import CliRunner
-from landfast.cli import app
+from landfast.cli.app import app
 ended = CliRunner().invoke(app, ["run", sys.argv[1], "--until-end", "--json"])
 print(ended.stdout.strip())
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from landfast import wiring
-from landfast.cli import app
+from landfast.cli.app import app
 from landfast.config import from_mapping, load
 from landfast.errors import LandfastError
 from landfast.observe.logs import Redactor
@@ -147,7 +147,7 @@ def test_x7_a_crash_shows_no_secret(crash: str, tmp_path: Path) -> None:
     """Lines and classes are shown, no text of an exception and no variable; a crash of native code leaves no memory on the disk."""
     code = f"""
 import os, signal, sys, threading
-from landfast.cli import app, main
+from landfast.cli.app import app, main
 app.registered_commands.clear()
 secret = os.environ["PLANTED"]
 app.command("crash")(lambda: {CRASHES[crash]})

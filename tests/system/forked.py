@@ -121,7 +121,7 @@ def _work(
     words: tuple[str, ...], names: tuple[str, str], environment: Mapping[str, str], folder: Path, first: Callable[[], None] | None
 ) -> None:
     """The process's own side."""
-    from landfast import cli
+    from landfast.cli import app
 
     os.setsid()
     os.environ.clear()
@@ -137,4 +137,4 @@ def _work(
     if first is not None:
         first()
     sys.argv = ["landfast", *words]
-    cli.main()
+    app.main()

@@ -1,7 +1,1 @@
-"""The command `landfast`."""
-
-from __future__ import annotations
-
-from landfast.cli.app import app, main
-
-__all__ = ["app", "main"]
+"""The command `landfast`: `landfast.cli.app` holds it, and is imported by who runs it."""

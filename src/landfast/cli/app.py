@@ -12,9 +12,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from landfast.cli import check, dead_letters, demo, explain, init, run, runs, status, torture, verify
+from landfast.cli import check, dead_letters, demo, explain, init, run, runs, status, verify
 from landfast.cli.exits import BROKEN, FORCED, WELL, of_error
 from landfast.cli.screen import Screen
+from landfast.cli.torture import command as torture
 from landfast.errors import Broken, LandfastError
 from landfast.system import leave_no_core
 
