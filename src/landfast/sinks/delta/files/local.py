@@ -100,7 +100,7 @@ class LocalFiles:
     def names(self, folder: str) -> list[str]:
         """See `Files.names`."""
         try:
-            return sorted(path.name for path in (self._root / folder).iterdir())
+            return sorted(entry.name for entry in os.scandir(self._root / folder))
         except FileNotFoundError:
             return []
 
