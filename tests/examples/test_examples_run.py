@@ -17,3 +17,13 @@ def test_the_job_that_is_killed_again_and_again_lands_each_row_once(tmp_path: Pa
     assert "each order is there 2 times" in ended.stdout
     assert ended.stdout.count("  killed\n") == 5
     assert ended.stdout.splitlines()[-1] == "7,000 orders, each there once: True; commits 7, whole: True"
+
+
+def test_the_worker_whose_disk_is_full_for_a_while_lands_each_event_once(tmp_path: Path) -> None:
+    """First the loop that loses three batches, then the same events and a full disk with Landfast, then the count and the proof."""
+    program = ROOT / "examples" / "s1-verified-before-cleared" / "worker.py"
+    ended = subprocess.run([sys.executable, str(program), str(tmp_path / "lake")], check=False, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "1,000 events read and committed, 300 of them nowhere" in ended.stdout
+    assert ended.stdout.count("DISK_FULL") == 3
+    assert ended.stdout.splitlines()[-1] == "2,000 events, each row there once: True; 3 dead letters; proved: True"
