@@ -14,12 +14,14 @@ PATIENCE_SECONDS, PATIENCE_SECONDS_MAX = 10.0, 60.0
 """How long a worker may live without reaching the point it is to be hurt at: longer each time the point was waited for in vain."""
 
 REST_SECONDS = 60.0
-"""A point that was not reached in that time is left alone for so long."""
+"""A point that was not reached in that time is left alone for so long: longer each time, too."""
 
 EARLY_SHARE = 0.2
 TIMES_MAX = 3
 AIMED_SHARE = 0.65
 """More than half are meant for a fault point, since some of them wait for theirs in vain."""
+SELDOM_SHARE = 0.5
+"""Of these, as many are meant for a point at which the fewest were killed; all of them would soon wait for what seldom happens."""
 
 
 class Deed(enum.Enum):
@@ -94,11 +96,13 @@ class Torment:
     def not_reached(self, plan: Plan, now: float) -> None:
         """Take note that a worker lived long without reaching its point."""
         self.missed[plan.point] += 1
-        self._resting[plan.point] = now + REST_SECONDS
+        self._resting[plan.point] = now + REST_SECONDS * self.missed[plan.point]
 
     def _point(self, now: float, among: Collection[str]) -> str:
-        """One of the points at which the fewest were killed."""
+        """Any of the points, or one of those at which the fewest were killed."""
         awake = [point for point in among if self._resting.get(point, 0.0) <= now] or list(among)
+        if self._chance.random() >= SELDOM_SHARE:
+            return self._chance.choice(awake)
         fewest = min(self.killed[point] for point in awake)
         return self._chance.choice([point for point in awake if self.killed[point] <= fewest + 1])
 
