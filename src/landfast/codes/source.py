@@ -42,7 +42,7 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "Nothing if it clears. If it stays, grant read on the group.",
         ),
         "GROUP_REJOINED": Code(
-            "The `instance_id` went to another member, perhaps to this worker itself, after this worker had stood still for longer than "
+            "The `instance_id` went to another member, perhaps to this worker itself, after this worker had stood still for most of "
             "its session.",
             NOTHING_LOST,
             "Nothing if it comes once: the worker lets everything go and joins anew. If it comes again, look for what makes the worker "

@@ -228,6 +228,12 @@ def consumer_configuration(settings: KafkaSettings) -> dict[str, Any]:
     return base
 
 
+def session_seconds_of(settings: KafkaSettings) -> float:
+    """How long the group waits for a member, by the settings and `options`. (With the newer protocol that is for the brokers to say.)"""
+    milliseconds = consumer_configuration(settings).get("session.timeout.ms")
+    return settings.session_seconds if milliseconds is None else int(milliseconds) / 1000
+
+
 def reader_configuration(settings: KafkaSettings) -> dict[str, Any]:
     """What a consumer is made with that reads again without joining the group."""
     alone = replace(settings, protocol="classic", instance_id=None)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from landfast.sources.kafka_notices import Notices
-from landfast.sources.kafka_settings import KafkaSettings
+from landfast.sources.kafka_settings import KafkaSettings, session_seconds_of
 
 _QUIET_SECONDS = 5.0
 _ASK_AGAIN_SECONDS = 1.0
+_LONG_SHARE = 0.5
+"""How much of its session a member has to stand still for: it may have been heard last a third of the session before."""
 _FENCED_WITHIN_SECONDS = 30.0
 """How long after a standstill its consequences come: some heartbeats, and an answer that was on its way."""
 
@@ -15,7 +17,7 @@ class GroupWait:
     """Looks how long nothing has been ours, and tells it once each time."""
 
     def __init__(self, settings: KafkaSettings, notices: Notices) -> None:
-        own = f"{settings.session_seconds:g} s with source.session_seconds"
+        own = f"{session_seconds_of(settings):g} s with source.session_seconds"
         self._session = own if settings.protocol == "classic" else "a setting of the group on the broker"
         self._group = settings.group
         self._notices = notices
@@ -98,26 +100,27 @@ class Absence:
     """
 
     def __init__(self, settings: KafkaSettings, notices: Notices) -> None:
-        self._session_seconds = settings.session_seconds
+        self._session_seconds = session_seconds_of(settings)
         self._name = settings.instance_id
         self._notices = notices
         self._polled_at: float | None = None
         self._back_at: float | None = None
 
     def polled(self, now: float) -> None:
-        """Take note that we are at work."""
-        if self._polled_at is not None and now - self._polled_at > self._session_seconds:
+        """Take note that we are at work; or that we are again."""
+        if self._polled_at is not None and now - self._polled_at > _LONG_SHARE * self._session_seconds:
             self._back_at = now
         self._polled_at = now
 
     def excuses(self, now: float) -> bool:
         """Whether losing our name may come of having stood still a moment ago; each standstill excuses it once."""
+        self.polled(now)
         back_at, self._back_at = self._back_at, None
         if back_at is None or now - back_at > _FENCED_WITHIN_SECONDS:
             return False
         self._notices.say(
             "GROUP_REJOINED",
-            f"the name {self._name} went to another member, perhaps to ourselves, after we had stood still for longer than the session "
-            f"({self._session_seconds:g} s with source.session_seconds): what was ours is let go, and the group is joined anew, once",
+            f"the name {self._name} went to another member, perhaps to ourselves: we had stood still, and the group waits for a "
+            f"member for {self._session_seconds:g} s (source.session_seconds). What was ours is let go, and the group is joined anew, once",
         )
         return True
