@@ -229,7 +229,7 @@ def consumer_configuration(settings: KafkaSettings) -> dict[str, Any]:
 
 
 def session_seconds_of(settings: KafkaSettings) -> float:
-    """How long the group waits for a member, by the settings and `options`. (With the newer protocol that is for the brokers to say.)"""
+    """How long the group waits for a member, by the settings and `options`; with the newer protocol the brokers say it."""
     milliseconds = consumer_configuration(settings).get("session.timeout.ms")
     return settings.session_seconds if milliseconds is None else int(milliseconds) / 1000
 
