@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from landfast.errors import Broken, Conflict, ErrorClass, Halted, LandfastError, Misconfigured, Rejected, Unavailable
     from landfast.model import Stream, Totals
     from landfast.pipeline import Pipeline
+    from landfast.redrive import DeadLetter, DiscardReport, LetterFilter, Redrive, ReplayReport, StillOpen
     from landfast.system import stop_on_signals
 
 __all__ = [
@@ -39,21 +40,27 @@ __all__ = [
     "Classification",
     "Completion",
     "Conflict",
+    "DeadLetter",
     "DeltaWriteOptions",
     "DeltaWriteResult",
     "DeltaWriteRetryPolicy",
+    "DiscardReport",
     "ErrorClass",
     "Halted",
     "IdempotentWriteOptions",
     "LandfastError",
+    "LetterFilter",
     "Misconfigured",
     "Outcome",
     "Pipeline",
+    "Redrive",
     "Rejected",
+    "ReplayReport",
     "RunCheck",
     "RunContext",
     "RunReport",
     "Settings",
+    "StillOpen",
     "Stream",
     "TablesCommit",
     "Totals",
@@ -73,6 +80,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "StillOpen": "landfast.redrive",
+    "ReplayReport": "landfast.redrive",
+    "Redrive": "landfast.redrive",
+    "LetterFilter": "landfast.redrive",
+    "DiscardReport": "landfast.redrive",
+    "DeadLetter": "landfast.redrive",
     "Classification": "landfast.error_table",
     "Completion": "landfast.delta_api",
     "DeltaWriteOptions": "landfast.delta_api",

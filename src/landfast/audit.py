@@ -144,6 +144,9 @@ class Verdict:
     rows, letters   how many were counted
     foreign_rows    rows without coordinates, which some other writer put into the table; Landfast makes no claim about them
     pending         letters at or above their stream's position: their commit is still to come
+    replayed        letters that are rows now, as the trail beside the table says, and `discarded` ones; the others are open
+    unresolved      letters that are rows now and of which the trail does not say so yet: a replay was stopped in between
+    contested       letters that were discarded, and whose rows are in the table: both were done at the same moment
     checked_spans   spans that were compared
     digested        files, those of the dead letters among them, whose bytes were compared with the digest in the table's log
     undigested      files of ours of which the log has no digest: an earlier version wrote them, or somebody named them again without it
@@ -159,6 +162,10 @@ class Verdict:
     foreign_rows: int = 0
     letters: int = 0
     pending: int = 0
+    replayed: int = 0
+    discarded: int = 0
+    unresolved: int = 0
+    contested: int = 0
     files: int = 0
     nbytes: int = 0
     checked_spans: int = 0
@@ -171,6 +178,11 @@ class Verdict:
     def proved(self) -> bool:
         """Whether nothing is wrong: also where little could be looked at, as `unchecked`, `undigested` and `rewritten` say."""
         return not self.findings
+
+    @property
+    def open_letters(self) -> int:
+        """Letters that nobody has replayed or discarded, or of which the trail does not say so yet."""
+        return self.letters - self.replayed - self.discarded
 
     @property
     def outcome(self) -> Proof:

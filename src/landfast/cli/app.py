@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from landfast.cli import check, dead_letters, demo, explain, init, run, runs, status, verify
+from landfast.cli import check, demo, explain, init, redrive, run, runs, status, verify
 from landfast.cli.exits import BROKEN, FORCED, WELL, of_error
 from landfast.cli.screen import Screen
 from landfast.cli.torture import command as torture
@@ -33,7 +33,7 @@ _COMMANDS = (
     ("explain", explain.explain),
     ("demo", demo.demo),
 )
-_GROUPS: tuple[tuple[str | None, typer.Typer], ...] = (("dead-letters", dead_letters.app), (None, torture.app))
+_GROUPS: tuple[tuple[str | None, typer.Typer], ...] = (("dead-letters", redrive.app), (None, torture.app))
 
 
 def _version(asked: bool) -> None:

@@ -7,7 +7,8 @@ import codecs
 import itertools
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,7 @@ from landfast.cli.columns import aligned
 from landfast.cli.routes import for_each
 from landfast.cli.run import AsJson, SettingsFile
 from landfast.cli.screen import Screen
+from landfast.errors import Misconfigured
 from landfast.observe.logs import escaped
 from landfast.observe.report import counted
 
@@ -30,30 +32,49 @@ BYTES_SHOWN_MAX = 65_536
 NAMES_SHOWN_MAX = 20
 """Reasons and topics that are named where a filter finds nothing."""
 
-app = typer.Typer(help="Look at the records that were refused.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Look at the records that were refused, mend them, and land or discard them.", no_args_is_help=True, rich_markup_mode=None
+)
 
 Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, help="How many, newest first.")]
 Reason = Annotated[str | None, typer.Option("--reason", help="Only those with this reason.")]
 Topic = Annotated[str | None, typer.Option("--topic", help="Only those of this topic.")]
+Since = Annotated[
+    str | None, typer.Option("--since", metavar="TIME", help="Only those refused since: 2026-11-22, 2026-11-22T14:00Z, 90m, 2h, 3d.")
+]
+InState = Annotated[str, typer.Option("--state", metavar="STATE", help="Those that are open, replayed, discarded, or all.")]
 LetterId = Annotated[str, typer.Argument(metavar="ID", help="The id, as `list` shows it.")]
 Whole = Annotated[bool, typer.Option("--whole", help="On a terminal too, show what is longer than 64 KiB to its end.")]
 AsHex = Annotated[bool, typer.Option("--hex", help="Key, value and headers as a hex dump.")]
 
 
 @app.command("list")
-def list_letters(file: SettingsFile, limit: Limit = 50, reason: Reason = None, topic: Topic = None, as_json: AsJson = False) -> None:
-    """List dead letters, newest first, and count them by reason. Shows no record's content."""
+def list_letters(
+    file: SettingsFile,
+    limit: Limit = 50,
+    reason: Reason = None,
+    topic: Topic = None,
+    since: Since = None,
+    state: InState = "open",
+    as_json: AsJson = False,
+) -> None:
+    """List dead letters, newest first, and count them by reason: those that are open. Shows no record's content."""
     from landfast import config, wiring
+    from landfast.cli.meant import moment_of, states_of
     from landfast.sinks.delta.proof import lookup
+    from landfast.sinks.delta.proof.letters import LetterFilter
 
+    wanted = LetterFilter(reason=reason, topic=topic, since=moment_of("--since", since))
+    states = states_of(state)
     settings = config.load(file)
     screen = Screen(as_json=as_json, secrets=wiring.secrets(settings))
 
     def show(route: RouteSettings) -> int:
-        found = lookup.letters(wiring.delta_settings(route), limit=limit, reason=reason, topic=topic)
+        found = lookup.letters(wiring.delta_settings(route), limit=limit, wanted=wanted, states=states)
         if as_json:
-            listed = [_json_ready(row) for row in found.newest]
-            screen.say({"route": route.name, "total": found.total, "reasons": dict(found.reasons), "letters": listed})
+            listed = [{**_json_ready(row), "short_id": short_id(row)} for row in found.newest]
+            counts = {"total": found.total, "reasons": dict(found.reasons), "states": dict(found.states)}
+            screen.say({"route": route.name, **counts, "letters": listed})
         else:
             screen.say("\n".join(as_lines(route.name, found)))
         return exits.WELL
@@ -63,19 +84,29 @@ def list_letters(file: SettingsFile, limit: Limit = 50, reason: Reason = None, t
 
 @app.command("show")
 def show_letter(file: SettingsFile, letter_id: LetterId, as_hex: AsHex = False, to_the_end: Whole = False, as_json: AsJson = False) -> None:
-    """Show one dead letter, byte for byte. What is very long is cut on a terminal, and whole in a pipe or with --whole."""
+    """Show one dead letter, byte for byte, and what was done with it. On a terminal, what is very long is cut; --whole shows it."""
     from landfast import config, wiring
     from landfast.sinks.delta.proof import lookup
 
     settings = config.load(file)
 
     def show(route: RouteSettings) -> int:
-        found = lookup.letter(wiring.delta_settings(route), letter_id)
+        table = wiring.delta_settings(route)
+        named = lookup.letters_named(table, letter_id)
+        if len(named) > 1:
+            ids = ", ".join(short_id(row, of_its_topic_id=True) for row in named)
+            message = f"{letter_id!r} names {len(named)} letters, since the topic was deleted and made again"
+            raise Misconfigured("LETTER_AMBIGUOUS", message, next_step=f"Name one of: {ids}.")
+        found = lookup.letter(table, named[0]["id"]) if named else None
         if found is None:
             return exits.WELL
+        acts = lookup.acts_of(table, named[0])
         # Not by way of the screen, which masks what looks like a secret: the operator asked for the bytes as they are.
         bytes_max = None if to_the_end or not sys.stdout.isatty() else BYTES_SHOWN_MAX
-        lines = [json.dumps({"route": route.name, **_json_ready(found)})] if as_json else shown(found, as_hex=as_hex, bytes_max=bytes_max)
+        if as_json:
+            lines = [json.dumps({"route": route.name, **_json_ready(found), "acts": [_json_ready(act) for act in acts]})]
+        else:
+            lines = [*shown(found, as_hex=as_hex, bytes_max=bytes_max), *map(_act_line, acts)]
         typer.echo("\n".join(lines))
         raise typer.Exit
 
@@ -87,18 +118,55 @@ def show_letter(file: SettingsFile, letter_id: LetterId, as_hex: AsHex = False, 
 
 def as_lines(route: str, found: Any) -> list[str]:
     """The list for a person."""
+    others = _counts({name: count for name, count in found.states.items() if name != "open"})
+    beside = f" ({others})" if others else ""
     if not found.total and found.all_reasons:
         return [f"{route}: no such dead letters. There are: {_counts(found.all_reasons)}; of the topics {_counts(found.all_topics)}"]
     if not found.total:
-        return [f"{route}: no dead letters"]
+        return [
+            f"{route}: no dead letters that stand so; there are {_counts(found.states)}" if found.states else f"{route}: no dead letters"
+        ]
     reasons = _counts(found.reasons)
     rows = [
-        [f"{row['topic']}[{row['partition']}]", row["offset"], row["reason"], row["message"], _moment(row["last_failed_at"]), row["id"]]
-        for row in found.newest
+        [
+            f"{row['topic']}[{row['partition']}]",
+            row["offset"],
+            row["reason"],
+            row["message"],
+            _moment(row["last_failed_at"]),
+            _state(row),
+            name,
+        ]
+        for row, name in zip(found.newest, _short_ids(found.newest), strict=True)
     ]
     more = [f"  … and {found.total - len(rows):,} more (--limit)"] if found.total > len(rows) else []
-    headings = ("stream", "offset", "reason", "message", "failed at", "id")
-    return [f"{route}: {counted(found.total, 'dead letter')}: {reasons}", *(f"  {line}" for line in aligned(headings, rows)), *more]
+    headings = ("stream", "offset", "reason", "message", "failed at", "state", "id")
+    return [f"{route}: {counted(found.total, 'dead letter')}: {reasons}{beside}", *(f"  {line}" for line in aligned(headings, rows)), *more]
+
+
+def _short_ids(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The ids of these letters, with the topic id where two of them would have the same."""
+    often = Counter(short_id(row) for row in rows)
+    return [short_id(row, of_its_topic_id=often[short_id(row)] > 1) for row in rows]
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    edited = ", edited" if row["edited"] else ""
+    again = f", refused {row['refusals']:,} more times, last {_moment(row['refused_at'])}" if row["refusals"] else ""
+    return f"{row['state']}{edited}{again}"
+
+
+def _act_line(act: Mapping[str, Any]) -> str:
+    told = {
+        "why": act["why"],
+        "reason": act["reason"],
+        "message": act["message"],
+        "bytes (SHA-256)": act["digest"],
+        "version": act["version"],
+    }
+    words = "; ".join(f"{name} {value}" for name, value in told.items() if value not in (None, ""))
+    of_edit = " as edited" if act["edited"] and act["act"] != "edited" else ""
+    return escaped(f"{act['act']}{of_edit}: {_moment(act['at'])} by {act['by']} in run {act['run_id']}{'; ' + words if words else ''}")
 
 
 def _counts(counts: Mapping[str, int]) -> str:
@@ -148,6 +216,13 @@ def _dump(content: bytes) -> Iterator[str]:
             return
         text = "".join(chr(byte) if chr(byte).isascii() and chr(byte).isprintable() else "." for byte in part)
         yield f"  {start:08x}  {part.hex(' '):<47}  {text}"
+
+
+def short_id(row: Mapping[str, Any], *, of_its_topic_id: bool = False) -> str:
+    """The id of a letter as people are shown it."""
+    from landfast.sinks.delta.proof import coordinates
+
+    return coordinates.short_id(row, of_its_topic_id=of_its_topic_id)
 
 
 def _json_ready(row: Mapping[str, Any]) -> dict[str, Any]:

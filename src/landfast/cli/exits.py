@@ -20,7 +20,8 @@ EXITS: Mapping[int, str] = MappingProxyType(
         WELL: "All is well. A run that was stopped has landed everything it had read. `verify` may have proved in part: every offset is in "
         "its place, but the values of some rows are another writer's word, or some of the log is gone that `--source` was to compare; or "
         "nothing has landed yet. Its JSON tells that in `outcome`.",
-        FOUND: "`verify`, `check`, `torture` or `runs --table` found something; it is on the screen.",
+        FOUND: "`verify`, `check`, `torture` or `runs --table` found something, or `dead-letters replay` or `discard` "
+        "left letters as they were; it is on the screen.",
         SETTINGS: "The settings or the command line are wrong, or what they name is not there. Nothing was read or written; "
         "where it concerns the table of one route among several, nothing of that route, and the others ran.",
         HALTED: "A lane halted, retries ended, or a stop gave up on what had not landed yet. Nothing is lost.",

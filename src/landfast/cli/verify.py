@@ -63,7 +63,22 @@ def verdict_of(settings: Settings, route: RouteSettings, *, with_source: bool) -
 def as_object(verdict: Verdict) -> dict[str, Any]:
     """The verdict as JSON: `outcome`, counts, `streams` with their equations, and what was found, rewritten, compared or unchecked."""
     compared = verdict.compared
-    counts = ("version", "rows", "foreign_rows", "letters", "pending", "files", "nbytes", "checked_spans", "digested", "undigested")
+    counts = (
+        "version",
+        "rows",
+        "foreign_rows",
+        "letters",
+        "pending",
+        "replayed",
+        "discarded",
+        "unresolved",
+        "contested",
+        "files",
+        "nbytes",
+        "checked_spans",
+        "digested",
+        "undigested",
+    )
     return {
         "proved": verdict.proved,
         "outcome": str(verdict.outcome),
@@ -102,6 +117,7 @@ def as_lines(route: str, verdict: Verdict) -> list[str]:
         lines.append(f"  in all: {equations.equation(verdict.totals)}")
     if verdict.foreign_rows:
         lines.append(f"  {equations.counted(verdict.foreign_rows, 'row')} of another writer; nothing is claimed about them")
+    lines += _letter_lines(verdict)
     if verdict.pending:
         lines.append(f"  {equations.counted(verdict.pending, 'dead letter')} before the commit that passes them")
     if verdict.undigested:
@@ -114,6 +130,21 @@ def as_lines(route: str, verdict: Verdict) -> list[str]:
     lines += [_unchecked_line(one) for one in verdict.unchecked]
     lines += [_finding_line(one) for one in verdict.findings]
     return [*lines, _outcome(verdict)]
+
+
+def _letter_lines(verdict: Verdict) -> list[str]:
+    """What became of the dead letters, where anything has."""
+    lines = []
+    if verdict.replayed or verdict.discarded:
+        open_now = f"{verdict.open_letters:,} open, {verdict.replayed:,} replayed, {verdict.discarded:,} discarded"
+        lines.append(f"  {equations.counted(verdict.letters, 'dead letter')}: {open_now}")
+    if verdict.unresolved:
+        rows = equations.counted(verdict.unresolved, "replayed row")
+        lines.append(f"  {rows} of which the trail does not tell: a replay was stopped there, and the same one, run again, writes it down")
+    if verdict.contested:
+        letters = equations.counted(verdict.contested, "dead letter")
+        lines.append(f"  {letters} discarded and replayed at the same moment: the rows are in the table; delete them if they are not to be")
+    return lines
 
 
 def _outcome(verdict: Verdict) -> str:

@@ -79,6 +79,21 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "What was committed before stays. The run stopped without a second attempt: a second fsync may lie.",
             "Check the disk, then start again: the table's own position says where to go on.",
         ),
+        "LETTER_AMBIGUOUS": Code(
+            "An id names several dead letters, since the topic was deleted and made again: each incarnation has one at this place.",
+            NOTHING_DONE,
+            "Add `@` and the topic id, as the message shows them.",
+        ),
+        "LETTER_MISSING": Code(
+            "No dead letter of this pipeline has the id.",
+            NOTHING_DONE,
+            "Look at `landfast dead-letters list`; letters that were replayed or discarded are shown with `--state all`.",
+        ),
+        "LETTER_RESOLVED": Code(
+            "The dead letter was replayed or discarded already, so nothing would come of an edit.",
+            NOTHING_DONE,
+            "Look at `landfast dead-letters show`, which tells who has resolved it, and when.",
+        ),
         "LINEAGE_BROKEN": Code(
             "The table was restored, truncated or overwritten after our last commit, while its positions stayed: what they say has landed "
             "may be gone.",

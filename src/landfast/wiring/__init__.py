@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from landfast.wiring.build import assembled, build, new_run, patiently
+from landfast.wiring.build import assembled, build, new_run, opened_table, patiently
 from landfast.wiring.look import concerning, guarantee, look_at_sink, look_at_source, named, samples
 from landfast.wiring.parts import (
     Silence,
@@ -38,6 +38,7 @@ __all__ = [
     "maintenance_settings",
     "named",
     "new_run",
+    "opened_table",
     "patiently",
     "rereader",
     "samples",

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from landfast import events
 from landfast.config import EngineSettings, RouteSettings, Settings
@@ -128,11 +128,9 @@ def route_of(settings: Settings, route: RouteSettings, run: Run, site: Site, dec
     """A route with its table open."""
     from landfast.sinks.delta.landing.dead_letters import DeltaDeadLetters
     from landfast.sinks.delta.landing.sink import DeltaSink
-    from landfast.sinks.delta.table.startup import open_table
 
+    home = opened_table(settings, route, run, site)
     with concerning(route):
-        opening = partial(open_table, delta_settings(route), run, configured_columns(route.decode), site.clock, site.observer)
-        home = patiently(named(route), concerning(route)(opening), settings.engine, site)
         sink = DeltaSink(home, maintenance_of(route, site))
         chosen = decoder or decoder_of(route.decode, sink.schema)
         left_out = "" if decoder else columns_left_out(route, sink.schema().names)
@@ -140,6 +138,21 @@ def route_of(settings: Settings, route: RouteSettings, run: Run, site: Site, dec
         site.observer.notice(events.Notice(route.name, "COLUMNS_LEFT_OUT", left_out, "info"))
     limits = flow_limits(settings.engine, route.batch, route.dead_letters, route.retry)
     return Route(route.name, route.takes, chosen, sink, DeltaDeadLetters(home), limits)
+
+
+def opened_table(settings: Settings, route: RouteSettings, run: Run, site: Site) -> Any:
+    """The table of a route, as it is opened at a start: a `TableHome`.
+
+    Raises:
+        Misconfigured: it cannot be used as it is.
+        Unavailable: its store did not answer in time.
+        Broken: it is damaged.
+    """
+    from landfast.sinks.delta.table.startup import open_table
+
+    with concerning(route):
+        opening = partial(open_table, delta_settings(route), run, configured_columns(route.decode), site.clock, site.observer)
+        return patiently(named(route), concerning(route)(opening), settings.engine, site)
 
 
 def patiently(target: str, call: Callable[[], T], engine: EngineSettings, site: Site) -> T:

@@ -2,6 +2,7 @@
 
 Imports point down only:
 
+redrive   what people do with dead letters: replayed, edited, discarded, with a trail; above `landing`
 landing   what lands rows, positions and dead letters: begin at `landing.sink`, then `landing.commit`
 writing   batches that people write themselves, each of them once; beside `landing`
 proof     what only looks: the proof of a table from itself, and what people ask of it

@@ -25,8 +25,8 @@ WORKSHOP = "_landfast_checkpoint-"
 OVERWRITING = "_landfast_overwrite-"
 """What the folders are called in which a part of a table is overwritten before anybody sees it."""
 _DRAFT_END = ".landfast.tmp"
-FileKind = Literal["landfast", "letters", "spans"]
-"""What the name of a file with rows of ours begins with: events, dead letters, or spans."""
+FileKind = Literal["landfast", "letters", "spans", "trail"]
+"""What the name of a file with rows of ours begins with: events, dead letters, spans, or what people did with dead letters."""
 _OWN = re.compile(rf"(?:.*/)?(?:{'|'.join(get_args(FileKind))})-[0-9a-f]{{32}}\.zstd\.parquet")
 
 

@@ -82,6 +82,11 @@ def letters_path(path: str) -> str:
     return path.rstrip("/") + "__dead_letters"
 
 
+def trail_path(path: str) -> str:
+    """Where it is kept what people did with the dead letters of the table at `path`."""
+    return path.rstrip("/") + "__trail"
+
+
 def spans_path(path: str) -> str:
     """Where the spans of the table at `path` are rolled up to."""
     return path.rstrip("/") + "__spans"

@@ -3,6 +3,7 @@
 entries        the entries of the log, read by version
 entry_text     the entry of a commit of ours, as it is written
 record         what a commit says of itself
+replays        which rows had been dead letters, as the commit of a replay says
 app_ids        under which names a table keeps positions, take-overs and fences
 digests        of the data files, as the log has them
 snapshot       the table at its newest version, and the files that are `active` there

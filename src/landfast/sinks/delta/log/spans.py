@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -24,6 +24,7 @@ from landfast.sinks.delta.files.paths import check_way, shown, spans_path
 from landfast.sinks.delta.files.storage import Files, files_of
 from landfast.sinks.delta.log.active import active_files
 from landfast.sinks.delta.log.record import CommitRecord, altered, from_commit_info
+from landfast.sinks.delta.log.replays import Range, told_by_replay
 from landfast.sinks.delta.log.snapshot import snapshot, snapshot_or_none
 
 NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
@@ -71,17 +72,20 @@ class History:
 
     damaged    versions whose record is there but cannot be read or was changed, with what is wrong
     oldest     the oldest version that was found in the log
+    replayed   the offsets of dead letters that replays have landed, as far as the log goes back
     """
 
     records: tuple[SpanRecord, ...]
     damaged: Mapping[int, str]
     oldest: int
+    replayed: Mapping[Stream, Sequence[Range]] = field(default_factory=dict)
 
 
 def read_log(files: Files, newest: int, after: int = -1) -> History:
     """The spans of the commits in `(after, newest]` that the table's log still has."""
     records: list[SpanRecord] = []
     damaged: dict[int, str] = {}
+    replayed: dict[Stream, list[Range]] = {}
     oldest = newest
     # From the newest down: the log is without gaps from its oldest entry on, and clean-up takes the oldest first.
     for version in range(newest, after, -1):
@@ -99,7 +103,9 @@ def read_log(files: Files, newest: int, after: int = -1) -> History:
             damaged[version] = "was changed after it was written: its text and its digest disagree"
         if commit is not None:
             records.extend(reversed(_records(version, commit)))
-    return History(tuple(reversed(records)), damaged, oldest)
+        for stream, ranges in told_by_replay(info).items():
+            replayed.setdefault(stream, []).extend(ranges)
+    return History(tuple(reversed(records)), damaged, oldest, replayed)
 
 
 def _commit_info(content: bytes) -> Mapping[str, Any]:
@@ -119,7 +125,7 @@ def read_history(table: DeltaTable, path: str, storage_options: Mapping[str, str
     older = tuple(
         record for record in _rolled_up(path, storage_options) if record.version not in in_log and record.version <= table.version()
     )
-    return History(tuple(sorted((*older, *log.records), key=lambda record: record.version)), log.damaged, log.oldest)
+    return History(tuple(sorted((*older, *log.records), key=lambda record: record.version)), log.damaged, log.oldest, log.replayed)
 
 
 def read_spans(path: str, storage_options: Mapping[str, str] = NO_OPTIONS) -> list[SpanRecord]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -18,26 +20,28 @@ from landfast.sinks.delta.log.active import active_files
 from landfast.sinks.delta.log.entries import entries_back
 from landfast.sinks.delta.log.record import CommitRecord
 from landfast.sinks.delta.log.snapshot import snapshot_or_none
+from landfast.sinks.delta.proof.acts import UNTOUCHED, Acts, Dealings, State
+from landfast.sinks.delta.proof.coordinates import parsed_id
+from landfast.sinks.delta.proof.letters import EVERY_LETTER, LISTED, LetterFilter, Letters, Row
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.table.place import open_handle
 
-LISTED = ("id", "topic", "topic_id", "partition", "offset", "phase", "reason", "message", "attempts", "run_id", "last_failed_at")
-"""The columns of a letter that say nothing of the record's content."""
-
-_ROWS_AT_ONCE = 8192
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Letters:
+class Listed:
     """The newest letters that were asked for, and how many of those there are, by reason.
 
-    `all_reasons` and `all_topics` count every letter there is, whatever was asked for.
+    Each has beside its own columns `state`, `refusals`, `refused_at` and `edited`: what the trail says of it. `all_reasons` and
+    `all_topics` count every letter that stands as asked, and `states` every letter there is, whatever else was asked for.
     """
 
     newest: tuple[Mapping[str, Any], ...]
     reasons: Mapping[str, int]
     all_reasons: Mapping[str, int]
     all_topics: Mapping[str, int]
+    states: Mapping[str, int]
 
     @property
     def total(self) -> int:
@@ -45,7 +49,9 @@ class Letters:
         return sum(self.reasons.values())
 
 
-def letters(settings: DeltaSettings, *, limit: int, reason: str | None = None, topic: str | None = None) -> Letters:
+def letters(
+    settings: DeltaSettings, *, limit: int, wanted: LetterFilter = EVERY_LETTER, states: AbstractSet[State] = frozenset({State.OPEN})
+) -> Listed:
     """Dead letters, newest first and those of one moment from the last offset down, without key, value and headers.
 
     Raises:
@@ -55,16 +61,60 @@ def letters(settings: DeltaSettings, *, limit: int, reason: str | None = None, t
     newest: list[tuple[tuple[Any, ...], Mapping[str, Any]]] = []
     reasons: Counter[str] = Counter()
     there: Counter[tuple[str, str]] = Counter()
+    by_state: Counter[str] = Counter()
     with looked("reading dead letters"):
-        for row in _rows(settings):
-            there[row["reason"], row["topic"]] += 1
-            if reason in (None, row["reason"]) and topic in (None, row["topic"]):
-                reasons[row["reason"]] += 1
-                # The id is unique, so two rows are never compared by their mapping.
-                entry = ((row["last_failed_at"], row["topic"], row["partition"], row["offset"], row["id"]), row)
-                heapq.heappush(newest, entry) if len(newest) < limit else heapq.heappushpop(newest, entry)
-    listed = tuple(row for _, row in sorted(newest, key=lambda one: one[0], reverse=True))
-    return Letters(listed, dict(reasons.most_common()), _summed(there, 0), _summed(there, 1))
+        acts = Acts(settings)
+        for rows in Letters(settings).each():
+            known = {} if acts.none else acts.of(rows)
+            for row in rows:
+                dealings = known.get(row["id"], UNTOUCHED)
+                by_state[dealings.state] += 1
+                if dealings.state not in states:
+                    continue
+                there[row["reason"], row["topic"]] += 1
+                if wanted.fits(row):
+                    reasons[row["reason"]] += 1
+                    # The id is unique, so two rows are never compared by their mapping.
+                    entry = ((row["last_failed_at"], row["topic"], row["partition"], row["offset"], row["id"]), listed(row, dealings))
+                    heapq.heappush(newest, entry) if len(newest) < limit else heapq.heappushpop(newest, entry)
+    shown = tuple(row for _, row in sorted(newest, key=lambda one: one[0], reverse=True))
+    return Listed(shown, dict(reasons.most_common()), _summed(there, 0), _summed(there, 1), dict(by_state))
+
+
+def listed(row: Row, dealings: Dealings) -> dict[str, Any]:
+    """A letter for people, without its content: its own columns, and what the trail says of it."""
+    refused_at = None if dealings.refused is None else dealings.refused["at"]
+    said = {"state": str(dealings.state), "refusals": dealings.refusals, "refused_at": refused_at, "edited": dealings.edit is not None}
+    return {**{name: row[name] for name in LISTED}, "last_failed_at": moment(row["last_failed_at"]), **said}
+
+
+def moment(since_epoch: int) -> datetime:
+    """A time that is given in microseconds since the epoch."""
+    return _EPOCH + timedelta(microseconds=since_epoch)
+
+
+def letters_named(settings: DeltaSettings, text: str) -> list[Row]:
+    """The letters that an id names, without their content: one, none, or one of each incarnation of the topic.
+
+    Raises:
+        Unavailable: the store does not answer.
+        Broken: the table is damaged.
+    """
+    named = parsed_id(text)
+    with looked("looking for a dead letter"):
+        found = {} if named is None else {row["id"]: row for row in Letters(settings).named([named])}
+    return list(found.values())
+
+
+def acts_of(settings: DeltaSettings, letter: Row) -> list[Row]:
+    """What was done with a letter, in order.
+
+    Raises:
+        Unavailable: the store does not answer.
+        Broken: the table is damaged.
+    """
+    with looked("reading what was done with a dead letter"):
+        return Acts(settings).told(letter)
 
 
 def _summed(counts: Counter[tuple[str, str]], part: int) -> dict[str, int]:
@@ -122,13 +172,6 @@ def last_commit(settings: DeltaSettings, pipeline_id: str, *, commits_max: int =
             if entry.record is not None and entry.record.pipeline_id == pipeline_id:
                 return entry.version, entry.record
     return None
-
-
-def _rows(settings: DeltaSettings) -> Iterator[Mapping[str, Any]]:
-    for path, files in _letter_files(settings):
-        with files.open(path) as stored:
-            for batch in pq.ParquetFile(stored).iter_batches(_ROWS_AT_ONCE, columns=list(LISTED)):
-                yield from pa.RecordBatch.to_pylist(batch)
 
 
 def _letter_files(settings: DeltaSettings) -> Iterator[tuple[str, Any]]:

@@ -29,6 +29,7 @@ from landfast.sinks.delta.log.tail import lost_tail
 from landfast.sinks.delta.proof.close_up import look_closely
 from landfast.sinks.delta.proof.foreign import look_for_foreign
 from landfast.sinks.delta.proof.offsets import COORDINATES, Offsets, TopicPartition, ascending, grouped, ranges_of, within
+from landfast.sinks.delta.proof.resolutions import Whose, read_trail, resolved, without
 from landfast.sinks.delta.proof.scan import Depth, Scan
 from landfast.sinks.delta.proof.tally import Tally, regions_of
 from landfast.sinks.delta.settings import MIB
@@ -116,10 +117,14 @@ def _verdict(table: DeltaTable, where: Where, held_bytes_max: int, close_up_rows
     buried = _read_letters(path, storage_options, depth, findings)
     letters = buried.offsets
     pending = _check_letters(letters, accounts, spans, findings)
+    whose = Whose({record.pipeline_id for record in history.records}, table.version())
+    trail = read_trail(path, storage_options, depth, whose, findings)
+    fates = resolved(letters, trail, history.replayed)
+    unlanded = without(letters, fates.rows)
     scan = Scan(path, storage_options, table, keys=COORDINATES, depth=depth)
-    tally = _check_rows(scan, spans, letters, held_bytes_max, progress)
-    findings.extend(_row_findings(scan, tally, letters, close_up_rows_max))
-    rewritten = (*buried.rewritten, *look_for_foreign(scan, table.version()))
+    tally = _check_rows(scan, spans, unlanded, fates.rows, held_bytes_max, progress)
+    findings.extend(_row_findings(scan, tally, unlanded, close_up_rows_max))
+    rewritten = (*buried.rewritten, *trail.rewritten, *look_for_foreign(scan, table.version()))
     findings.extend(scan.findings)
     return Verdict(
         findings=tuple(findings),
@@ -129,11 +134,15 @@ def _verdict(table: DeltaTable, where: Where, held_bytes_max: int, close_up_rows
         foreign_rows=tally.foreign_rows,
         letters=sum(len(offsets) for offsets in letters.values()),
         pending=pending,
+        replayed=fates.replayed,
+        discarded=fates.discarded,
+        unresolved=fates.unresolved,
+        contested=fates.contested,
         files=len(scan.active),
         nbytes=scan.nbytes,
         checked_spans=len(spans),
-        digested=buried.digested + scan.digested,
-        undigested=buried.undigested + scan.undigested,
+        digested=buried.digested + trail.digested + scan.digested,
+        undigested=buried.undigested + trail.undigested + scan.undigested,
         rewritten=rewritten,
     )
 
@@ -219,12 +228,16 @@ def _check_rows(
     scan: Scan,
     spans: Iterable[Span],
     letters: Mapping[Stream, Offsets],
+    replayed: Mapping[Stream, Offsets],
     held_bytes_max: int,
     progress: Callable[[int], None],
 ) -> Tally:
-    """Count all rows by the spans that they belong to."""
+    """Count all rows by the spans that they belong to. A letter that was replayed is a row there, and no letter any more."""
     regions = regions_of(spans)
     for region in regions:
+        landed = sum(len(within(replayed.get(stream), region.start, region.end)) for stream in region.streams)
+        region.written += landed
+        region.dead -= landed
         buried = sum(len(pc.unique(within(letters.get(stream), region.start, region.end))) for stream in region.streams)
         region.suspect = buried != region.dead
     by_topic: defaultdict[TopicPartition, list[Offsets]] = defaultdict(list)

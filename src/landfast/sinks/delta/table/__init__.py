@@ -8,5 +8,6 @@ creation       how it comes to be, and what stands in the way: strange files, or
 marks          whose it is
 features       what it demands of writers and readers
 columns        whether its columns agree with the settings', and how it is given more
+trail          what people did with dead letters: the table beside it
 halts          why a lane must not go on in it
 """
