@@ -33,6 +33,9 @@ class Rows(Protocol):
     def nbytes(self) -> int:
         """Bytes held in memory."""
 
+    def slice(self, offset: int, length: int, /) -> Rows:
+        """So many of them, from one on."""
+
 
 class Stream(NamedTuple):
     """One ordered lane of a log: a topic partition of one incarnation of the topic.

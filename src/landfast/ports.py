@@ -108,6 +108,7 @@ class Sink(Protocol):
 
         Raises:
             Rejected: rows that cannot land.
+            Unavailable: not now; of the class `data` where some row is to blame and nobody knows which: then it is asked to stage parts.
             Halted: the batch cannot land until an operator decides; no row is to blame.
         """
 

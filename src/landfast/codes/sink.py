@@ -10,7 +10,8 @@ from landfast.codes.entry import NOTHING_DONE, NOTHING_LOST, Code
 TABLE: Mapping[str, Code] = MappingProxyType(
     {
         "BATCH_REFUSED": Code(
-            "A library cannot take a value or a type in a batch, and does not say in which row. It is tried again; then the lanes halt.",
+            "A library cannot take a value or a type in a batch, and does not say in which row. Values are looked for by halving the batch "
+            "(`ROWS_ISOLATED`); where that finds none, it is tried again, and then the lanes halt.",
             NOTHING_LOST,
             "Compare the table's columns with the settings', and report the message: the rows should have been found one by one.",
         ),
@@ -142,6 +143,11 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "The table uses a Delta feature that Landfast does not write safely.",
             "Nothing was written.",
             "Turn the feature off that the message names, or land into a new table.",
+        ),
+        "ROWS_ISOLATED": Code(
+            "The sink could not take a batch and did not say why. The batch was halved until the rows that it cannot take were alone.",
+            "They become dead letters with the reason `refused_alone`, whole; every other row of the batch lands.",
+            "Look at the dead letters and at the code in the message; the sink, or a library of its, should have named them.",
         ),
         "ROWS_REFUSED": Code(
             "The table cannot hold some rows as they are; the message and the dead letters name column and reason.",

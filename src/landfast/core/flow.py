@@ -245,6 +245,8 @@ class Flow:
         """The sink refused rows: they are read again, and then they are letters."""
         fresh = [refusal for refusal in error.refusals if refusal.offset not in self.lanes[refusal.stream].refused]
         check(bool(fresh), "a sink rejected a batch without naming a new row")
+        if error.code == "ROWS_ISOLATED":
+            self._notice(events.Notice(self.route.name, error.code, error.message))
         for refusal in fresh:
             lane = self.lanes[refusal.stream]
             lane.refused = {**lane.refused, refusal.offset: refusal}

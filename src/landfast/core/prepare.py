@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from landfast.core.isolate import isolated
 from landfast.core.lanes import Cut
 from landfast.core.pieces import Decoding, Piece, Raw, decoded, size_of_letter
 from landfast.core.verify import check_spans, check_staged
+from landfast.errors import Unavailable
 from landfast.model import Batch, Letter, Span, Staged, Stream
 from landfast.ports import Decoder, Sink
 
@@ -55,7 +57,7 @@ def prepare(work: Work, decoder: Decoder, sink: Sink) -> Prepared:
     """Decode the rest, check the equation, stage. `work` must be ready.
 
     Raises:
-        Rejected: rows that the sink cannot hold; read again, they are letters.
+        Rejected: rows that the sink cannot hold, also where it could not say which; read again, they are letters.
         Unavailable, Conflict, Broken: as the sink does.
     """
     pieces: dict[Stream, list[Piece]] = {cut.stream: [] for cut in work.cuts}
@@ -68,7 +70,11 @@ def prepare(work: Work, decoder: Decoder, sink: Sink) -> Prepared:
     check_spans(spans)
     in_order = [piece for cut in work.cuts for piece in pieces[cut.stream]]
     epochs = {cut.stream: cut.epoch for cut in work.cuts}
-    staged = sink.stage(Batch(work.number, spans, epochs, tuple(piece.decoded for piece in in_order)))
+    batch = Batch(work.number, spans, epochs, tuple(piece.decoded for piece in in_order))
+    try:
+        staged = sink.stage(batch)
+    except Unavailable as error:
+        raise isolated(batch, sink, error) from error
     check_staged(staged, spans)
     letters = tuple(letter for piece in in_order for letter in piece.letters)
     deaths = tuple(_deaths(cut.stream, pieces[cut.stream]) for cut in work.cuts)

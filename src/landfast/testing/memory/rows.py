@@ -26,6 +26,10 @@ class ListRows:
         """Bytes of the values that are bytes; 8 for each other."""
         return sum(len(item) if isinstance(item, bytes) else 8 for item in self.items)
 
+    def slice(self, offset: int, length: int) -> ListRows:
+        """So many of them, from one on."""
+        return ListRows(self.items[offset : offset + length])
+
 
 @dataclass(frozen=True, slots=True)
 class LandedRow:
