@@ -25,6 +25,7 @@ from landfast.cli.exits import EXITS
 from landfast.codes import CODES
 from landfast.config import reference as settings_reference
 from landfast.decode.json_rules import REASONS
+from landfast.decode.tombstones import REASONS as TOMBSTONE_REASONS
 from landfast.error_table import table as error_table
 from landfast.observe.metrics import METRICS
 
@@ -145,7 +146,9 @@ def reasons_page() -> str:
         "# Reasons\n\nWhy a record that cannot be decoded becomes a dead letter. What each type takes stands in "
         f"[types](../concepts/types.md). {GENERATED}\n\n"
     )
-    return head + table(["reason", "meaning"], ((f"`{name}`", meaning) for name, meaning in REASONS.items()))
+    return head + table(
+        ["reason", "meaning"], ((f"`{name}`", meaning) for name, meaning in sorted({**REASONS, **TOMBSTONE_REASONS}.items()))
+    )
 
 
 def exits_page() -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from landfast.model import Chunk, Position, Span, Stream, Totals
+from landfast.model import Chunk, OnePerKey, Position, Span, Stream, Totals
 
 RANGES_MAX = 100
 """Ranges that one finding lists; its count is exact all the same."""
@@ -39,6 +39,8 @@ class Kind(enum.StrEnum):
     """One offset lies in the table more often than once."""
     PHANTOM_ROW = "phantom_row"
     """The table holds a row that no commit counts."""
+    KEY_DOUBLED = "key_doubled"
+    """In a table with one row per key, a key has more than one."""
     ROW_AND_LETTER = "row_and_letter"
     """One offset lies in the table and among the dead letters."""
     LETTER_MISSING = "letter_missing"
@@ -152,6 +154,7 @@ class Verdict:
     undigested      files of ours of which the log has no digest: an earlier version wrote them, or somebody named them again without it
     rewritten       files in which rows are in their places, and whose values are another writer's word
     compared        how much was compared with the log; None where it was not asked for
+    one_per_key     what became of the written rows in a table with one row per key; None in others
     """
 
     findings: tuple[Finding, ...]
@@ -173,6 +176,7 @@ class Verdict:
     undigested: int = 0
     rewritten: tuple[Rewritten, ...] = ()
     compared: Compared | None = None
+    one_per_key: OnePerKey | None = None
 
     @property
     def proved(self) -> bool:
@@ -369,16 +373,9 @@ def _split(chunk: Chunk, end: Position) -> tuple[Chunk, Chunk | None]:
 
 
 def _part(chunk: Chunk, first: int, last: int, start: Position, end: Position) -> Chunk:
-    return replace(
-        chunk,
-        start=start,
-        end=end,
-        values=chunk.values[first:last],
-        keys=chunk.keys[first:last],
-        headers=None if chunk.headers is None else chunk.headers[first:last],
-        offsets=chunk.offsets[first:last],
-        timestamps=chunk.timestamps[first:last],
-    )
+    parts = {name: getattr(chunk, name)[first:last] for name in ("values", "keys", "offsets", "timestamps")}
+    headers = None if chunk.headers is None else chunk.headers[first:last]
+    return replace(chunk, start=start, end=end, headers=headers, **parts)
 
 
 def _difference(span: Span, chunks: Sequence[Chunk], digest: Callable[[Iterable[Chunk]], str]) -> Finding | None:

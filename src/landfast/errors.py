@@ -96,6 +96,7 @@ CLASS_OF_KIND: Mapping[str, ErrorClass] = MappingProxyType({**{one.value: one fo
 CLASS_OF_CODE: Mapping[str, ErrorClass] = MappingProxyType(
     {
         "BATCH_CORRUPT": ErrorClass.DATA,
+        "KEY_UNUSABLE": ErrorClass.SCHEMA,
         "PARTITIONS_TOO_MANY": ErrorClass.DATA,
         "SCHEMA_CONFLICT": ErrorClass.SCHEMA,
         "SCHEMA_INVALID": ErrorClass.SCHEMA,

@@ -297,3 +297,24 @@ class Totals:
     def holds(self) -> bool:
         """Whether the equation holds."""
         return self.read == self.written + self.dead + sum(self.skipped.values())
+
+
+@dataclass(frozen=True, slots=True)
+class OnePerKey:
+    """What became of the written rows in a table with one row per key, over all commits: `written = kept + superseded + older`.
+
+    kept        put into the table
+    superseded  not put there: another row of the same commit has the same key and is newer
+    older       not put there: the table held a newer row of the same key
+    replaced    of those that were kept, made way for a newer one since
+    """
+
+    kept: int
+    superseded: int
+    older: int
+    replaced: int
+
+    @property
+    def rows(self) -> int:
+        """How many rows there have to be."""
+        return self.kept - self.replaced

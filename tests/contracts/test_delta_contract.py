@@ -13,7 +13,7 @@ from deltalake import DeltaTable
 
 from landfast.model import TIMESTAMP_ABSENT, Letter, Rows, Stream
 from landfast.ports import DeadLetters, Sink
-from landfast.sinks.delta import DeltaDeadLetters, letters_path
+from landfast.sinks.delta import DeltaDeadLetters, DeltaSettings, UpsertSettings, letters_path
 from landfast.testing.suites import DEAD_LETTERS_CHECKS, SINK_CHECKS, Landed, LettersHarness, SinkHarness
 from tests.sinks.delta_world import DeltaWorld
 
@@ -51,6 +51,27 @@ class DeltaSinkHarness:
 def test_the_delta_sink_keeps_its_promises(promise: Callable[[SinkHarness], None], tmp_path: Path) -> None:
     """Each promise of `ports.Sink`, on a fresh table."""
     promise(DeltaSinkHarness(tmp_path))
+
+
+class UpsertSinkHarness(DeltaSinkHarness):
+    """The same with one row per key, where each row that is made has a key of its own, so that whatever lands twice is there twice."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        schema = pa.schema([*VALUES, pa.field("id", pa.int64())])
+        self.world = DeltaWorld(str(folder / "table"), schema, DeltaSettings(path="", upsert=UpsertSettings(("id",))))
+        self.ids = itertools.count()
+
+    def make_rows(self, values: Sequence[bytes]) -> Rows:
+        """See `SinkHarness`."""
+        ids = [next(self.ids) for _ in values]
+        return pa.table({"value": pa.array(values, pa.binary()), "id": pa.array(ids, pa.int64())})
+
+
+@pytest.mark.parametrize("promise", SINK_CHECKS, ids=lambda promise: promise.__name__)
+def test_the_delta_sink_keeps_its_promises_with_one_row_per_key(promise: Callable[[SinkHarness], None], tmp_path: Path) -> None:
+    """Each promise of `ports.Sink`, on a fresh table that holds one row per key."""
+    promise(UpsertSinkHarness(tmp_path))
 
 
 class DeltaLettersHarness:

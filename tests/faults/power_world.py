@@ -21,7 +21,7 @@ from landfast.core.runner import Runner, RunnerLimits, Workplace
 from landfast.core.upkeep import UpkeepLimits
 from landfast.decode.json import JsonDecoder
 from landfast.model import Run, Stream
-from landfast.sinks.delta import DeltaDeadLetters, DeltaSettings, DeltaSink, letters_path, open_table
+from landfast.sinks.delta import DeltaDeadLetters, DeltaSettings, DeltaSink, UpsertSettings, letters_path, open_table
 from landfast.sinks.delta.files.local import Disk
 from landfast.sinks.delta.files.storage import files_of
 from landfast.sinks.delta.log.active import active_files
@@ -61,6 +61,7 @@ class PowerWorld:
     options: Mapping[str, str] = field(default_factory=dict)
     log: MemoryLog = field(default_factory=MemoryLog)
     observer: RecordingObserver = field(default_factory=RecordingObserver)
+    upsert: UpsertSettings | None = None
     group: MemoryGroup = field(init=False)
     streams: tuple[Stream, ...] = field(init=False)
     before: int = field(init=False)
@@ -89,7 +90,9 @@ class PowerWorld:
         """Land everything that the log holds, in a process of its own. The folder may be one of a store that `options` reach."""
         clock = clock or ManualClock()
         disk = disk or Disk()
-        settings = DeltaSettings(f"{folder}/{TABLE}", self.options, checkpoint_commits=UPKEEP.checkpoint_commits, probe_rounds=1)
+        settings = DeltaSettings(
+            f"{folder}/{TABLE}", self.options, upsert=self.upsert, checkpoint_commits=UPKEEP.checkpoint_commits, probe_rounds=1
+        )
         run = Run(uuid.uuid4().hex, "power", "settings", clock.now())
         home = open_table(settings, run, COLUMNS, clock, self.observer, disk=disk)
         sink = DeltaSink(home, Maintenance(UPKEEP, settings, clock, self.observer, disk=disk))
@@ -121,6 +124,32 @@ class PowerWorld:
         if not said and not verify_table(path, options).proved:
             said.append("the table does not prove itself")
         return said
+
+
+@dataclass
+class EntityWorld(PowerWorld):
+    """The same with one row per key: partitions share the numbers, and each number comes again and again."""
+
+    upsert: UpsertSettings | None = field(default_factory=lambda: UpsertSettings(("number",)))
+
+    def produce(self, records: int) -> None:
+        """Go on until each partition has had so many records."""
+        self.before = len(self.log.truth()[self.streams[0]])
+        for partition in range(self.partitions):
+            for number in range(self.before, records):
+                self.log.append("events", partition, json.dumps({"number": number * 7 % 5}).encode())
+
+    def wrong(self, folder: Path | str, report: RunReport, options: Mapping[str, str] | None = None) -> list[str]:
+        """What is not the newest of its key, in words."""
+        newest: dict[int, tuple[int, int]] = {}
+        for stream, written in sorted(self.log.truth().items()):
+            for offset, record in sorted(written.items()):
+                newest[json.loads(record.value or b"")["number"]] = (stream.partition, offset)
+        path = f"{folder}/{TABLE}"
+        said = [] if report.outcome is Outcome.FINISHED else [f"the run ended {report.outcome}: {report.halts} {report.error}"]
+        if sorted(_places(path, options or self.options)) != sorted(newest.values()):
+            said.append("the table does not hold the newest of each key")
+        return said or ([] if verify_table(path).proved else ["the table does not prove itself"])
 
 
 def _places(path: str, options: Mapping[str, str], names: tuple[str, str] = ("_partition", "_offset")) -> list[tuple[int, int]]:

@@ -18,7 +18,7 @@ from landfast.errors import Broken
 from landfast.events import Notice
 from tests.faults.power_disk import Moment, PowerDisk
 from tests.faults.power_images import Cut, cuts
-from tests.faults.power_world import IN_ONE_GO, PowerWorld
+from tests.faults.power_world import IN_ONE_GO, EntityWorld, PowerWorld
 
 IMAGES_MAX = int(os.environ.get("LANDFAST_POWER_IMAGES", "64"))
 """How many images each test tries; they are drawn evenly from all of them."""
@@ -41,11 +41,11 @@ def sample(found: Sequence[Cut]) -> Sequence[Cut]:
     return found[:: max(1, -(-len(found) // IMAGES_MAX))]
 
 
-def recovered(folder: Path, cut: Cut, counts: Counter[str]) -> None:
+def recovered(folder: Path, cut: Cut, counts: Counter[str], kind: type[PowerWorld] = PowerWorld) -> None:
     """Start anew on this image, with a log that has forgotten all that was acknowledged, and land the rest."""
     folder.mkdir()
     cut.write(folder)
-    world = world_after(cut)
+    world = world_after(cut, kind)
     report = started(folder, world, counts)
     codes = {event.code for event in world.observer.of(Notice)}
     assert codes <= AS_A_POWER_CUT_LEAVES_IT, cut.told()
@@ -54,9 +54,9 @@ def recovered(folder: Path, cut: Cut, counts: Counter[str]) -> None:
     shutil.rmtree(folder)
 
 
-def world_after(cut: Cut) -> PowerWorld:
+def world_after(cut: Cut, kind: type[PowerWorld] = PowerWorld) -> PowerWorld:
     """The log as it is after the cut: it has forgotten all that was acknowledged."""
-    world = PowerWorld()
+    world = kind()
     world.forget(cut.moment.told)
     return world
 
@@ -100,6 +100,21 @@ def test_s7_power_loss_at_any_moment_loses_and_doubles_nothing(tmp_path: Path) -
         recovered(tmp_path / "image", cut, counts)
     told("a run", found, sample(found), counts)
     assert len(sample(found)) >= min(IMAGES_MAX, len(found)) // 2
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("unmeasured")
+def test_s7_power_loss_at_any_moment_leaves_the_newest_of_each_key(tmp_path: Path) -> None:
+    """In a table with one row per key, whose files take the place of others: nothing older comes back, and no key has two rows."""
+    first = tmp_path / "first"
+    first.mkdir()
+    found = list(cuts(recorded(first, EntityWorld()), SEED, DRAWN_MAX))
+    tried = found[:: max(1, -(-2 * len(found) // IMAGES_MAX))]
+    counts: Counter[str] = Counter()
+    for cut in tried:
+        recovered(tmp_path / "image", cut, counts, EntityWorld)
+    told("a run with one row per key", found, tried, counts)
+    assert len(tried) >= min(IMAGES_MAX, len(found)) // 4
 
 
 @pytest.mark.long

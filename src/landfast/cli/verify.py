@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,6 +20,7 @@ from landfast.observe.logs import escaped
 if TYPE_CHECKING:
     from landfast.audit import Finding, Range, Rewritten, Unchecked, Verdict
     from landfast.config import RouteSettings, Settings
+    from landfast.model import OnePerKey
 
 _CODE = "VERIFY_FAILED"
 WithSource = Annotated[bool, typer.Option("--source", help="Also read the log again and compare counts and bytes.")]
@@ -101,6 +103,7 @@ def as_object(verdict: Verdict) -> dict[str, Any]:
             for one in verdict.findings
         ],
         "rewritten": [{"file": one.file, "rows": one.rows, "version": one.version, "writer": one.writer} for one in verdict.rewritten],
+        "one_per_key": None if verdict.one_per_key is None else {**asdict(verdict.one_per_key), "rows": verdict.one_per_key.rows},
         "compared": None if compared is None else {"spans": compared.spans, "records": compared.records},
         "unchecked": [{**_place(one.stream), "start": one.start, "end": one.end, "reason": one.reason} for one in verdict.unchecked],
     }
@@ -115,6 +118,8 @@ def as_lines(route: str, verdict: Verdict) -> list[str]:
     if rows:
         lines += [f"  {line}" for line in aligned(("stream", "offsets", "spans", "equation"), rows)]
         lines.append(f"  in all: {equations.equation(verdict.totals)}")
+    if verdict.one_per_key is not None:
+        lines.append(f"  one row per key: {_one_per_key(verdict.one_per_key)}")
     if verdict.foreign_rows:
         lines.append(f"  {equations.counted(verdict.foreign_rows, 'row')} of another writer; nothing is claimed about them")
     lines += _letter_lines(verdict)
@@ -165,7 +170,17 @@ def _outcome(verdict: Verdict) -> str:
     if verdict.undigested:
         limits.append(f"; {equations.counted(verdict.undigested, 'file')} had no digest to be compared with")
     word = "PROVED IN PART" if limits else "PROVED"
-    return f"{word}: every offset that was read is in exactly one place, once{''.join(limits)}"
+    what = "every offset that was read is in exactly one place, once"
+    if verdict.one_per_key is not None:
+        what = "every offset that was read is accounted for once, and no key has two rows"
+    return f"{word}: {what}{''.join(limits)}"
+
+
+def _one_per_key(found: OnePerKey) -> str:
+    """`written 9 = kept 7 + superseded 1 + older 1; 7 kept - 3 replaced since = 4 rows`."""
+    written = found.kept + found.superseded + found.older
+    equation = f"written {written:,} = kept {found.kept:,} + superseded {found.superseded:,} + older {found.older:,}"
+    return f"{equation}; {found.kept:,} kept - {found.replaced:,} replaced since = {equations.counted(found.rows, 'row')}"
 
 
 def _rewritten_lines(verdict: Verdict) -> list[str]:

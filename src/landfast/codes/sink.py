@@ -80,6 +80,12 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "What was committed before stays. The run stopped without a second attempt: a second fsync may lie.",
             "Check the disk, then start again: the table's own position says where to go on.",
         ),
+        "KEY_UNUSABLE": Code(
+            "The columns in `sink.key`, `sink.order_by` or `sink.delete_when` cannot tell rows apart, put them into order, or mark them.",
+            NOTHING_DONE,
+            "Name columns of the data: for a key string, binary, integer, boolean, date, timestamp or decimal; for an order the same, but "
+            "for binary and boolean; for the marker a boolean one.",
+        ),
         "LETTER_AMBIGUOUS": Code(
             "An id names several dead letters, since the topic was deleted and made again: each incarnation has one at this place.",
             NOTHING_DONE,
@@ -184,6 +190,12 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "Nothing of the batch has landed, and no position has moved: its records are read again.",
             "Nothing. If it repeats, find out what removes files from the table's folder: a clean-up with too short an age, or a clock.",
         ),
+        "REPLAY_UNSUPPORTED": Code(
+            "Dead letters of a table with one row per key cannot be replayed: whether one has landed is told by its row, which may have "
+            "made way since.",
+            NOTHING_DONE,
+            "Produce the mended records to the topic again: the order tells whether they are newer. Then discard the letters.",
+        ),
         "RUN_UNKNOWN": Code(
             "The table's log tells of no run with this id: it never landed anything there, or clean-up has taken its commits.",
             NOTHING_DONE,
@@ -223,6 +235,12 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "The store overwrites a file that exists where it must refuse: two writers could destroy each other's commits.",
             "Only the probe was written, and it was removed.",
             "Use a store with conditional writes, or the storage option that turns them on.",
+        ),
+        "UPSERT_CHANGED": Code(
+            "A table is kept with one row per key, or with a row for each record, from its beginning, and the settings say otherwise; or "
+            "they name another key or order.",
+            NOTHING_DONE,
+            "Set `sink.mode`, `sink.key` and `sink.order_by` as the table has them, or land into another table under another name.",
         ),
         "VERSION_TOO_OLD": Code(
             "A later version of Landfast has written to the table, in a form that this version does not know.",

@@ -6,6 +6,7 @@ This package alone reads the environment.
 from __future__ import annotations
 
 from landfast.config.load import from_mapping, load, section
+from landfast.config.maintenance import MaintenanceSettings
 from landfast.config.options import MASK, Options
 from landfast.config.reference import reference
 from landfast.config.retries import OwnRetrySettings, RetrySettings, RouteRetrySettings
@@ -14,7 +15,6 @@ from landfast.config.settings import (
     DeadLetterSettings,
     DecodeSettings,
     EngineSettings,
-    MaintenanceSettings,
     MetricsSettings,
     RouteSettings,
     Settings,

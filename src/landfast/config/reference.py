@@ -13,7 +13,8 @@ from pydantic_core import PydanticUndefined
 from landfast.config.faults import Place, dotted, model_at, sections
 from landfast.config.options import Options
 from landfast.config.retries import OwnRetrySettings
-from landfast.config.settings import GIB, KIB, MIB, RouteSettings, Settings
+from landfast.config.settings import RouteSettings, Settings
+from landfast.config.sizes import GIB, KIB, MIB
 
 _HEAD = """# Settings
 

@@ -10,6 +10,7 @@ from landfast.config.faults import Fault, Place
 from landfast.config.options import is_uri
 from landfast.config.retries import RetrySettings
 from landfast.config.settings import RouteSettings, Settings, SourceSettings, stream_of
+from landfast.config.upserts import upsert_faults
 
 _PORT_MAX = 65_535
 _SERVER = re.compile(
@@ -211,5 +212,6 @@ def _route(settings: Settings, place: Place, route: RouteSettings) -> Iterator[F
         for column in sink.partition_by:
             if column not in decode.columns and not column.startswith("_"):
                 yield _invalid((*place, "sink", "partition_by"), f"{column} is not among decode.columns")
+    yield from upsert_faults(place, decode, sink)
     for column in sorted({column for column in sink.partition_by if sink.partition_by.count(column) > 1}):
         yield _invalid((*place, "sink", "partition_by"), f"{column} is there twice")

@@ -13,30 +13,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BeforeValidator, Field, PlainSerializer
 
+from landfast.config.maintenance import MaintenanceSettings
 from landfast.config.options import Options, mask_uri
 from landfast.config.retries import RetrySettings, RouteRetrySettings
 from landfast.config.section import Section
+from landfast.config.sizes import GIB, KIB, MIB, ByteSize
 from landfast.model import Stream
-
-KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
-_UNITS = {"": 1, "b": 1, "kib": KIB, "mib": MIB, "gib": GIB, "tib": 1 << 40, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
-_SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*$")
 
 _STREAM = re.compile(r"([A-Za-z0-9._-]{1,249})\[(0|[1-9][0-9]{0,9})\](?:@([A-Za-z0-9_-]{1,64}))?")
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-
-
-def parse_bytes(value: object) -> object:
-    """A number of bytes from "128 MiB"; anything that is not text passes through to be judged by the field."""
-    if not isinstance(value, str):
-        return value
-    match = _SIZE.match(value)
-    if match is None or match[2].lower() not in _UNITS:
-        message = 'a size is a number with a unit, such as "128 MiB" (B, KiB, MiB, GiB, TiB, kB, MB, GB, TB)'
-        raise ValueError(message)
-    # A number that no float holds is left to the field's own bound.
-    return int(min(float(match[1]) * _UNITS[match[2].lower()], 2.0**62))
 
 
 def stream_of(name: str) -> Stream | None:
@@ -49,7 +35,6 @@ def _parse_options(value: object) -> object:
     return Options(value) if isinstance(value, Mapping) and not isinstance(value, Options) else value
 
 
-ByteSize = Annotated[int, BeforeValidator(parse_bytes)]
 OptionMap = Annotated[Options, BeforeValidator(_parse_options), PlainSerializer(lambda options: options.masked())]
 Location = Annotated[str, PlainSerializer(mask_uri)]
 
@@ -162,8 +147,15 @@ class DecodeSettings(Section):
         "or a column added to the table for each that is a boolean, a number or a string. With `evolve`, what does not fit a "
         "column that may be null and is not named in `columns` is kept in `_rescued`, as [types](../concepts/types.md) tells.",
     )
-    tombstones: Literal["skip", "dead"] = Field(
-        default="skip", description="Records without a value: skipped and counted under that reason, or dead letters."
+    tombstones: Literal["skip", "dead", "delete"] = Field(
+        default="skip",
+        description="Records without a value: skipped and counted under that reason, dead letters, or, in a table with one row per "
+        "key, deletions of the key that their Kafka key gives.",
+    )
+    key_format: Literal["json", "text"] = Field(
+        default="json",
+        description='How a Kafka key gives the columns of `sink.key`, with `tombstones = "delete"`: as a JSON object with a field for '
+        "each, or as the text of the only one.",
     )
     columns: dict[str, str] = Field(
         default_factory=dict,
@@ -181,29 +173,6 @@ class DecodeSettings(Section):
     depth_max: int = Field(default=64, ge=33, le=512, description="A record nested deeper is a dead letter.")
 
 
-class MaintenanceSettings(Section):
-    """What keeps the table fast and small: checkpoints, compaction, sweeps. It never moves a position."""
-
-    checkpoint_commits: int = Field(default=50, ge=1, le=10_000, description="Commits between two checkpoints of the table's log.")
-    cleanup_seconds: float = Field(
-        default=86_400.0, ge=60, le=90 * 86_400, description="Between two clean-ups of the log; the table's own retention says what may go."
-    )
-    compaction_seconds: float = Field(default=60.0, ge=1, le=90 * 86_400, description="Between two looks for small files.")
-    compaction_files_min: int = Field(
-        default=8, ge=2, le=100_000, description="Small files in one partition from which on they are joined."
-    )
-    compaction_bytes_max: ByteSize = Field(default=64 * MIB, ge=MIB, le=16 * GIB, description="Stored bytes that one compaction replaces.")
-    file_bytes_small: ByteSize = Field(default=32 * MIB, ge=KIB, le=4 * GIB, description="Files below this are small.")
-    sweep_seconds: float = Field(default=86_400.0, ge=60, le=90 * 86_400, description="Between two sweeps of files that no commit names.")
-    sweep_grace_seconds: float = Field(
-        default=7 * 86_400.0,
-        ge=3600,
-        le=365 * 86_400,
-        description="A file is swept when no commit has named it for longer than this, and for longer than the table's "
-        "`delta.deletedFileRetentionDuration`, where that is set.",
-    )
-
-
 class SinkSettings(Section):
     """Where events land."""
 
@@ -212,6 +181,30 @@ class SinkSettings(Section):
         min_length=1,
         max_length=4096,
         description="The Delta table: a path, relative to the settings file, or a URI such as `s3://bucket/table`.",
+    )
+    mode: Literal["append", "upsert"] = Field(
+        default="append",
+        description="`append`: each record is a row. `upsert`: one row per key, the newest. It is the table's for good: another mode, key "
+        "or order needs another table.",
+    )
+    key: tuple[str, ...] = Field(
+        default=(),
+        max_length=16,
+        strict=False,
+        description='With `mode = "upsert"`: the columns that tell what a row is about. A record with a null in one is a dead letter.',
+    )
+    order_by: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description='With `mode = "upsert"`: the column that says which of two rows of a key is the newer; where it is equal, the later '
+        "position is. `_timestamp` is the time of the record in Kafka. None: the position alone, so keep each key in one partition.",
+    )
+    delete_when: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description='With `mode = "upsert"`: a boolean column; where it is true, the row says that its key is deleted (`_deleted`).',
     )
     partition_by: tuple[str, ...] = Field(
         default=(), max_length=16, strict=False, description="Columns that partition a table which is created here."

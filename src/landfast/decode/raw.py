@@ -8,6 +8,7 @@ from typing import Literal
 import pyarrow as pa
 
 from landfast.decode.json_rules import REASONS
+from landfast.decode.tombstones import DELETED
 from landfast.model import Chunk, Decoded, Reject
 
 RAW_SCHEMA = pa.schema([pa.field("key", pa.binary()), pa.field("value", pa.binary())])
@@ -15,9 +16,9 @@ RAW_SCHEMA = pa.schema([pa.field("key", pa.binary()), pa.field("value", pa.binar
 
 
 class RawDecoder:
-    """Two columns, `key` and `value`, byte for byte. A null value is skipped or refused, by `tombstones`."""
+    """Two columns, `key` and `value`, byte for byte. A null value is skipped, refused, or deletes its key, by `tombstones`."""
 
-    def __init__(self, *, tombstones: Literal["skip", "dead"] = "skip") -> None:
+    def __init__(self, *, tombstones: Literal["skip", "dead", "delete"] = "skip") -> None:
         self._tombstones = tombstones
 
     @property
@@ -31,6 +32,9 @@ class RawDecoder:
         absent = [index for index, value in enumerate(values) if value is None]
         if not absent:
             return Decoded(chunk, _table(keys, values))
+        if self._tombstones == "delete":
+            deleted = pa.array([value is None for value in values], pa.bool_())
+            return Decoded(chunk, _table(keys, values).append_column(DELETED, deleted))
         kept = [index for index, value in enumerate(values) if value is not None]
         rows = _table([keys[index] for index in kept], [values[index] for index in kept])
         if self._tombstones == "skip":

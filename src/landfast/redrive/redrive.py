@@ -160,7 +160,7 @@ class Redrive:
             self._tell_resolved(only, sums)
         home = self._opened()
         sink = DeltaSink(home)
-        decoder = self._decoder or wiring.decoder_of(self._route.decode, sink.schema)
+        decoder = self._decoder or wiring.decoder_of(self._route.decode, sink.schema, self._route.sink.key)
         replay = Replay(home, sink, decoder, Trail(home, self._by))
         for rows, by_letter, edits in self._whole(wanted, only, OPEN):
             candidates: list[Candidate] = []

@@ -132,7 +132,7 @@ def route_of(settings: Settings, route: RouteSettings, run: Run, site: Site, dec
     home = opened_table(settings, route, run, site)
     with concerning(route):
         sink = DeltaSink(home, maintenance_of(route, site))
-        chosen = decoder or decoder_of(route.decode, sink.schema)
+        chosen = decoder or decoder_of(route.decode, sink.schema, route.sink.key)
         left_out = "" if decoder else columns_left_out(route, sink.schema().names)
     if left_out:
         site.observer.notice(events.Notice(route.name, "COLUMNS_LEFT_OUT", left_out, "info"))

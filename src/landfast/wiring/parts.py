@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -130,12 +130,17 @@ def rereader(settings: Settings, site: Site | None = None) -> Any:
     return KafkaRereader(kafka_settings(settings), site.clock, site.observer)
 
 
-def decoder_of(decode: DecodeSettings, table_schema: Callable[[], Any]) -> Decoder:
-    """The decoder of a route; `table_schema` gives the table's data columns as they are now."""
+def decoder_of(decode: DecodeSettings, table_schema: Callable[[], Any], key: Sequence[str] = ()) -> Decoder:
+    """The decoder of a route; `table_schema` gives the table's data columns as they are now, `key` those that its rows are told apart by.
+
+    Raises:
+        Misconfigured: the Kafka keys of records that delete cannot give the key.
+    """
     from landfast.decode.json import JsonDecoder
     from landfast.decode.json_rules import JsonLimits
     from landfast.decode.raw import RawDecoder
     from landfast.decode.schema import from_arrow
+    from landfast.decode.tombstones import DeletingDecoder, check_key_format
 
     if decode.format == "raw":
         return RawDecoder(tombstones=decode.tombstones)
@@ -144,7 +149,13 @@ def decoder_of(decode: DecodeSettings, table_schema: Callable[[], Any]) -> Decod
     schema = columns if columns is not None and decode.unknown_fields != "evolve" else _remembered(table_schema, from_arrow)
     limits = JsonLimits(record_bytes=decode.record_bytes_max, depth=decode.depth_max, parts=decode.parts_max)
     wanted = [] if columns is None else columns.names
-    return JsonDecoder(schema, unknown_fields=decode.unknown_fields, tombstones=decode.tombstones, limits=limits, wanted=wanted)
+    deletes = decode.tombstones == "delete"
+    tombstones = "skip" if decode.tombstones == "delete" else decode.tombstones
+    decoder = JsonDecoder(schema, unknown_fields=decode.unknown_fields, tombstones=tombstones, limits=limits, wanted=wanted)
+    if not deletes:
+        return decoder
+    check_key_format(table_schema(), key, decode.key_format)
+    return DeletingDecoder(decoder, table_schema, key, decode.key_format)
 
 
 def _remembered(schema: Callable[[], Any], translated: Callable[[Any], Any]) -> Callable[[], Any]:
@@ -176,10 +187,11 @@ def configured_columns(decode: DecodeSettings) -> Any:
 
 def delta_settings(route: RouteSettings) -> Any:
     """The Delta sink's settings, secrets resolved."""
-    from landfast.sinks.delta.settings import DeltaSettings
+    from landfast.sinks.delta.settings import DeltaSettings, UpsertSettings
 
     sink = route.sink
     return DeltaSettings(
+        upsert=UpsertSettings(sink.key, sink.order_by, sink.delete_when) if sink.mode == "upsert" else None,
         path=sink.path,
         storage_options=sink.storage_options.resolve("sink.storage_options"),
         partition_by=sink.partition_by,

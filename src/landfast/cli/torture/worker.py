@@ -108,7 +108,7 @@ def _route(settings: Settings, route: RouteSettings, run: Any, site: wiring.Site
     keeper = Maintenance(often, table, site.clock, site.observer, flow=route.name, disk=disk, opener=opener)
     sink = DeltaSink(home, keeper)
     limits = wiring.flow_limits(settings.engine, route.batch, route.dead_letters, route.retry)
-    decoder = wiring.decoder_of(route.decode, sink.schema)
+    decoder = wiring.decoder_of(route.decode, sink.schema, route.sink.key)
     letters = AnnouncingLetters(DeltaDeadLetters(home), herald)
     return Route(route.name, route.takes, decoder, AnnouncingSink(sink, herald), letters, limits)
 

@@ -12,6 +12,20 @@ MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
+class UpsertSettings:
+    """How a table is kept that has one row per key.
+
+    key          the columns that tell what a row is about
+    order_by     the column that says which of two rows is the newer; None: where the records lie in their log
+    delete_when  a boolean column: where it is true, the record says that what it is about is deleted
+    """
+
+    key: tuple[str, ...]
+    order_by: str | None = None
+    delete_when: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DeltaSettings:
     """One Delta table and how to write it.
 
@@ -24,6 +38,7 @@ class DeltaSettings:
     accept_lineage_version    the operator has looked at restores and overwrites up to this table version and goes on behind them
     partitions_per_batch_max  a batch with rows for more partitions of the table is not written: the lanes halt
     columns_max               how many columns `evolve` lets a table have; further fields stay in `_rescued`
+    upsert                    one row per key, the newest; None: every record is a row of its own
     compression_level         of zstd
     row_group_rows_max        rows in one row group
     file_bytes_target         a batch that holds more than this in memory is split into several files per partition value
@@ -43,6 +58,7 @@ class DeltaSettings:
     accept_lineage_version: int = -1
     partitions_per_batch_max: int = 1000
     columns_max: int = 1000
+    upsert: UpsertSettings | None = None
     compression_level: int = 1
     row_group_rows_max: int = 500_000
     file_bytes_target: int = 512 * MIB
@@ -51,3 +67,8 @@ class DeltaSettings:
     resolve_attempts_max: int = 8
     resolve_wait_seconds: float = 0.1
     probe_rounds: int = 8
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The columns that tell what a row is about; none where every record is a row of its own."""
+        return () if self.upsert is None else self.upsert.key

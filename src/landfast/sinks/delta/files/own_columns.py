@@ -8,6 +8,8 @@ import pyarrow as pa
 import pyarrow.compute
 
 RESCUED = "_rescued"
+DELETED = "_deleted"
+"""In a table with one row per key: whether the newest record says that what it is about is deleted."""
 _SYSTEM_FIELDS: list[pa.Field[Any]] = [
     pa.field("_topic", pa.string()),
     pa.field("_partition", pa.int32()),

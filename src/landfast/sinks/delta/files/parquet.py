@@ -66,7 +66,7 @@ def write(files: Files, name: str, part: Part, settings: DeltaSettings, *, now: 
         writer.write_table(part.rows, row_group_size=settings.row_group_rows_max)
     footer, nbytes = read_back(files, path)
     check(footer.num_rows == part.rows.num_rows, f"a file read back holds {footer.num_rows} rows instead of {part.rows.num_rows}")
-    stats = stats_json(footer, schema, SYSTEM_COLUMNS, lambda _name: [part.rows])
+    stats = stats_json(footer, schema, (*SYSTEM_COLUMNS, *settings.key), lambda _name: [part.rows])
     return DataFile(path, nbytes, footer.num_rows, part.values, int(now * 1000), stats, written.digest())
 
 

@@ -26,6 +26,7 @@ from landfast.sinks.delta.log.record import CommitRecord, to_metadata
 from landfast.sinks.delta.table.columns import column_conflicts
 from landfast.sinks.delta.table.home import TableHome
 from landfast.sinks.delta.table.view import View
+from landfast.sinks.delta.upserting.upsert import Change, Upsert
 
 
 class Comparison(enum.Enum):
@@ -47,12 +48,13 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Everything one commit carries."""
+    """Everything one commit carries: files to append; or an `upsert`, which says what it changes in the version that it is made on."""
 
     spans: tuple[Span, ...]
     moves: tuple[Move, ...]
     files: tuple[DataFile, ...]
     rows: int
+    upsert: Upsert | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +148,11 @@ class Committer:
         if version is not None:
             return Committed(version, already=True)
         base = view.version
+        change = None if commit.upsert is None else commit.upsert.change_of(view.handle)
+        files = commit.files if change is None else change.files
+        said = to_metadata(self._record(commit, change))
         try:
-            landed = self._home.put(view, to_metadata(self._record(commit)), transactions, commit.files)
+            landed = self._home.put(view, said, transactions, files, None if change is None else change.removed)
         except BaseException as error:
             if is_foreign(error) and not isinstance(error, LandfastError):
                 version = self._resolved(commit, base, error)
@@ -170,6 +175,9 @@ class Committer:
         The view is kept again once the attempt has shown that it is still of use.
         """
         kept, self._view = self._view, None
+        if commit.upsert is not None and kept is not None and kept.handle.version() != kept.version:
+            # Which files the table has, only a handle at that very version says.
+            kept = None
         if kept is not None and kept.answers(asked) and compare(self._home, self._tenure, kept, commit.moves) is Comparison.AT_START:
             return kept, None
         view = self._opened(self._home.open())
@@ -183,7 +191,7 @@ class Committer:
             raise self._conflict(commit, view)
         return view, version
 
-    def _record(self, commit: Commit) -> CommitRecord:
+    def _record(self, commit: Commit, change: Change | None) -> CommitRecord:
         home, run = self._home, self._home.run
         return CommitRecord(
             pipeline_id=home.pipeline_id,
@@ -194,6 +202,8 @@ class Committer:
             committed_at=int(home.clock.now() * 1000),
             rows=commit.rows,
             spans=commit.spans,
+            effects=() if change is None else change.effects,
+            exchanged=(0, 0) if change is None else (len(change.removed), len(change.files)),
         )
 
     def _transactions(self, commit: Commit) -> dict[str, int]:

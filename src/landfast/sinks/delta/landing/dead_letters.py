@@ -50,7 +50,7 @@ class DeltaDeadLetters:
     def __init__(self, data: TableHome) -> None:
         path = letters_path(data.settings.path)
         self._data = data
-        self._settings: DeltaSettings = replace(data.settings, path=path, partition_by=(), unknown_fields="dead")
+        self._settings: DeltaSettings = replace(data.settings, path=path, partition_by=(), unknown_fields="dead", upsert=None)
         self._place = place_of(self._settings, data.place.disk, data.place.opener)
         self._files = self._place.files
         self._lock = threading.Lock()

@@ -27,12 +27,18 @@ def parts_of(table: pa.Table, partition_by: Sequence[str], decoded: Sequence[Dec
     """
     if not partition_by:
         return [Part("", {}, table)]
+    codes = checked_codes(table, partition_by, decoded, partitions_max)
+    return list(split(table, partition_by, codes))
+
+
+def checked_codes(table: pa.Table, partition_by: Sequence[str], decoded: Sequence[Decoded], partitions_max: int) -> Any:
+    """A whole number for each row, the same for rows of the same partition. Raises what `parts_of` raises."""
     codes = codes_of(table, partition_by)
     partitions = pc.count_distinct(codes).as_py()
     if partitions > partitions_max:
         raise _too_many(partitions, partitions_max, partition_by)
     _refuse_unfit(table, partition_by, decoded)
-    return list(split(table, partition_by, codes))
+    return codes
 
 
 def _too_many(partitions: int, partitions_max: int, partition_by: Sequence[str]) -> Halted:

@@ -15,10 +15,12 @@ from landfast.sinks.delta.files.names import new_file_name
 from landfast.sinks.delta.files.parquet import DataFile, Part, write
 from landfast.sinks.delta.files.staged import StagedNames, first_gone
 from landfast.sinks.delta.landing.commit import Commit, Committer, moves_of
+from landfast.sinks.delta.landing.entities import StagedRows, marked, staged_rows, upsert_of
 from landfast.sinks.delta.landing.evolve import evolved
-from landfast.sinks.delta.landing.partitions import parts_of
+from landfast.sinks.delta.landing.partitions import checked_codes, parts_of
 from landfast.sinks.delta.landing.rows import aligned, as_table
 from landfast.sinks.delta.landing.tenure import Tenure
+from landfast.sinks.delta.settings import UpsertSettings
 from landfast.sinks.delta.table.home import TableHome
 from landfast.sinks.delta.upkeep.maintenance import Maintenance, MaintenanceSettings
 from landfast.threads import side_by_side
@@ -74,20 +76,24 @@ class DeltaSink:
             return self._tenure.take(streams)
 
     def stage(self, batch: Batch) -> Staged:
-        """See `ports.Sink.stage`: Parquet files that no commit names yet."""
-        files: list[DataFile] = []
+        """See `ports.Sink.stage`: Parquet files that no commit names yet; or rows in memory, where there is one row per key."""
         settings = self._home.settings
         filled = [decoded for decoded in batch.decoded if decoded.rows.num_rows]
         decoded_rows = [as_table(decoded.rows) for decoded in filled]
         if settings.unknown_fields == "evolve":
             decoded_rows = evolved(self._home, decoded_rows)
+        if settings.upsert is not None:
+            decoded_rows = [marked(rows, settings.upsert) for rows in decoded_rows]
         shape = self._home.shape
         tables = [aligned(decoded, table, shape.schema) for decoded, table in zip(filled, decoded_rows, strict=True)]
         rows = sum(table.num_rows for table in tables)
         written = sum(span.written for span in batch.spans)
         check(rows == written, f"a batch has {rows} rows, and its spans count {written}")
+        table = pa.concat_tables(tables) if rows else shape.schema.empty_table()
+        if settings.upsert is not None:
+            return self._rows_staged(batch, table, shape.partition_by, settings.upsert)
+        files: list[DataFile] = []
         if rows:
-            table = pa.concat_tables(tables)
             files_wanted = max(1, -(-table.nbytes // settings.file_bytes_target))
             rows_per_file = -(-rows // files_wanted)
             with mapped("writing a data file"):
@@ -95,6 +101,13 @@ class DeltaSink:
                 files = self._written([share for part in parts for share in part.cut(rows_per_file)])
         check(sum(file.rows for file in files) == written, "the files of a batch do not hold its rows")
         return Staged(batch.number, batch.spans, rows, 0, tuple(files))
+
+    def _rows_staged(self, batch: Batch, table: pa.Table, partition_by: Sequence[str], upsert: UpsertSettings) -> Staged:
+        staged = StagedRows(table)
+        if table.num_rows:
+            checked_codes(table, partition_by, batch.decoded, self._home.settings.partitions_per_batch_max)
+            staged = staged_rows(table, batch.decoded, upsert)
+        return Staged(batch.number, batch.spans, table.num_rows, staged.rows.nbytes, staged)
 
     def _written(self, shares: Sequence[Part]) -> list[DataFile]:
         """Each share as a file, durable with its folder. Several wait for the disk or the store side by side."""
@@ -107,20 +120,36 @@ class DeltaSink:
 
     def commit(self, staged: Sequence[Staged]) -> Receipt:
         """See `ports.Sink.commit`."""
+        if self._home.settings.upsert is not None:
+            return self._upserted(staged, self._home.settings.upsert)
         began = self._home.clock.monotonic()
         files = tuple(file for one in staged for file in _files_of(one))
         spans = tuple(span for one in staged for span in one.spans)
         rows = sum(one.rows for one in staged)
-        sequence = self._committer.sequence
-        with mapped("committing to the table"), self._until_settled(files):
+        with mapped("committing to the table"), self._until_settled([file.path for file in files]):
             self._check_still_there(staged)
-            landed = self._committer.land(Commit(spans, moves_of(staged), files, rows))
+            return self._landed(Commit(spans, moves_of(staged), files, rows), files, began)
+
+    def _upserted(self, staged: Sequence[Staged], upsert: UpsertSettings) -> Receipt:
+        """Land the newest rows, and take out those of the same keys that are older, in one commit."""
+        began = self._home.clock.monotonic()
+        spans = tuple(span for one in staged for span in one.spans)
+        rows = sum(one.rows for one in staged)
+        with mapped("putting rows in the place of others"):
+            change = upsert_of(self._home, self._staged, upsert, spans, staged)
+            with self._until_settled(change.names):
+                return self._landed(Commit(spans, moves_of(staged), (), rows, change), (), began)
+
+    def _landed(self, commit: Commit, files: Sequence[DataFile], began: float) -> Receipt:
+        sequence = self._committer.sequence
+        landed = self._committer.land(commit)
         self._commits_since_upkeep += 1
+        made = files if commit.upsert is None else commit.upsert.change.files
         return Receipt(
-            spans=spans,
-            rows=rows,
-            files=len(files),
-            nbytes=sum(file.nbytes for file in files),
+            spans=commit.spans,
+            rows=commit.rows,
+            files=len(made),
+            nbytes=sum(file.nbytes for file in made),
             version=landed.version,
             sequence=sequence,
             already=landed.already,
@@ -128,14 +157,14 @@ class DeltaSink:
         )
 
     @contextmanager
-    def _until_settled(self, files: Sequence[DataFile]) -> Iterator[None]:
+    def _until_settled(self, names: Sequence[str]) -> Iterator[None]:
         """Forget these files once they have landed or never will; after anything else they may be committed again."""
         try:
             yield
         except Conflict:
-            self._staged.discard(file.path for file in files)
+            self._staged.discard(names)
             raise
-        self._staged.discard(file.path for file in files)
+        self._staged.discard(names)
 
     def _check_still_there(self, staged: Sequence[Staged]) -> None:
         """Look at every file right before a commit names it, whoever may have taken it away since it was staged.

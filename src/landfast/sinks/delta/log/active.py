@@ -10,6 +10,8 @@ from urllib.parse import unquote
 import pyarrow as pa
 from deltalake import DeltaTable
 
+from landfast.sinks.delta.files.parquet import partition_text
+
 _PARTITION = "partition."
 
 
@@ -40,3 +42,8 @@ def active_files(table: DeltaTable) -> list[ActiveFile]:
         for row in wanted.to_pylist()
     ]
     return sorted(files, key=lambda file: (file.modified_at, file.path))
+
+
+def partition_texts(file: ActiveFile) -> dict[str, str | None]:
+    """The file's partition values as the log writes them."""
+    return {name: partition_text(value) for name, value in file.partition_values.items()}

@@ -55,6 +55,15 @@ def digest_of(stored: IO[bytes]) -> str:
     return found.hexdigest()
 
 
+def first_changed(files: Files, digests: Mapping[str, str]) -> str | None:
+    """The first of these files whose bytes have another digest than is given; None where there is none."""
+    for path, digest in digests.items():
+        with files.open(path) as stored:
+            if digest_of(stored) != digest:
+                return path
+    return None
+
+
 def _added(files: Files, names: Mapping[str, int], base: int, newest: int) -> Iterator[tuple[str, str]]:
     """What the entries after `base` say, in order."""
     for version in sorted(version for version in versions_of(names) if base < version <= newest):

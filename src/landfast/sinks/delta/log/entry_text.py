@@ -1,4 +1,4 @@
-"""The text of a log entry that appends files, or puts one in the place of others: actions of the Delta protocol, one JSON object a line.
+"""The text of a log entry that appends files, or puts some in the place of others: actions of the Delta protocol, one JSON object a line.
 
 Source: https://github.com/delta-io/delta/blob/master/PROTOCOL.md#actions. Whatever
 a reader goes by stands there as deltalake's own append writes it.
@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 from deltalake import DeltaTable
 
-from landfast.sinks.delta.files.parquet import DataFile, partition_text
-from landfast.sinks.delta.log.active import ActiveFile
+from landfast.sinks.delta.files.parquet import DataFile
+from landfast.sinks.delta.log.active import ActiveFile, partition_texts
 from landfast.sinks.delta.log.digests import TAG
 
 _PLAIN_IN_PATHS = "/!$&'()+,:;=@"
@@ -58,11 +58,26 @@ def overwrite_text(
     return _lines([info, *_moved(transactions), *({"remove": action} for action in removed), *added])
 
 
+def upsert_text(
+    said: Mapping[str, Any],
+    transactions: Mapping[str, int],
+    removed: Iterable[Mapping[str, Any]],
+    files: Iterable[DataFile],
+    *,
+    key: Sequence[str],
+    at_milliseconds: int,
+) -> bytes:
+    """The entry of a commit that puts rows in the place of those with the same key, by files in the place of the `removed` ones."""
+    predicate = " AND ".join(f"target.{name} = source.{name}" for name in key)
+    info = _info("MERGE", {"predicate": predicate}, said, at_milliseconds, is_blind=False)
+    added = ({"add": _add(file, changes=True)} for file in files)
+    return _lines([info, *_moved(transactions), *({"remove": action} for action in removed), *added])
+
+
 def removals(old: Iterable[ActiveFile], at_milliseconds: int) -> Iterator[Mapping[str, Any]]:
     """The actions that take these files out of the table, with their rows."""
     for file in old:
-        values = {name: partition_text(value) for name, value in file.partition_values.items()}
-        yield _remove(file, values, at_milliseconds, changes=True)
+        yield _remove(file, partition_texts(file), at_milliseconds, changes=True)
 
 
 def rewrite_text(

@@ -14,7 +14,9 @@ from typing import Any
 from landfast.errors import Broken
 from landfast.model import Span, Stream
 
-FORMAT = 1
+FORMAT = 2
+"""The newest form that is known: that of a table with one row per key, whose spans have effects."""
+_FORMAT_OF_APPENDS = 1
 KEY = "landfast"
 DIGEST_KEY = "landfast.digest"
 TAKE_OVER = {"landfast.act": "take over"}
@@ -24,8 +26,30 @@ COMPACTION_KEY = "landfast.compaction"
 
 
 @dataclass(frozen=True, slots=True)
+class Effect:
+    """What became of a span's written rows in a table with one row per key: `written = kept + superseded + older`.
+
+    kept        in the table after the commit
+    superseded  another row of the same commit has the same key and is newer
+    older       the table held a row of the same key that is newer
+    replaced    rows from a log, of the same keys, that made way for those that were kept
+    deleted     of those that were kept: they say that what they are about is deleted
+    """
+
+    kept: int
+    superseded: int
+    older: int
+    replaced: int
+    deleted: int
+
+
+@dataclass(frozen=True, slots=True)
 class CommitRecord:
-    """What a Landfast commit says of itself. `committed_at` is in milliseconds since the epoch, for people."""
+    """What a Landfast commit says of itself. `committed_at` is in milliseconds since the epoch, for people.
+
+    `effects` are those of the spans, in order, in a table with one row per key, and `exchanged` counts the files that its commit takes out
+    and puts in; in others there are none.
+    """
 
     pipeline_id: str
     pipeline: str
@@ -35,12 +59,14 @@ class CommitRecord:
     committed_at: int
     rows: int
     spans: tuple[Span, ...]
+    effects: tuple[Effect, ...] = ()
+    exchanged: tuple[int, int] = (0, 0)
 
 
 def to_metadata(record: CommitRecord) -> dict[str, Any]:
     """What a commit says of itself in its `commitInfo`. One JSON text under one key: other readers pass it through untouched."""
-    body = {
-        "format": FORMAT,
+    body: dict[str, Any] = {
+        "format": FORMAT if record.effects else _FORMAT_OF_APPENDS,
         "pipeline_id": record.pipeline_id,
         "pipeline": record.pipeline,
         "run": record.run_id,
@@ -50,6 +76,9 @@ def to_metadata(record: CommitRecord) -> dict[str, Any]:
         "rows": record.rows,
         "spans": [span_to_json(span) for span in record.spans],
     }
+    if record.effects:
+        body["effects"] = [effect_to_json(effect) for effect in record.effects]
+        body["exchanged"] = list(record.exchanged)
     text = json.dumps(body, separators=(",", ":"))
     return {KEY: text, DIGEST_KEY: _digest(text)}
 
@@ -110,6 +139,11 @@ def _record(body: Mapping[str, Any]) -> CommitRecord:
     if written_as > FORMAT:
         message = f"the table has commits in format {written_as}, and this version of Landfast knows no later one than {FORMAT}"
         raise Broken("VERSION_TOO_OLD", message, next_step="Run the version that wrote them, or a later one.")
+    spans = tuple(span_from_json(item) for item in body["spans"])
+    effects = tuple(effect_from_json(item) for item in body.get("effects", ()))
+    if effects and len(effects) != len(spans):
+        raise ValueError
+    removed, added = body.get("exchanged", (0, 0))
     return CommitRecord(
         pipeline_id=_text(body["pipeline_id"]),
         pipeline=_text(body["pipeline"]),
@@ -118,7 +152,9 @@ def _record(body: Mapping[str, Any]) -> CommitRecord:
         settings_digest=_text(body["settings"]),
         committed_at=_number(body["at"]),
         rows=_number(body["rows"]),
-        spans=tuple(span_from_json(item) for item in body["spans"]),
+        spans=spans,
+        effects=effects,
+        exchanged=(_number(removed), _number(added)),
     )
 
 
@@ -152,6 +188,17 @@ def span_from_json(item: Sequence[Any]) -> Span:
     counts = {_text(reason): _number(count) for reason, count in skipped.items()}
     places = _number(start), _number(end)
     return Span(stream, *places, _number(read), _number(written), _number(dead), counts, _text(digest), first)
+
+
+def effect_to_json(effect: Effect) -> list[int]:
+    """An effect as a compact JSON list."""
+    return [effect.kept, effect.superseded, effect.older, effect.replaced, effect.deleted]
+
+
+def effect_from_json(item: Sequence[Any]) -> Effect:
+    """The inverse of `effect_to_json`. Raises ValueError or TypeError for what is no effect."""
+    kept, superseded, older, replaced, deleted = item
+    return Effect(_number(kept), _number(superseded), _number(older), _number(replaced), _number(deleted))
 
 
 def _digest(text: str) -> str:

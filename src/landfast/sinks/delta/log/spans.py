@@ -23,7 +23,7 @@ from landfast.sinks.delta.files.names import log_name
 from landfast.sinks.delta.files.paths import check_way, shown, spans_path
 from landfast.sinks.delta.files.storage import Files, files_of
 from landfast.sinks.delta.log.active import active_files
-from landfast.sinks.delta.log.record import CommitRecord, altered, from_commit_info
+from landfast.sinks.delta.log.record import CommitRecord, Effect, altered, effect_from_json, effect_to_json, from_commit_info
 from landfast.sinks.delta.log.replays import Range, told_by_replay
 from landfast.sinks.delta.log.snapshot import snapshot, snapshot_or_none
 
@@ -50,11 +50,16 @@ _COLUMNS: list[tuple[str, pa.DataType]] = [
     ("first", pa.bool_()),
 ]
 SCHEMA = pa.schema(_COLUMNS)
+EFFECT = pa.field("effect", pa.string())
+"""What a span of a table with one row per key has beside these."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpanRecord:
-    """A span and the commit it landed with. `committed_at` is in milliseconds since the epoch."""
+    """A span and the commit it landed with. `committed_at` is in milliseconds since the epoch.
+
+    `effect` says what became of its rows in a table with one row per key; None in others.
+    """
 
     version: int
     committed_at: int
@@ -64,6 +69,7 @@ class SpanRecord:
     sequence: int
     settings_digest: str
     span: Span
+    effect: Effect | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +158,14 @@ def _records(version: int, commit: CommitRecord) -> list[SpanRecord]:
             sequence=commit.sequence,
             settings_digest=commit.settings_digest,
             span=span,
+            effect=effect,
         )
-        for span in commit.spans
+        for span, effect in zip(commit.spans, commit.effects or [None] * len(commit.spans), strict=True)
     ]
 
 
-def as_rows(records: Sequence[SpanRecord]) -> pa.Table:
-    """The spans as rows of the table that they are rolled up into."""
+def as_rows(records: Sequence[SpanRecord], *, with_effects: bool = False) -> pa.Table:
+    """The spans as rows of the table that they are rolled up into; `with_effects` where that has a column for them."""
     rows = [
         {
             "version": record.version,
@@ -179,10 +186,11 @@ def as_rows(records: Sequence[SpanRecord]) -> pa.Table:
             "skipped": json.dumps(dict(record.span.skipped), sort_keys=True),
             "digest": record.span.digest,
             "first": record.span.first,
+            EFFECT.name: None if record.effect is None else json.dumps(effect_to_json(record.effect)),
         }
         for record in records
     ]
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
+    return pa.Table.from_pylist(rows, schema=SCHEMA.append(EFFECT) if with_effects else SCHEMA)
 
 
 def _from_row(row: Mapping[str, Any]) -> SpanRecord:
@@ -197,6 +205,7 @@ def _from_row(row: Mapping[str, Any]) -> SpanRecord:
         sequence=row["sequence"],
         settings_digest=row["settings"],
         span=Span(stream, row["start"], row["end"], *counts, row["digest"], row["first"]),
+        effect=None if row[EFFECT.name] is None else effect_from_json(json.loads(row[EFFECT.name])),
     )
 
 
@@ -208,6 +217,6 @@ def _rolled_up(path: str, storage_options: Mapping[str, str]) -> list[SpanRecord
     records: list[SpanRecord] = []
     for add in active_files(table):
         with files.open(add.path) as stored:
-            content = pq.read_table(stored, schema=SCHEMA, page_checksum_verification=True)
+            content = pq.read_table(stored, schema=SCHEMA.append(EFFECT), page_checksum_verification=True)
         records.extend(_from_row(row) for row in content.to_pylist())
     return records

@@ -116,7 +116,11 @@ def _is_complete(actions: Sequence[Mapping[str, Any]]) -> bool:
     if record is None:
         return True
     moved = {str(action["txn"].get("appId")) for action in actions if isinstance(action.get("txn"), dict)}
-    return _rows_added(actions) >= record.rows and {position_app_id(record.pipeline_id, span.stream) for span in record.spans} <= moved
+    if record.effects:
+        whole = (sum("remove" in action for action in actions), sum("add" in action for action in actions)) == record.exchanged
+    else:
+        whole = _rows_added(actions) >= record.rows
+    return whole and {position_app_id(record.pipeline_id, span.stream) for span in record.spans} <= moved
 
 
 def _rows_added(actions: Sequence[Mapping[str, Any]]) -> int:

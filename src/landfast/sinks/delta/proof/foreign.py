@@ -18,6 +18,7 @@ from landfast.audit import Finding, Kind, Rewritten
 from landfast.sinks.delta.files.names import LOG, is_own, log_name, versions_of
 from landfast.sinks.delta.files.storage import Files
 from landfast.sinks.delta.log.active import ActiveFile
+from landfast.sinks.delta.log.record import KEY
 from landfast.sinks.delta.proof.offsets import Offsets, TopicPartition, ranges_of
 from landfast.sinks.delta.proof.scan import UNREADABLE, Scan
 
@@ -44,10 +45,12 @@ def writings(files: Files, newest: int, offset_name: str) -> dict[str, Writing]:
             continue
         info = next(_parts(actions, "commitInfo"), {})
         operation, engine = str(info.get("operation", "unknown operation")), str(info.get("engineInfo", "unknown engine"))
+        # An upsert of ours writes other rows of such a file again, under a name that keeps it a foreign one.
+        keeps = operation in _KEEPS_VALUES or KEY in info
         taken = [unquote(remove["path"]) for remove in _parts(actions, "remove")]
         inherited = any(path in found and found[path].changes for path in taken)
         for path, add in foreign.items():
-            changes = bool(add["dataChange"]) and operation not in _KEEPS_VALUES and not _holds_none_of_ours(files, path, add, offset_name)
+            changes = bool(add["dataChange"]) and not keeps and not _holds_none_of_ours(files, path, add, offset_name)
             # Whoever adds a file again, as a restore does, has not written it.
             found.setdefault(path, Writing(version, f"{operation} by {engine}", inherited or changes))
     return found

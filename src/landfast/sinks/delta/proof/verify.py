@@ -29,10 +29,12 @@ from landfast.sinks.delta.log.tail import lost_tail
 from landfast.sinks.delta.proof.close_up import look_closely
 from landfast.sinks.delta.proof.foreign import look_for_foreign
 from landfast.sinks.delta.proof.offsets import COORDINATES, Offsets, TopicPartition, ascending, grouped, ranges_of, within
+from landfast.sinks.delta.proof.one_per_key import counted, effect_findings, key_findings, row_findings
 from landfast.sinks.delta.proof.resolutions import Whose, read_trail, resolved, without
 from landfast.sinks.delta.proof.scan import Depth, Scan
 from landfast.sinks.delta.proof.tally import Tally, regions_of
 from landfast.sinks.delta.settings import MIB
+from landfast.sinks.delta.table.entities import entities_in
 from landfast.sinks.delta.table.features import reading_problems
 from landfast.sinks.delta.table.marks import pipelines_of
 from landfast.sinks.delta.table.place import shape_of
@@ -122,8 +124,17 @@ def _verdict(table: DeltaTable, where: Where, held_bytes_max: int, close_up_rows
     fates = resolved(letters, trail, history.replayed)
     unlanded = without(letters, fates.rows)
     scan = Scan(path, storage_options, table, keys=COORDINATES, depth=depth)
-    tally = _check_rows(scan, spans, unlanded, fates.rows, held_bytes_max, progress)
-    findings.extend(_row_findings(scan, tally, unlanded, close_up_rows_max))
+    entities = entities_in(table)
+    one_per_key = None
+    if entities is None:
+        tally = _check_rows(scan, spans, unlanded, fates.rows, held_bytes_max, progress)
+        findings.extend(_row_findings(scan, tally, unlanded, close_up_rows_max))
+    else:
+        found = counted(scan, history.records, unlanded, progress)
+        tally, one_per_key = found.tally, found.totals
+        keys = Scan(path, storage_options, table, keys=entities.key, depth=Depth.COORDINATES)
+        findings.extend((*effect_findings(history.records), *_outside_findings(tally), *row_findings(found, unlanded)))
+        findings.extend(key_findings(keys, shape_of(table).schema, held_bytes_max))
     rewritten = (*buried.rewritten, *trail.rewritten, *look_for_foreign(scan, table.version()))
     findings.extend(scan.findings)
     return Verdict(
@@ -144,6 +155,7 @@ def _verdict(table: DeltaTable, where: Where, held_bytes_max: int, close_up_rows
         digested=buried.digested + trail.digested + scan.digested,
         undigested=buried.undigested + trail.undigested + scan.undigested,
         rewritten=rewritten,
+        one_per_key=one_per_key,
     )
 
 
@@ -249,10 +261,14 @@ def _check_rows(
     return tally
 
 
-def _row_findings(scan: Scan, tally: Tally, letters: Mapping[Stream, Offsets], rows_max: int) -> Iterator[Finding]:
+def _outside_findings(tally: Tally) -> Iterator[Finding]:
     for (topic, partition), count in sorted(tally.outside_rows.items()):
         words = f"rows of {topic}[{partition}] at offsets that no commit accounts for"
         yield Finding(Kind.PHANTOM_ROW, words, None, tuple(tally.outside[topic, partition]), count)
+
+
+def _row_findings(scan: Scan, tally: Tally, letters: Mapping[Stream, Offsets], rows_max: int) -> Iterator[Finding]:
+    yield from _outside_findings(tally)
     suspects = tally.close()
     if suspects:
         yield from look_closely(scan, suspects, letters, rows_max)

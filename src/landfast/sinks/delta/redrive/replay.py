@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from landfast.errors import Broken, Halted, Rejected, Unavailable, check
+from landfast.errors import Broken, Halted, Misconfigured, Rejected, Unavailable, check
 from landfast.model import TIMESTAMP_ABSENT, Batch, Chunk, Decoded, Span, Stream
 from landfast.ports import Decoder
 from landfast.sinks.delta.errors import mapped
@@ -125,7 +125,13 @@ class Replay:
             Unavailable: the store does not answer, or others were faster each time. Running it again is safe and goes on where it ended.
             Halted: the table's rows were replaced under the positions, or the rows belong to too many partitions.
             Broken: the table is damaged or does not take its rows any more.
+            Misconfigured: the table holds one row per key.
         """
+        if self._home.settings.upsert is not None:
+            # Whether a letter has landed is told by its row, and there a row may have made way since.
+            message = "the table holds one row per key, and letters of such a table cannot be replayed; nothing was written"
+            next_step = "Produce the mended records to the topic again, then discard the letters."
+            raise Misconfigured("REPLAY_UNSUPPORTED", message, next_step=next_step)
         for group in groups(candidates):
             yield from self._dry(group) if dry else self._landed(group)
 

@@ -56,7 +56,7 @@ class Trail:
         path = trail_path(data.settings.path)
         self._data = data
         self._by = by
-        self._settings: DeltaSettings = replace(data.settings, path=path, partition_by=(), unknown_fields="dead")
+        self._settings: DeltaSettings = replace(data.settings, path=path, partition_by=(), unknown_fields="dead", upsert=None)
         self._place = place_of(self._settings, data.place.disk, data.place.opener)
         self._home: TableHome | None = None
         self._upkeep: Maintenance | None = None

@@ -6,6 +6,7 @@ view           what is known of its transactions at one version
 place          where it lies, how to reach it, and the shape that it has
 creation       how it comes to be, and what stands in the way: strange files, or `remains` of a former table
 marks          whose it is
+entities       whether it holds one row per key, and what can be a key
 features       what it demands of writers and readers
 columns        whether its columns agree with the settings', and how it is given more
 trail          what people did with dead letters: the table beside it

@@ -14,8 +14,9 @@ from deltalake.schema import Schema
 from landfast.errors import Misconfigured, Unavailable
 from landfast.sinks.delta.errors import mapped
 from landfast.sinks.delta.fates import Fate, fate_of
-from landfast.sinks.delta.files.own_columns import RESCUED, SYSTEM_SCHEMA
+from landfast.sinks.delta.files.own_columns import DELETED, RESCUED, SYSTEM_SCHEMA
 from landfast.sinks.delta.settings import DeltaSettings
+from landfast.sinks.delta.table.entities import upsert_problems
 from landfast.sinks.delta.table.place import HOOKS_OFF, Place, Shape, shape_of
 
 _FORBIDDEN_IN_NAMES = frozenset(" ,;{}()\n\t=")
@@ -31,6 +32,11 @@ def column_conflicts(handle: DeltaTable, settings: DeltaSettings, data_schema: p
     for said in _column_problems(shape_of(handle), settings, data_schema):
         next_step = 'Make settings and table agree; unknown_fields = "evolve" adds columns that are missing.'
         yield Misconfigured("SCHEMA_CONFLICT", said, next_step=next_step)
+    yield from upsert_problems(_with(shape_of(handle).schema, missing_columns(shape_of(handle), settings, data_schema)), settings.upsert)
+
+
+def _with(schema: pa.Schema, more: pa.Schema) -> pa.Schema:
+    return pa.schema([*schema, *more])
 
 
 def as_stored(schema: pa.Schema) -> pa.Schema:
@@ -55,19 +61,25 @@ def missing_columns(shape: Shape, settings: DeltaSettings, data_schema: pa.Schem
         wanted.update({field.name: field.with_nullable(nullable=True) for field in as_stored(data_schema)})
     if settings.unknown_fields != "dead":
         wanted.setdefault(RESCUED, pa.field(RESCUED, pa.string()))
-    wanted.update({field.name: field for field in SYSTEM_SCHEMA})
+    wanted.update({field.name: field for field in _system_fields(settings)})
     return pa.schema([field for name, field in wanted.items() if name not in shape.schema.names])
+
+
+def _system_fields(settings: DeltaSettings) -> list[pa.Field[Any]]:
+    """The columns that Landfast adds to every row."""
+    return [*SYSTEM_SCHEMA, *([] if settings.upsert is None else [pa.field(DELETED, pa.bool_())])]
 
 
 def _column_problems(shape: Shape, settings: DeltaSettings, data_schema: pa.Schema | None) -> Iterator[str]:
     schema = shape.schema
-    reserved = [] if data_schema is None else sorted({*data_schema.names} & {*SYSTEM_SCHEMA.names})
+    system = _system_fields(settings)
+    reserved = [] if data_schema is None else sorted({*data_schema.names} & {field.name for field in system})
     if reserved:
         yield f"the columns {', '.join(reserved)} belong to the system"
     missing = missing_columns(shape, settings, data_schema)
     if missing.names and settings.unknown_fields != "evolve":
         yield f"the table lacks the columns {', '.join(missing.names)}"
-    for field in [*(as_stored(data_schema) if data_schema is not None else []), *SYSTEM_SCHEMA]:
+    for field in [*(as_stored(data_schema) if data_schema is not None else []), *system]:
         if field.name in schema.names and schema.field(field.name).type != field.type:
             yield f"column {field.name} is {schema.field(field.name).type} in the table and {field.type} here"
     if data_schema is not None:

@@ -12,12 +12,13 @@ from landfast.errors import Misconfigured
 from landfast.sinks.delta.errors import mapped
 from landfast.sinks.delta.fates import Fate, fate_of
 from landfast.sinks.delta.files.names import LOG, OWN_PREFIX
-from landfast.sinks.delta.files.own_columns import RESCUED, SYSTEM_SCHEMA
+from landfast.sinks.delta.files.own_columns import DELETED, RESCUED, SYSTEM_SCHEMA
 from landfast.sinks.delta.files.paths import folders_above, local_path, shown
 from landfast.sinks.delta.files.storage import Files, files_of
 from landfast.sinks.delta.log.entries import has_table
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.table.columns import creation_problems
+from landfast.sinks.delta.table.entities import upsert_problems
 from landfast.sinks.delta.table.place import HOOKS_OFF, Place
 
 CREATE_ATTEMPTS_MAX = 10
@@ -28,6 +29,8 @@ def full_schema(settings: DeltaSettings, data_schema: pa.Schema) -> pa.Schema:
     fields = list(data_schema)
     if settings.unknown_fields != "dead" and RESCUED not in data_schema.names:
         fields.append(pa.field(RESCUED, pa.string()))
+    if settings.upsert is not None:
+        fields.append(pa.field(DELETED, pa.bool_()))
     return pa.schema([*fields, *SYSTEM_SCHEMA])
 
 
@@ -92,6 +95,7 @@ def creation_refusals(settings: DeltaSettings, schema: pa.Schema) -> Iterator[Mi
         yield Misconfigured("NOT_A_TABLE", message, next_step="Choose a path that is inside no table.")
     for said in creation_problems(schema, settings.partition_by):
         yield Misconfigured("SCHEMA_CONFLICT", said, next_step="Correct the columns or partition_by in the settings.")
+    yield from upsert_problems(schema, settings.upsert)
 
 
 def _holds_log(folder: str, settings: DeltaSettings) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from deltalake import DeltaTable
@@ -17,7 +17,7 @@ from landfast.sinks.delta.files.names import log_name
 from landfast.sinks.delta.files.parquet import DataFile
 from landfast.sinks.delta.log.app_ids import incarnation_app_id, owner_app_id, position_app_id
 from landfast.sinks.delta.log.entries import Entry, entries_on, entry, fingerprint
-from landfast.sinks.delta.log.entry_text import append_text
+from landfast.sinks.delta.log.entry_text import append_text, upsert_text
 from landfast.sinks.delta.log.mending import make_certain
 from landfast.sinks.delta.table.features import demands
 from landfast.sinks.delta.table.halts import lineage_halt, replaced_halt
@@ -166,18 +166,29 @@ class TableHome:
                 self._seen, self._end = tip, end
             self._break = self._break or broken
 
-    def put(self, view: View, said: Mapping[str, Any], transactions: Mapping[str, int], files: Sequence[DataFile] = ()) -> bool:
+    def put(
+        self,
+        view: View,
+        said: Mapping[str, Any],
+        transactions: Mapping[str, int],
+        files: Sequence[DataFile] = (),
+        removed: Iterable[Mapping[str, Any]] | None = None,
+    ) -> bool:
         """Append the files and move the transactions in the version right after the view's, and let the view follow.
 
-        The view is what was compared, and nothing has come between where this returns True: that is the compare-and-set. Where it
-        returns False, somebody else has made that version, or the log has changed under the view, which is worn then: compare again.
-        Raises what the store raises; then it may have landed, or may yet.
+        In an upsert the files take the place of those that the `removed` actions name. The view is what was compared, and nothing has
+        come between where this returns True: that is the compare-and-set. Where it returns False, somebody else has made that version, or
+        the log has changed under the view, which is worn then: compare again. Raises what the store raises; then it may have landed, or
+        may yet.
         """
         if not self._stands(view):
             view.worn = True
             return False
         partition_by, now = self.shape.partition_by, int(self.clock.now() * 1000)
-        text = append_text(said, transactions, files, partition_by=partition_by, at_milliseconds=now)
+        if removed is None:
+            text = append_text(said, transactions, files, partition_by=partition_by, at_milliseconds=now)
+        else:
+            text = upsert_text(said, transactions, removed, files, key=self.settings.key, at_milliseconds=now)
         version = view.version + 1
         made = self.files.put_entry(version, text)
         if made:

@@ -12,6 +12,7 @@ from landfast.model import Run
 from landfast.sinks.delta.errors import mapped
 from landfast.sinks.delta.fates import Fate, fate_of
 from landfast.sinks.delta.log.lineage import former_pipeline_id
+from landfast.sinks.delta.table.entities import entity_properties
 from landfast.sinks.delta.table.place import HOOKS_OFF, Place
 from landfast.sinks.delta.table.remains import table_exchanged
 
@@ -43,7 +44,9 @@ def pipeline_id_in(place: Place, run: Run) -> str:
             if run.pipeline in pipelines:
                 return pipelines[run.pipeline]
             given = _id_to_give(place, run, handle, pipelines)
-        mark(handle, {_PROPERTY + run.pipeline: given, OTHERS_CLEAN_UP: handle.metadata().configuration.get(OTHERS_CLEAN_UP, "false")})
+        kept = {OTHERS_CLEAN_UP: handle.metadata().configuration.get(OTHERS_CLEAN_UP, "false")}
+        # In one act with the pipeline's mark: from then on the key of a table's rows never changes.
+        mark(handle, {_PROPERTY + run.pipeline: given, **kept, **entity_properties(place.settings)})
     message = "the table's properties changed at each attempt to mark it as this pipeline's"
     raise Misconfigured("FOREIGN_PIPELINE", message, next_step="Start one pipeline at a time.")
 

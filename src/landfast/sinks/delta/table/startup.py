@@ -22,10 +22,18 @@ from landfast.sinks.delta.log.tail import lost_tail
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.table.columns import add_columns, column_conflicts, missing_columns
 from landfast.sinks.delta.table.creation import create_or_open, full_schema
+from landfast.sinks.delta.table.entities import entity_properties, mode_conflicts
 from landfast.sinks.delta.table.features import demands
 from landfast.sinks.delta.table.halts import lineage_refusal
 from landfast.sinks.delta.table.home import TableHome
-from landfast.sinks.delta.table.marks import MARK_ATTEMPTS_MAX, OTHERS_CLEAN_UP, mark, pipeline_id_in, properties_of_a_new_table
+from landfast.sinks.delta.table.marks import (
+    MARK_ATTEMPTS_MAX,
+    OTHERS_CLEAN_UP,
+    mark,
+    pipeline_id_in,
+    pipelines_of,
+    properties_of_a_new_table,
+)
 from landfast.sinks.delta.table.place import Place, open_handle, place_of, shape_of
 from landfast.sinks.delta.table.remains import table_gone
 
@@ -62,7 +70,7 @@ def open_table(
         certain, letters_certain = _mended(place, observer)
         _check_nothing_remains(place)
         schema = None if data_schema is None else full_schema(settings, data_schema)
-        handle = create_or_open(place, schema, properties_of_a_new_table(run.pipeline))
+        handle = create_or_open(place, schema, properties_of_a_new_table(run.pipeline) | entity_properties(settings))
         for problem in together(tuple(problems(handle, settings, data_schema))):
             raise problem
         with mapped("racing commits in a throw-away table"):
@@ -91,6 +99,7 @@ def _mended(place: Place, observer: Observer) -> tuple[int, int]:
 def problems(handle: DeltaTable, settings: DeltaSettings, data_schema: pa.Schema | None) -> Iterator[Misconfigured]:
     """Everything about the table that forbids landing in it, most basic first."""
     yield from demands(handle)
+    yield from mode_conflicts(handle, settings, pipelines_of(handle))
     yield from column_conflicts(handle, settings, data_schema)
 
 

@@ -14,18 +14,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 from landfast.errors import Broken, check
 from landfast.sinks.delta.files.names import is_own, new_file_name
-from landfast.sinks.delta.files.own_columns import SYSTEM_COLUMNS
-from landfast.sinks.delta.files.parquet import DataFile, new_file, partition_text, read_back
-from landfast.sinks.delta.files.stats import stats_json
+from landfast.sinks.delta.files.parquet import DataFile
+from landfast.sinks.delta.files.rewriting import Form, form_of, rows_of, written_again
 from landfast.sinks.delta.files.storage import Files
-from landfast.sinks.delta.log.active import ActiveFile, active_files
+from landfast.sinks.delta.log.active import ActiveFile, active_files, partition_texts
 from landfast.sinks.delta.log.app_ids import COMPACTOR
-from landfast.sinks.delta.log.digests import digest_of
+from landfast.sinks.delta.log.digests import first_changed
 from landfast.sinks.delta.log.entries import fingerprint
 from landfast.sinks.delta.log.entry_text import rewrite_text
 from landfast.sinks.delta.log.record import compaction_metadata
@@ -35,7 +33,6 @@ from landfast.sinks.delta.table.place import Shape, shape_of
 COMMIT_ATTEMPTS_MAX = 5
 GROUP_FILES_MAX = 256
 """However small they are: reading a file has a price of its own, and landing waits while a group is joined."""
-BATCH_ROWS = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +59,7 @@ def due(table: DeltaTable, limits: Limits) -> list[list[ActiveFile]]:
     by_partition: defaultdict[str, list[ActiveFile]] = defaultdict(list)
     for file in active_files(table):
         if is_own(file.path) and file.nbytes < limits.file_bytes_small and file.rows is not None:
-            by_partition[json.dumps(_texts(file))].append(file)
+            by_partition[json.dumps(partition_texts(file))].append(file)
     groups: list[list[ActiveFile]] = []
     files_max = max(limits.files_min, GROUP_FILES_MAX)
     for small in by_partition.values():
@@ -98,11 +95,17 @@ def compact(
     """
     shape = shape_of(table)
     old = [file.path for file in group]
-    _check_unchanged(files, {path: digests[path] for path in old if path in digests})
-    written = _write(files, group, shape, settings, limits, now)
+    changed = first_changed(files, {path: digests[path] for path in old if path in digests})
+    if changed is not None:
+        message = f"the bytes of {changed} are not those that were written, and small files stay as they are beside it"
+        next_step = "Run `landfast verify`, which names what else is changed, and put the file back from a copy."
+        raise Broken("FILE_CHANGED", message, next_step=next_step)
+    form = _form(shape, settings, limits)
+    path = f"{group[0].path.rpartition('/')[0]}/{new_file_name('landfast')}".lstrip("/")
+    written = written_again(files, path, rows_of(files, old, form), form, partition_texts(group[0]), now)
     rows = sum(file.rows or 0 for file in group)
     check(written.rows == rows, f"a compacted file holds {written.rows} rows instead of {rows}")
-    check(_same(_rows_of(files, old, shape), _rows_of(files, [written.path], shape)), "a compacted file holds other rows")
+    check(_same(rows_of(files, old, form), rows_of(files, [written.path], form)), "a compacted file holds other rows")
     for _ in range(COMMIT_ATTEMPTS_MAX):
         seen = table.version()
         table.update_incremental()
@@ -116,16 +119,6 @@ def compact(
     return None
 
 
-def _check_unchanged(files: Files, digests: Mapping[str, str]) -> None:
-    for path, digest in digests.items():
-        with files.open(path) as stored:
-            found = digest_of(stored)
-        if found != digest:
-            message = f"the bytes of {path} are not those that were written, and small files stay as they are beside it"
-            next_step = "Run `landfast verify`, which names what else is changed, and put the file back from a copy."
-            raise Broken("FILE_CHANGED", message, next_step=next_step)
-
-
 def _committed(table: DeltaTable, files: Files, group: Sequence[ActiveFile], written: DataFile) -> bool:
     """Commit only if nobody has committed since the handle's snapshot, in which every file of the group was active."""
     version = table.version()
@@ -136,63 +129,15 @@ def _committed(table: DeltaTable, files: Files, group: Sequence[ActiveFile], wri
     return files.put_entry(version + 1, text) and fingerprint(files, version) == end
 
 
-def _write(files: Files, group: Sequence[ActiveFile], shape: Shape, settings: DeltaSettings, limits: Limits, now: float) -> DataFile:
-    """All rows of the group, in order, as one durable file: one row group in memory at a time."""
-    path = f"{group[0].path.rpartition('/')[0]}/{new_file_name('landfast')}".lstrip("/")
-    schema = _stored_schema(shape)
-    tables = _gathered(_rows_of(files, [file.path for file in group], shape), settings.row_group_rows_max, limits.row_group_bytes_max)
-    first = next(tables, pa.table(schema.empty_table()))
-    with new_file(files, path, schema, first, settings.compression_level) as (writer, stream):
-        writer.write_table(first, row_group_size=max(1, first.num_rows))
-        for table in tables:
-            writer.write_table(table, row_group_size=table.num_rows)
-    footer, nbytes = read_back(files, path)
-    stats = stats_json(footer, schema, SYSTEM_COLUMNS, lambda name: _column(files, path, name))
-    return DataFile(path, nbytes, footer.num_rows, _texts(group[0]), int(now * 1000), stats, stream.digest())
-
-
-def _stored_schema(shape: Shape) -> pa.Schema:
-    return pa.schema([field for field in shape.schema if field.name not in shape.partition_by])
-
-
-def _rows_of(files: Files, paths: Sequence[str], shape: Shape) -> Iterator[pa.Table]:
-    """The rows of these files in the table's columns as they are now; a column that a file is too old to have is null."""
-    schema = _stored_schema(shape)
-    for path in paths:
-        with files.open(path) as stored:
-            for batch in pq.ParquetFile(stored, page_checksum_verification=True).iter_batches(batch_size=BATCH_ROWS):
-                columns = {
-                    field.name: batch.column(field.name).cast(field.type)
-                    if field.name in batch.schema.names
-                    else pa.nulls(batch.num_rows, field.type)
-                    for field in schema
-                }
-                strange = set(batch.schema.names) - set(shape.schema.names)
-                check(not strange, f"a file has columns that the table does not have: {sorted(strange)}")
-                yield pa.table(columns, schema=schema)
-
-
-def _column(files: Files, path: str, name: str) -> Iterator[pa.Table]:
-    """One column of a file, a part at a time."""
-    with files.open(path) as stored:
-        for batch in pq.ParquetFile(stored).iter_batches(batch_size=BATCH_ROWS, columns=[name]):
-            yield pa.Table.from_batches([batch])
-
-
-def _gathered(tables: Iterator[pa.Table], rows_max: int, bytes_max: int) -> Iterator[pa.Table]:
-    """The same rows in tables as large as the limits allow."""
-    held: list[pa.Table] = []
-    rows = nbytes = 0
-    for table in tables:
-        held.append(table)
-        rows += table.num_rows
-        nbytes += table.nbytes
-        if rows >= rows_max or nbytes >= bytes_max:
-            yield pa.concat_tables(held)
-            held = []
-            rows = nbytes = 0
-    if held:
-        yield pa.concat_tables(held)
+def _form(shape: Shape, settings: DeltaSettings, limits: Limits) -> Form:
+    return form_of(
+        shape.schema,
+        shape.partition_by,
+        compression_level=settings.compression_level,
+        rows=settings.row_group_rows_max,
+        nbytes=limits.row_group_bytes_max,
+        bounded=settings.key,
+    )
 
 
 def _same(left: Iterator[pa.Table], right: Iterator[pa.Table]) -> bool:
@@ -229,7 +174,3 @@ def _integral(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_map(kind):
         return pa.map_(_integral(kind.key_type), _integral(kind.item_type))
     return kind
-
-
-def _texts(file: ActiveFile) -> dict[str, str | None]:
-    return {name: partition_text(value) for name, value in file.partition_values.items()}

@@ -234,7 +234,7 @@ class Maintenance:
     def _tidy_spans(self, stop_at: float) -> None:
         """The spans table gets a file and a commit with each clean-up, and the same upkeep, but for a clean-up of its own."""
         settings = replace(self._settings, cleanup_interval_seconds=math.inf, compaction_interval_seconds=0)
-        spans = replace(self._table, path=spans_path(self._table.path), partition_by=())
+        spans = replace(self._table, path=spans_path(self._table.path), partition_by=(), upsert=None)
         if self._keeper_of_spans is None:
             self._keeper_of_spans = Maintenance(
                 settings, spans, self._clock, self._observer, flow=self._flow, disk=self._disk, opener=self._opener

@@ -18,10 +18,11 @@ from landfast.sinks.delta.files.paths import spans_path
 from landfast.sinks.delta.files.storage import files_of
 from landfast.sinks.delta.log.app_ids import ROLLED_UP
 from landfast.sinks.delta.log.mending import make_certain
-from landfast.sinks.delta.log.spans import SCHEMA, as_rows, read_log
+from landfast.sinks.delta.log.spans import EFFECT, SCHEMA, as_rows, read_log
 from landfast.sinks.delta.settings import DeltaSettings
+from landfast.sinks.delta.table.columns import add_columns
 from landfast.sinks.delta.table.creation import create_or_open
-from landfast.sinks.delta.table.place import HOOKS_OFF, Place, place_of
+from landfast.sinks.delta.table.place import HOOKS_OFF, Place, place_of, shape_of
 
 ROLL_UP_ATTEMPTS_MAX = 20
 
@@ -48,8 +49,12 @@ def roll_up(table: DeltaTable, path: str, storage_options: Mapping[str, str], no
             return 0
         log = read_log(files_of(path, storage_options), version, after)
         check(not log.damaged, f"commits {sorted(log.damaged)[:10]} of the table carry damaged records", code="LOG_CORRUPT")
+        has_effects = EFFECT.name in shape_of(target).schema.names
+        if not has_effects and any(record.effect is not None for record in log.records):
+            add_columns(place, pa.schema([EFFECT]))
+            continue
         try:
-            _append(target, place, as_rows(log.records), version, now)
+            _append(target, place, as_rows(log.records, with_effects=has_effects), version, now)
         except Exception as error:
             failure = error
             # Somebody else has rolled up meanwhile, or our own answer was lost: the position says how far that went.
@@ -71,7 +76,7 @@ def _append(target: DeltaTable, place: Place, rows: pa.Table, version: int, now:
     target.create_write_transaction(
         adds,
         "append",
-        SCHEMA,
+        rows.schema,
         commit_properties=CommitProperties(app_transactions=[Transaction(ROLLED_UP, version)]),
         post_commithook_properties=HOOKS_OFF,
     )
