@@ -72,7 +72,9 @@ def test_a_failure_that_passes_costs_nothing(act: str, kind: str) -> None:
     assert [rig.landed(stream) for stream in rig.streams] == [list(range(20))] * 2
     assert not rig.store.letters
     told = rig.observer.of(events.RetryScheduled)
-    assert [(event.kind, event.attempt) for event in told] == [(kind, 1), (kind, 2), (kind, 3)]
+    # Where the data is to blame a part is asked for at once, so the same failures are over sooner.
+    attempts = 1 if (act, kind) == ("stage", ErrorClass.DATA) else 3
+    assert [(event.kind, event.attempt) for event in told] == [(kind, attempt + 1) for attempt in range(attempts)]
 
 
 @pytest.mark.parametrize("act", ACTS)

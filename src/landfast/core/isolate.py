@@ -13,7 +13,10 @@ from landfast.model import Batch, Decoded, Stream
 from landfast.ports import Sink
 
 CALLS_MAX = 200
-"""Calls of the sink for one batch: a row in a million takes 40. What is not found by then is found when the rest is staged again."""
+"""Calls of the sink for the search in one batch: a row in a million takes 40. What is not found by then is found when the rest is staged.
+
+Each row that was found costs one call more.
+"""
 
 REASON = "refused_alone"
 
@@ -53,7 +56,7 @@ def isolated(batch: Batch, sink: Sink, error: Unavailable) -> Unavailable | Reje
     count = sum(decoded.rows.num_rows for decoded in batch.decoded)
     if class_of(error) is not ErrorClass.DATA or count < 2:  # noqa: PLR2004 — one row is alone, and nothing is known of others
         return error
-    alone: list[Refusal] = []
+    suspects: list[int] = []
     calls, taken = 0, False
     waiting = [(count // 2, count), (0, count // 2)]
     while waiting and calls < CALLS_MAX:
@@ -65,13 +68,18 @@ def isolated(batch: Batch, sink: Sink, error: Unavailable) -> Unavailable | Reje
             middle = (first + end) // 2
             waiting += [(middle, end), (first, middle)]
         else:
-            (part,) = _parts(batch, first, end)
-            words = f"the sink takes a batch without this record and none with it ({error.code})"
-            alone.append(Refusal(*part.place, REASON, words))
-    if not (alone and taken):
+            suspects.append(first)
+    if not taken:
         return error
+    # Asked again after something was taken: a failure that has passed meanwhile buries no row that is sound.
+    alone = [row for row in suspects if not _takes(sink, _among(batch, row, row + 1))]
+    if not alone:
+        return error
+    calls += len(suspects)
     message = f"{error.code} of {count:,} rows: {len(alone)} of them are refused alone, found in {calls} calls of the sink"
-    return Rejected("ROWS_ISOLATED", message, refusals=tuple(alone), next_step="Look at the dead letters.")
+    words = f"the sink takes other records of the batch, and not this one ({error.code})"
+    refusals = [Refusal(*part.place, REASON, words) for row in alone for part in _parts(batch, row, row + 1)]
+    return Rejected("ROWS_ISOLATED", message, refusals=tuple(refusals), next_step="Look at the dead letters.")
 
 
 def _takes(sink: Sink, batch: Batch) -> bool:
