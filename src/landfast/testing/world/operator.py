@@ -27,11 +27,14 @@ _OF_BOUNDED_RUNS = "HELD_ELSEWHERE"
 
 
 def finished_early(world: World, worker: Worker) -> Iterator[str]:
-    """What a bounded run should have landed and had not when it said that it was finished."""
+    """What a bounded run should have landed and had not when it said that it was finished.
+
+    Of a stream that the table had never seen, and that held nothing any more, that is nothing, whatever another worker had in hands.
+    """
     for stream, bounds in worker.extent.ends.items():
         position = world.table.positions.get(stream)
         cut_off = stream in world.robbed and Deed.TRUNCATE in world.done
-        excused = stream in world.replaced or cut_off or (position is None and bounds.first >= bounds.end)
+        excused = stream in world.replaced or cut_off or (stream not in worker.known and bounds.first >= bounds.end)
         if not excused and (position or 0) < bounds.end:
             yield f"finished early: {worker.name} had to reach {stream}@{bounds.end}, and {position} has landed"
 

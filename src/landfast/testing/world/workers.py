@@ -138,6 +138,7 @@ class WatchedExtent:
 class Worker:
     """One process of the engine: what it is, and what became of it.
 
+    known             where the table stood when it began
     was_away          it was frozen, or thrown out of the group
     leaving           it has closed its source, or is about to: it will not be in the group again
     killed_in_commit  it was killed while a commit was on its way
@@ -151,6 +152,7 @@ class Worker:
     observer: RecordingObserver
     clock: VirtualClock
     extent: WatchedExtent
+    known: Mapping[Stream, Position]
     crashed: bool = False
     report: RunReport | None = None
     was_away: bool = False
@@ -195,7 +197,7 @@ def hired(ground: Ground, sizes: Sizes, name: str, faults: Sequence[Fault], powe
         lambda: 0.5,
     )
     runner = Runner(source, extent, [route], Run(name, "pipeline", "settings", 0.0), _patient(sizes), workplace)
-    return Worker(name, plan, runner, observer, clock, extent)
+    return Worker(name, plan, runner, observer, clock, extent, dict(ground.table.positions))
 
 
 @lru_cache(maxsize=1)
