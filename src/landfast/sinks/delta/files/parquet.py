@@ -22,6 +22,9 @@ from landfast.sinks.delta.settings import DeltaSettings
 
 DICTIONARY_SAMPLE_ROWS = 4096
 DICTIONARY_SHARE_MAX = 0.25
+PAGE_BYTES = 1024 * 1024
+"""What a page of a column holds, about; Arrow looks whether it is full every so many rows."""
+LOOK_ROWS_MAX = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,7 @@ def new_file(
             use_dictionary=_repetitive(sample),  # type: ignore[arg-type]  # a list of columns is taken, the stub knows only bool
             write_statistics=_told(schema),
             write_page_checksum=True,
+            write_batch_size=_rows_a_look(sample),
             store_schema=False,
         ) as writer,
     ):
@@ -123,6 +127,12 @@ def read_back(files: Files, path: str) -> tuple[pq.FileMetaData, int]:
     """The footer of a file, from where it lies, and how many bytes it has."""
     with files.open(path) as stored:
         return pq.read_metadata(stored), stored.seek(0, io.SEEK_END)
+
+
+def _rows_a_look(sample: pa.Table) -> int:
+    """After how many rows it is looked whether a page is full: a page of a thousand large values no reader could take in parts."""
+    rows = max(1, sample.num_rows)
+    return max(1, min(LOOK_ROWS_MAX, PAGE_BYTES * rows // max(1, sample.nbytes)))
 
 
 def _told(schema: pa.Schema) -> bool | list[str]:
