@@ -83,9 +83,14 @@ class Scene:
 
 
 def scene_at(
-    folder: Path, dead: Mapping[Stream, Mapping[int, bytes | None]] | None = None, *, passed: bool = True, world: DeltaWorld | None = None
+    folder: Path,
+    dead: Mapping[Stream, Mapping[int, bytes | None]] | None = None,
+    *,
+    passed: bool = True,
+    world: DeltaWorld | None = None,
+    changes: Mapping[str, str] | None = None,
 ) -> Scene:
-    """Offsets 0 to 9 of each stream, of which the dead ones are buried and, where passed, the others have landed."""
+    """Offsets 0 to 10 of each stream, of which the dead ones are buried and, where passed, the others landed; `changes` to the settings."""
     world = world or world_at(folder)
     values = {LANE: GOOD, OTHER: {4: QUOTED}} if dead is None else dead
     sink = world.sink()
@@ -98,6 +103,8 @@ def scene_at(
     text = file.read_text().replace('"sasl.password" = "env:LOOK_PASSWORD"\n', "").replace("[source.options]\n", "")
     options = ", ".join(f'"{name}" = "{value}"' for name, value in world.settings.storage_options.items())
     file.write_text(text.replace('path = "table"', f'path = "{world.path}"\nstorage_options = {{ {options} }}') if options else text)
+    for old, new in (changes or {}).items():
+        file.write_text(file.read_text().replace(old, new))
     return Scene(world, file)
 
 

@@ -83,7 +83,7 @@ def filter_of(conditions: Sequence[str]) -> LetterFilter:
     said: dict[str, str] = {}
     for condition in () if list(conditions) == ["all"] else conditions:
         key, equals, value = condition.partition("=")
-        if not equals or key not in KEYS:
+        if not equals or key not in KEYS or not _is_text(value):
             raise _refusal(f"{condition!r} is no condition", f"Write KEY=VALUE, with one of the keys {', '.join(KEYS)}.")
         if key in said:
             raise _refusal(f"{key} is given twice", "Run the command once for each.")
@@ -93,6 +93,15 @@ def filter_of(conditions: Sequence[str]) -> LetterFilter:
         raise _refusal(f"{number!r} is no partition", "Give its number.")
     since, until = (moment_of(f"--where {key}", said.pop(key, None)) for key in ("since", "until"))
     return LetterFilter(**said, partition=None if number is None else int(number), since=since, until=until)
+
+
+def _is_text(value: str) -> bool:
+    """Whether a table could hold it: what comes from a command line may be any bytes."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _refusal(message: str, next_step: str) -> Misconfigured:

@@ -76,7 +76,7 @@ class Redrive:
         self._settings = settings
         self._route = _route_of(settings, route)
         self._delta: Any = wiring.delta_settings(self._route)
-        self._by = by or _user()
+        self._by = _writable(by or _user())
         self._decoder = decoder
         self._limits = limits or LetterLimits()
         self._site = wiring.Site(clock or SystemClock(), observer or wiring.Silence())
@@ -316,7 +316,12 @@ def _reason(why: str, *, needed: bool) -> str:
     if len(words) > WHY_CHARACTERS_MAX:
         message = f"the reason has {len(words):,} characters, and at most {WHY_CHARACTERS_MAX:,} can be"
         raise Misconfigured("CONFIG_INVALID", message, next_step="Say it shorter. Nothing was changed.")
-    return words.encode("utf-8", "backslashreplace").decode()
+    return _writable(words)
+
+
+def _writable(text: str) -> str:
+    """The text as a table can hold it: half a character, as a command line may have it, is written as its escape."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _is_in(row: Row, by_letter: Mapping[str, Dealings], states: Collection[str]) -> bool:

@@ -7,7 +7,8 @@ identify them; a file whose offsets lie elsewhere is not opened. Only then are t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import bisect
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -32,7 +33,7 @@ _PLACED = (*LISTED, "timestamp")
 CONTENT = ("key", "value", "headers", "first_failed_at")
 _ORDER: list[tuple[str, Literal["ascending", "descending"]]] = [(name, "ascending") for name in Coordinates._fields]
 _ROWS_AT_ONCE = 8192
-_WHOLE_ROWS_AT_ONCE = 64
+_BYTES_AT_ONCE = 4 * MIB
 _MOMENTS = frozenset({"timestamp", "first_failed_at", "last_failed_at"})
 _OFFSET_LAST = 2**63 - 1
 _NAMES = ("reason", "phase", "topic", "partition")
@@ -124,7 +125,7 @@ class Letters:
 
     def each(self) -> Iterator[list[Row]]:
         """Every letter, without its content, in the order in which they lie there: for who only counts."""
-        for _, batch in self._batches(0, _OFFSET_LAST, _PLACED, _ROWS_AT_ONCE):
+        for _, batch in self._batches(0, _OFFSET_LAST, _PLACED):
             yield _rows(batch)
 
     def windows(self, wanted: LetterFilter = EVERY_LETTER, only: Collection[Coordinates] | None = None) -> Iterator[list[Row]]:
@@ -138,7 +139,7 @@ class Letters:
         """The letters that any of these ids may name, without their content."""
         whole = pa.array([name.whole for name in names if name.whole is not None], pa.string())
         offsets = pa.array([name.offset for name in names if name.whole is None], pa.int64())
-        for _, batch in self._batches(0, _OFFSET_LAST, _PLACED, _ROWS_AT_ONCE):
+        for _, batch in self._batches(0, _OFFSET_LAST, _PLACED):
             fits = pc.or_(pc.is_in(batch.column("id"), value_set=whole), pc.is_in(batch.column("offset"), value_set=offsets))
             yield from (row for row in _rows(batch.filter(fits)) if any(name.names(row) for name in names))
 
@@ -156,11 +157,15 @@ class Letters:
     def _gathered(self, wanted: Sequence[Coordinates]) -> dict[Coordinates, Row]:
         """The first of these letters, as many as the limit allows."""
         left = set(wanted)
+        offsets = pa.array([place.offset for place in wanted], pa.int64())
         held: dict[Coordinates, Row] = {}
         nbytes = 0
-        for _, batch in self._batches(wanted[0].offset, wanted[-1].offset, (*_PLACED, *CONTENT), _WHOLE_ROWS_AT_ONCE):
-            fits = pc.is_in(batch.column("offset"), value_set=pa.array([place.offset for place in left], pa.int64()))
-            for row in _rows(batch.filter(fits)):
+        for _, batch in self._batches(wanted[0].offset, wanted[-1].offset, (*_PLACED, *CONTENT), _rows_at_once):
+            if not left:
+                break
+            # Those that cannot be, by the ascending offsets, are not looked up one by one.
+            near = offsets.slice(*_span_of(offsets, batch.column("offset")))
+            for row in _rows(batch.filter(pc.is_in(batch.column("offset"), value_set=near))):
                 place = coordinates_of(row)
                 if place not in left:
                     continue
@@ -183,7 +188,7 @@ class Letters:
             if not offsets:
                 return []
             first, last = min(offsets), max(offsets)
-        for part, batch in self._batches(first, last, _PLACED, _ROWS_AT_ONCE):
+        for part, batch in self._batches(first, last, _PLACED):
             if held is not None and held.num_rows >= size and part.first > held.column("offset")[size - 1].as_py():
                 break
             fits = pc.and_(wanted.mask(batch), _beyond(batch, after))
@@ -200,13 +205,31 @@ class Letters:
             return self._next(wanted, only, coordinates_of(rows[-1]))
         return list(each.values())
 
-    def _batches(self, first: int, last: int, columns: Sequence[str], rows: int) -> Iterator[tuple[_Part, pa.RecordBatch]]:
-        """The columns of all files that may hold one of these offsets, in batches of so many rows."""
+    def _batches(
+        self, first: int, last: int, columns: Sequence[str], rows: Callable[[pq.ParquetFile], int] = lambda _: _ROWS_AT_ONCE
+    ) -> Iterator[tuple[_Part, pa.RecordBatch]]:
+        """The columns of all files that may hold one of these offsets, in batches of so many rows as is said of each file."""
         for part in self._parts:
             if part.first <= last and part.last >= first:
                 with self._files.open(part.path) as stored:
-                    for batch in pq.ParquetFile(stored).iter_batches(rows, columns=list(columns)):
+                    parquet = pq.ParquetFile(stored)
+                    for batch in parquet.iter_batches(rows(parquet), columns=list(columns)):
                         yield part, batch
+
+
+def _rows_at_once(parquet: pq.ParquetFile) -> int:
+    """How many rows of a file to take at once, by what one of them has on average."""
+    footer = parquet.metadata
+    nbytes = sum(footer.row_group(index).total_byte_size for index in range(footer.num_row_groups))
+    return max(1, min(_ROWS_AT_ONCE, _BYTES_AT_ONCE * footer.num_rows // max(1, nbytes)))
+
+
+def _span_of(ascending: Any, offsets: Any) -> tuple[int, int]:
+    """Where in the ascending offsets the others may lie: a start and a length."""
+    view = memoryview(ascending.buffers()[1]).cast("B").cast("q")[: len(ascending)]
+    both = pc.min_max(offsets).as_py()
+    start = bisect.bisect_left(view, both["min"])
+    return start, bisect.bisect_right(view, both["max"]) - start
 
 
 def size_of(row: Row) -> int:

@@ -15,7 +15,7 @@ from landfast.sinks.delta.errors import mapped
 from landfast.sinks.delta.files.paths import trail_path
 from landfast.sinks.delta.log.snapshot import snapshot_or_none
 from landfast.sinks.delta.proof.foreign import look_for_foreign
-from landfast.sinks.delta.proof.offsets import Offsets, ascending, grouped
+from landfast.sinks.delta.proof.offsets import Offsets, ascending, grouped, within
 from landfast.sinks.delta.proof.scan import Depth, Scan
 from landfast.sinks.delta.table.trail import DISCARDED, REPLAYED
 
@@ -84,7 +84,7 @@ def resolved(letters: ByStream, trail: Trail, logged: Mapping[Stream, Sequence[R
     replayed = discarded = unresolved = contested = 0
     for stream, offsets in letters.items():
         said, dropped = _among(trail.replayed.get(stream), offsets), _among(trail.discarded.get(stream), offsets)
-        landed = _among(_offsets_in(logged.get(stream, ())), offsets)
+        landed = _inside(offsets, logged.get(stream, ()))
         union = ascending(pc.unique(pa.concat_arrays([said, landed])))
         if len(union):
             rows[stream] = union
@@ -104,8 +104,9 @@ def _joined(parts: Mapping[Stream, Sequence[Offsets]]) -> dict[Stream, Offsets]:
     return {stream: ascending(pc.unique(pa.concat_arrays(list(offsets)))) for stream, offsets in parts.items()}
 
 
-def _offsets_in(ranges: Sequence[Range]) -> Offsets:
-    return pc.unique(pa.concat_arrays([NONE, *(pa.array(range(start, end), pa.int64()) for start, end in ranges)]))
+def _inside(offsets: Offsets, ranges: Sequence[Range]) -> Offsets:
+    """Those of the offsets that lie in one of the ranges. Whatever somebody may have written into a log as a range is not spelled out."""
+    return ascending(pc.unique(pa.concat_arrays([NONE, *(within(offsets, start, end) for start, end in ranges)])))
 
 
 def _among(offsets: Offsets | None, others: Offsets) -> Offsets:
