@@ -58,7 +58,7 @@ FAILED_ONCE = {
     "a memory source that vouched for the place where a stream begins": (20078203, 5027438),
     "a worker that had left was let into its group again": (20018364, 20122076, 2091297),
     "a bounded run that took expired records of another member's stream for nothing to land": (400065923,),
-    "a world that blamed a bounded run for what another worker had in hands": (500007670,
+    "a world that blamed a bounded run for what another worker had in hands": (500007670,),
     "a record that lies where another lay before a truncation": (20037499, 20113550, 5058800, 5075262),
 }
 """What was wrong, and seeds that showed it."""
