@@ -132,13 +132,17 @@ def test_only_files_that_may_hold_a_key_are_looked_at_and_only_those_that_do_are
     assert holding_m in kept
 
 
-def test_a_file_that_was_changed_is_not_vouched_for(entities: DeltaWorld) -> None:
+@pytest.mark.parametrize("forged", [True, False], ids=["a sound file of other rows", "no file that can be read"])
+def test_a_file_that_was_changed_is_not_vouched_for(entities: DeltaWorld, forged: bool) -> None:
     """Before rows of a file are written again its bytes are compared with their digest: nothing lands on top of a change."""
     sink = entities.sink()
     sink.commit([sink.stage(batch([Event(0, 0, "a"), Event(0, 1, "b")]))])
     target = Path(entities.path) / active_files(DeltaTable(entities.path))[0].path
     rows = pq.read_table(target)
-    pq.write_table(rows.set_column(3, "note", pa.array(["forged"] * 2)), target)
+    if forged:
+        pq.write_table(rows.set_column(3, "note", pa.array(["forged"] * 2)), target)
+    else:
+        target.write_bytes(b"no rows")
     with pytest.raises(Broken) as caught:
         sink.commit([sink.stage(batch([Event(0, 2, "a")]))])
     assert caught.value.code == "FILE_CHANGED"

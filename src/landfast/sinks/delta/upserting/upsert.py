@@ -85,14 +85,14 @@ class Upsert:
         """What it changes in the handle's version, files written and durable.
 
         Raises:
-            Broken: a file that has to be written again is not as it was written.
+            Broken: a file that has to be read or written again is not as it was written.
             Conflict: a file that was written for it is gone.
         """
         shape = shape_of(handle)
         files = [] if self._index is None else self._concerned(handle, shape, self._index)
         for file in files:
             if file.path not in self._meetings:
-                self._meetings[file.path] = met(self._place.files, file, shape.schema, self._rows, self._require_index(), self._order)
+                self._meetings[file.path] = self._met(handle, file, shape)
         meetings = [self._meetings[file.path] for file in files]
         older = _rows_among([meeting.older for meeting in meetings], self._rows.num_rows)
         outdated = [file for file, meeting in zip(files, meetings, strict=True) if len(meeting.outdated)]
@@ -126,15 +126,26 @@ class Upsert:
         if not missing:
             return
         # The digest of the new file would vouch for whatever the old one holds.
-        digests = digests_of(self._place.files, handle.version(), [file.path for file in missing])
+        self._check_unchanged(handle, missing)
         form = self._form(shape)
         for file in missing:
-            digest = {file.path: digests[file.path]} if file.path in digests else {}
-            if first_changed(self._place.files, digest) is not None:
-                message = f"the bytes of {file.path} are not those that were written, and rows in it have to make way for newer ones"
-                next_step = "Run `landfast verify`, which names what else is changed, and put the file back from a copy."
-                raise Broken("FILE_CHANGED", message, next_step=next_step)
             self._again[file.path] = self._without(file, self._meetings[file.path].outdated, form)
+
+    def _met(self, handle: DeltaTable, file: ActiveFile, shape: Shape) -> Meeting:
+        try:
+            return met(self._place.files, file, shape.schema, self._rows, self._require_index(), self._order)
+        except (OSError, pa.ArrowException):
+            # What cannot be read may be another file than was written, and whoever is told so knows what to do.
+            self._check_unchanged(handle, [file])
+            raise
+
+    def _check_unchanged(self, handle: DeltaTable, files: Sequence[ActiveFile]) -> None:
+        digests = digests_of(self._place.files, handle.version(), [file.path for file in files])
+        changed = first_changed(self._place.files, digests)
+        if changed is not None:
+            message = f"the bytes of {changed} are not those that were written, and rows in it may have to make way for newer ones"
+            next_step = "Run `landfast verify`, which names what else is changed, and put the file back from a copy."
+            raise Broken("FILE_CHANGED", message, next_step=next_step)
 
     def _without(self, file: ActiveFile, outdated: Any, form: Form) -> DataFile | None:
         """The file's other rows as a file of their own; None where none is left."""
