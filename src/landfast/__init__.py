@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from landfast.model import Stream, Totals
     from landfast.pipeline import Pipeline
     from landfast.redrive import DeadLetter, DiscardReport, LetterFilter, Redrive, ReplayReport, StillOpen
+    from landfast.service import Consumer, DeadLetterTopic, consume
+    from landfast.sinks.service.records import Record, RecordsFailed
     from landfast.system import stop_on_signals
 
 __all__ = [
@@ -40,7 +42,9 @@ __all__ = [
     "Classification",
     "Completion",
     "Conflict",
+    "Consumer",
     "DeadLetter",
+    "DeadLetterTopic",
     "DeltaWriteOptions",
     "DeltaWriteResult",
     "DeltaWriteRetryPolicy",
@@ -53,6 +57,8 @@ __all__ = [
     "Misconfigured",
     "Outcome",
     "Pipeline",
+    "Record",
+    "RecordsFailed",
     "Redrive",
     "Rejected",
     "ReplayReport",
@@ -69,6 +75,7 @@ __all__ = [
     "check_run",
     "classify",
     "complete_commits",
+    "consume",
     "incomplete_commits",
     "resume_run",
     "runs_in",
@@ -88,6 +95,8 @@ _HOMES = {
     "DeadLetter": "landfast.redrive",
     "Classification": "landfast.error_table",
     "Completion": "landfast.delta_api",
+    "Consumer": "landfast.service",
+    "DeadLetterTopic": "landfast.service",
     "DeltaWriteOptions": "landfast.delta_api",
     "DeltaWriteResult": "landfast.delta_api",
     "DeltaWriteRetryPolicy": "landfast.delta_api",
@@ -95,6 +104,8 @@ _HOMES = {
     "Outcome": "landfast.core.report",
     "Pipeline": "landfast.pipeline",
     "RunCheck": "landfast.delta_api",
+    "Record": "landfast.sinks.service.records",
+    "RecordsFailed": "landfast.sinks.service.records",
     "RunContext": "landfast.delta_api",
     "RunReport": "landfast.core.report",
     "Settings": "landfast.config",
@@ -107,6 +118,7 @@ _HOMES = {
     "check_run": "landfast.delta_api",
     "classify": "landfast.error_table",
     "complete_commits": "landfast.delta_api",
+    "consume": "landfast.service",
     "resume_run": "landfast.delta_api",
     "runs_in": "landfast.delta_api",
     "sealed": "landfast.delta_api",

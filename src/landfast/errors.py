@@ -173,12 +173,17 @@ class Conflict(LandfastError):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One row that a sink cannot land: its stream and offset, a stable reason, and words that do not show the value."""
+    """One row that a sink cannot land: its stream and offset, a stable reason, and words that do not show the value.
+
+    `phase` and `attempts` are what its letter will say of them.
+    """
 
     stream: Stream
     offset: int
     reason: str
     message: str
+    phase: str = "write"
+    attempts: int = 1
 
 
 class Rejected(LandfastError):

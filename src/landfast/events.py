@@ -121,6 +121,18 @@ class BatchLanded(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceCalled(Event):
+    """A service's function came back. `outcome` is finished, refused (records that it cannot take) or failed (for now, or for good).
+
+    More than one call per batch is a batch that failed and was tried again, or one that is halved to find the records it refuses.
+    """
+
+    records: int
+    outcome: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class ConflictMet(Event):
     """The fence held: our commit was refused because the position had moved. Everything in flight was forgotten."""
 

@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from landfast.testing.kafka import RealKafka
 from tests.house.tree import ROOT
 
 
@@ -27,3 +30,15 @@ def test_the_worker_whose_disk_is_full_for_a_while_lands_each_event_once(tmp_pat
     assert "1,000 events read and committed, 300 of them nowhere" in ended.stdout
     assert ended.stdout.count("DISK_FULL") == 3
     assert ended.stdout.splitlines()[-1] == "2,000 events, each row there once: True; 3 dead letters; proved: True"
+
+
+@pytest.mark.system
+def test_the_service_that_is_stopped_and_killed_bills_every_order(kafka: RealKafka) -> None:
+    """First what auto-commit makes of a stop, then a stop and a kill of the service, on a real broker; every order is counted."""
+    program = ROOT / "examples" / "s5-small-service" / "billing.py"
+    ended = subprocess.run([sys.executable, str(program), kafka.servers], check=False, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    lines = ended.stdout.splitlines()
+    assert "without Landfast, stopped once and started again: 30 of 130 orders are never billed" in lines
+    assert "stopped, killed and started again: 0 of 130 orders are not billed" in lines[-2]
+    assert lines[-1] == "in the dead-letter topic: [77]"

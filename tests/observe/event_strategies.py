@@ -56,6 +56,9 @@ ONE_OF_EACH: dict[type[events.Event], st.SearchStrategy[events.Event]] = {
         events.LettersBuried, flow=flows, letters=counts, reasons=st.lists(st.tuples(words, counts), max_size=2).map(tuple)
     ),
     events.BatchLanded: st.builds(events.BatchLanded, flow=flows, receipt=receipts, batches=counts),
+    events.ServiceCalled: st.builds(
+        events.ServiceCalled, flow=flows, records=counts, outcome=st.sampled_from(["finished", "refused", "failed"]), seconds=seconds
+    ),
     events.ConflictMet: st.builds(events.ConflictMet, flow=flows, code=codes, message=words),
     events.RetryScheduled: st.builds(
         events.RetryScheduled, flow=flows | st.just(""), code=codes, kind=words, attempt=counts, wait_seconds=seconds, message=words

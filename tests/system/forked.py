@@ -20,6 +20,10 @@ from typing import IO, Any
 LOADED = [
     "landfast.cli.app",
     "landfast.pipeline",
+    "landfast.service",
+    "landfast.sinks.service.sink",
+    "landfast.sources.kafka_letters",
+    "landfast.wiring.service",
     "landfast.wiring.build",
     "landfast.wiring.look",
     "landfast.wiring.parts",

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from landfast.core.report import Outcome, RunReport
-from landfast.errors import Broken, LandfastError, Misconfigured
+from landfast.core.report import EXIT_BROKEN, EXIT_HALTED, EXIT_SETTINGS, RunReport, exit_code_of
+from landfast.errors import LandfastError
 
 WELL = 0
 FOUND = 1
-SETTINGS = 2
-HALTED = 3
-BROKEN = 4
+SETTINGS = EXIT_SETTINGS
+HALTED = EXIT_HALTED
+BROKEN = EXIT_BROKEN
 FORCED = 130
 
 EXITS: Mapping[int, str] = MappingProxyType(
@@ -34,15 +34,9 @@ EXITS: Mapping[int, str] = MappingProxyType(
 
 def of_error(error: LandfastError) -> int:
     """The exit code of an error."""
-    if isinstance(error, Misconfigured):
-        return SETTINGS
-    return BROKEN if isinstance(error, Broken) else HALTED
+    return exit_code_of(error)
 
 
 def of_report(report: RunReport) -> int:
     """The exit code of a run."""
-    if report.error is not None:
-        return of_error(report.error)
-    if report.halts or (report.outcome is Outcome.STOPPED and report.abandoned):
-        return HALTED
-    return WELL
+    return report.exit_code

@@ -10,12 +10,13 @@ import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from landfast.codes import run, settings, sink, source
+from landfast.codes import run, service, settings, sink, source
 from landfast.codes.entry import Code
 
 __all__ = ["CODES", "Code", "nearest"]
 
-CODES: Mapping[str, Code] = MappingProxyType(dict(sorted({**settings.TABLE, **source.TABLE, **sink.TABLE, **run.TABLE}.items())))
+_TABLES = {**settings.TABLE, **source.TABLE, **sink.TABLE, **service.TABLE, **run.TABLE}
+CODES: Mapping[str, Code] = MappingProxyType(dict(sorted(_TABLES.items())))
 """All codes by name, sorted."""
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from landfast.core.batching import RECORD_OVERHEAD_BYTES, bare, joined, size_of, without
 from landfast.core.verify import check_decoded
 from landfast.errors import Refusal
-from landfast.model import Chunk, Decoded, Letter, Stream
+from landfast.model import Chunk, Decoded, Letter, Reject, Stream
 from landfast.ports import Decoder, Executor
 
 _PLACE_BYTES = 16
@@ -142,10 +142,10 @@ def _piece(raw: Raw, decoder: Decoder) -> Piece:
     chunk = without(whole, leave_out) if leave_out else whole
     made = decoder.decode(chunk)
     check_decoded(made)
-    letters = [_letter(chunk, reject.index, reject.phase, reject.reason, reject.message, raw.failed_at) for reject in made.rejects]
+    letters = [_letter(chunk, reject.index, reject, raw.failed_at) for reject in made.rejects]
     if raw.refused:
         letters += [
-            _letter(whole, index, "write", raw.refused[offset].reason, raw.refused[offset].message, raw.failed_at)
+            _letter(whole, index, raw.refused[offset], raw.failed_at, raw.refused[offset].attempts)
             for index, offset in enumerate(whole.offsets)
             if offset in raw.refused and offset not in raw.buried
         ]
@@ -167,7 +167,7 @@ def size_of_letter(letter: Letter) -> int:
     return size_of([letter.value], [letter.key], [letter.headers]) + RECORD_OVERHEAD_BYTES
 
 
-def _letter(chunk: Chunk, index: int, phase: str, reason: str, message: str, failed_at: float) -> Letter:
+def _letter(chunk: Chunk, index: int, refused: Reject | Refusal, failed_at: float, attempts: int = 1) -> Letter:
     return Letter(
         stream=chunk.stream,
         offset=chunk.offsets[index],
@@ -175,9 +175,9 @@ def _letter(chunk: Chunk, index: int, phase: str, reason: str, message: str, fai
         key=chunk.keys[index],
         value=chunk.values[index],
         headers=() if chunk.headers is None else chunk.headers[index],
-        phase=phase,
-        reason=reason,
-        message=message,
-        attempts=1,
+        phase=refused.phase,
+        reason=refused.reason,
+        message=refused.message,
+        attempts=attempts,
         failed_at=failed_at,
     )

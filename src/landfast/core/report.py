@@ -22,6 +22,17 @@ class Outcome(enum.StrEnum):
     BROKEN = "broken"
 
 
+EXIT_SETTINGS, EXIT_HALTED, EXIT_BROKEN = 2, 3, 4
+"""What a process ends with after an error of ours; 0 is all well."""
+
+
+def exit_code_of(error: LandfastError) -> int:
+    """The exit code after an error."""
+    if isinstance(error, Misconfigured):
+        return EXIT_SETTINGS
+    return EXIT_BROKEN if isinstance(error, Broken) else EXIT_HALTED
+
+
 @dataclass(frozen=True, slots=True)
 class RunReport:
     """What a run did. The equation `read = written + dead + skipped` holds in `totals` and per stream.
@@ -41,6 +52,13 @@ class RunReport:
     def totals(self) -> Totals:
         """The equation in all."""
         return total(self.streams.values())
+
+    @property
+    def exit_code(self) -> int:
+        """What a process ends with that has done this run: 0, or as `landfast run` does."""
+        if self.error is not None:
+            return exit_code_of(self.error)
+        return EXIT_HALTED if self.halts or (self.outcome is Outcome.STOPPED and self.abandoned) else 0
 
 
 def gravest(errors: Sequence[LandfastError]) -> LandfastError | None:

@@ -129,6 +129,22 @@ METRICS: tuple[Metric, ...] = (
         _of_names(lambda flow: [((outcome,), count) for outcome, count in flow.flushes.items()]),
     ),
     Metric(
+        "landfast_handler_calls_total",
+        _C,
+        "calls",
+        ("flow", "outcome"),
+        "Calls of a service's function by outcome: finished, refused (records that it cannot take), failed.",
+        _of_names(lambda flow: [((outcome,), count) for outcome, count in flow.calls.items()]),
+    ),
+    Metric(
+        "landfast_handler_seconds",
+        _H,
+        "seconds",
+        _F,
+        "How long one call of a service's function took, whatever came of it.",
+        _of_flows(lambda flow: flow.call),
+    ),
+    Metric(
         "landfast_healthy",
         _G,
         "boolean",

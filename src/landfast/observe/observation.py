@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TextIO
+from typing import Literal, TextIO
 
 from rich.console import Console
 
@@ -27,6 +27,7 @@ class ObserveSettings:
     level                    the lowest level that is logged: debug, info, warning or error
     metrics_port             None: no web server; 0: any free port
     metrics_host             loopback unless said otherwise
+    display                  auto: bars where there is a terminal; lines: never bars, for programs that print something of their own
     line_seconds             how often a progress line is written where there is no terminal
     redraw_seconds           how often the bars are redrawn where there is one
     queued_events_max        events that wait for the log; more are dropped and counted
@@ -37,6 +38,7 @@ class ObserveSettings:
     level: str = "info"
     metrics_port: int | None = None
     metrics_host: str = "127.0.0.1"
+    display: Literal["auto", "lines"] = "auto"
     line_seconds: float = 10.0
     redraw_seconds: float = 0.25
     queued_events_max: int = 10_000
@@ -60,7 +62,7 @@ class Observation:
         redact = Redactor(settings.secrets)
         log: Observer
         display: Display
-        if stream.isatty() and not settings.as_json:
+        if stream.isatty() and not settings.as_json and settings.display == "auto":
             # The bars show what goes well.
             level = "warning" if settings.level == "info" else settings.level
             display = terminal = Terminal(Console(file=stream, highlight=False))

@@ -73,6 +73,8 @@ class FlowState:
     letters: Mapping[str, int] = field(default_factory=dict)
     conflicts: Mapping[str, int] = field(default_factory=dict)
     retries: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    calls: Mapping[str, int] = field(default_factory=dict)
+    call: Distribution = field(default_factory=Distribution)
     resolved: Mapping[str, int] = field(default_factory=dict)
     maintained: Mapping[str, int] = field(default_factory=dict)
     maintained_seconds: float = 0.0
@@ -233,6 +235,8 @@ def _counted(flow: FlowState, event: events.Event) -> FlowState:
         case events.RetryScheduled():
             kind = (event.kind, event.code)
             return replace(flow, retries={**flow.retries, kind: flow.retries.get(kind, 0) + 1}, flushes=_more(flow.flushes, "retried"))
+        case events.ServiceCalled():
+            return replace(flow, calls=_more(flow.calls, event.outcome), call=flow.call.plus(event.seconds))
         case events.OutcomeResolved():
             return replace(flow, resolved=_more(flow.resolved, "landed" if event.landed else "absent"))
         case events.Maintained():

@@ -12,6 +12,7 @@ from landfast.model import Assignment, Bounds, Poll, Position, Stream
 from landfast.ports import Clock, Membership, Observer
 from landfast.sources.kafka_cluster import KafkaCluster
 from landfast.sources.kafka_notices import Notices
+from landfast.sources.kafka_offsets import GroupOffsets
 from landfast.sources.kafka_session import Around, Session
 from landfast.sources.kafka_settings import KafkaSettings, check_settings
 
@@ -23,7 +24,7 @@ class KafkaSource:
     """One member of a consumer group: a `Source` and an `Extent`.
 
     Nothing is connected before `open` or `bounds`. `bounds` may be called from any thread, everything else from one. Nothing that was
-    read is `confirmed` before a topic-id check that began after the read.
+    read is `confirmed` before a topic-id check that began after the read. `offsets` are those of the group, for whom they are the memory.
 
     Raises:
         Misconfigured: settings or options that are unknown, impossible or unsafe.
@@ -40,6 +41,7 @@ class KafkaSource:
         self._session: Session | None = None
         self._process = 0
         self._begun: frozenset[Stream] = frozenset()
+        self.offsets = GroupOffsets(settings, self._asking)
 
     def continues(self, begun: Collection[Stream]) -> None:
         """Say, before `open`, of streams that a sink holds them already: whatever their topics got since then was written since then.
@@ -52,7 +54,7 @@ class KafkaSource:
         """Check topics and access, then join the group; streams arrive through `poll`."""
         check(self._session is None, "a source is opened once")
         names = self._named()
-        around = Around(self._clock, self._observer, self._notices)
+        around = Around(self._clock, self._observer, self._notices, self.offsets)
         self._session = Session(self._settings, self._asking(), names, self._begun, membership, around)
         self._process = os.getpid()
 
@@ -103,6 +105,15 @@ class KafkaSource:
             step = f"Grant READ on {' and '.join(lacking)} to the user of these credentials."
             raise Misconfigured("SOURCE_AUTH", f"these credentials lack the right READ on {', '.join(lacking)}", next_step=step)
 
+    def missing(self, names: Collection[str]) -> list[str]:
+        """Those of these topics that no broker knows, whether they are read or not.
+
+        Raises:
+            Misconfigured: one may not be described.
+            Unavailable: there is no answer.
+        """
+        return sorted(name for name, topic in self._asking().describe(names).items() if topic is None)
+
     def _bounds(self, streams: Collection[Stream] | None) -> Mapping[Stream, Bounds]:
         cluster = self._asking()
         names = self._named() if streams is None else {stream.topic for stream in streams}
@@ -129,7 +140,7 @@ class KafkaSource:
         if not names:
             message = f"no topic matches the pattern {self._settings.topic_pattern}"
             raise Misconfigured("TOPIC_MISSING", message, next_step="Create a topic that matches, or correct source.topic_pattern.")
-        missing = sorted(name for name, topic in cluster.describe(names).items() if topic is None)
+        missing = self.missing(names)
         if missing:
             raise Misconfigured("TOPIC_MISSING", f"no such topic: {', '.join(missing)}", next_step="Create it, or correct source.topics.")
         return names

@@ -13,6 +13,7 @@ from landfast.sources.kafka_errors import expired, loss_accepted, read_from_firs
 from landfast.sources.kafka_feed import Feed
 from landfast.sources.kafka_identity import IdentityCheck
 from landfast.sources.kafka_notices import Notices
+from landfast.sources.kafka_offsets import GroupOffsets
 from landfast.sources.kafka_readers import Reader, Standing, State, standings
 from landfast.sources.kafka_roster import Roster
 from landfast.sources.kafka_settings import KafkaSettings
@@ -37,6 +38,7 @@ class Ownership:
         identity: IdentityCheck,
         membership: Membership,
         notices: Notices,
+        offsets: GroupOffsets,
     ) -> None:
         self._settings = settings
         self._roster = roster
@@ -45,6 +47,7 @@ class Ownership:
         self._identity = identity
         self._membership = membership
         self._notices = notices
+        self._offsets = offsets
         self._unplaced: set[Key] = set()
         self._place_at = 0.0
         self._there_at_first: frozenset[Stream] = frozenset()
@@ -59,6 +62,7 @@ class Ownership:
 
     def claim(self, keys: Collection[Key]) -> None:
         """The group gave us these; the driver does not get them yet."""
+        self._offsets.begin(keys)
         self._unplaced |= set(keys)
         self._place_at = 0.0
 
@@ -198,10 +202,13 @@ class Ownership:
         try:
             self._give_up(keys, deadline_seconds, now)
         finally:
+            # Before the driver lets go: what is asked of it until then it still does as their owner.
+            self._offsets.end(keys)
             self._feed.hand_over(keys)
 
     def abandon(self, now: float) -> None:
         """Everything goes; there is no driver any more."""
+        self._offsets.end(list(self._roster.readers))
         self._give_up(list(self._roster.readers), 0.0, now)
         for stream in list(self._roster.lingering):
             self._roster.drop_lingering(stream)

@@ -21,6 +21,7 @@ from landfast.sources.kafka_errors import Act, verdict
 from landfast.sources.kafka_feed import Feed
 from landfast.sources.kafka_identity import IdentityCheck
 from landfast.sources.kafka_notices import Notices
+from landfast.sources.kafka_offsets import GroupOffsets
 from landfast.sources.kafka_ownership import Ownership
 from landfast.sources.kafka_readers import Reader, State
 from landfast.sources.kafka_roster import Roster
@@ -61,11 +62,12 @@ def _joining() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What a source is given to live with: the time, and whom to tell."""
+    """What a source is given to live with: the time, whom to tell, and who keeps the group's offsets."""
 
     clock: Clock
     observer: Observer
     notices: Notices
+    offsets: GroupOffsets
 
 
 class Session:
@@ -82,7 +84,7 @@ class Session:
     ) -> None:
         self._settings = settings
         self._cluster = cluster
-        self._clock, self._observer, self._notices = around.clock, around.observer, around.notices
+        self._clock, self._observer, self._notices, self._offsets = around.clock, around.observer, around.notices, around.offsets
         self._failure: BaseException | None = None
         self._uncommitted = False
         self._record_bytes = _RECORD_BYTES_GUESS
@@ -94,9 +96,10 @@ class Session:
         self._stall = StallWatch(cluster, self._notices, settings.stall_seconds)
         with _joining():
             self._driver = self._client()
+            self._offsets.work_with(self._driver)
             self._feed = Feed(self._driver, settings.hold_seconds_max, settings.poll_bytes_max)
             self._roster = Roster(self._feed, membership)
-            self._streams = Ownership(settings, self._roster, self._feed, cluster, self._identity, membership, self._notices)
+            self._streams = Ownership(settings, self._roster, self._feed, cluster, self._identity, membership, self._notices, self._offsets)
             self._streams.look_round(names, begun)
             self._subscription = Subscription(settings, cluster, self._notices, names)
             self._subscribe(names)
@@ -110,6 +113,7 @@ class Session:
         if self._name_wait.waiting and not self._joined_again(now):
             self._clock.sleep(min(timeout_seconds, _CONSUME_SECONDS_MAX))
             return Poll()
+        self._offsets.serve()
         self._feed.hold([(stream.topic, stream.partition) for stream in hold], self._roster.position, now)
         self._streams.place(now)
         changed = self._subscription.changed(now)
@@ -135,9 +139,10 @@ class Session:
 
     def acknowledge(self, positions: Mapping[Stream, Position]) -> None:
         """See `ports.Source`."""
+        hinted = positions if self._settings.offsets == "hint" else {}
         offsets = [
             TopicPartition(stream.topic, stream.partition, position)
-            for stream, position in positions.items()
+            for stream, position in hinted.items()
             if self._roster.ours(stream) is not None
         ]
         if not offsets:
@@ -149,6 +154,7 @@ class Session:
 
     def close(self) -> None:
         """Give up what is ours and leave the group."""
+        self._offsets.rest()
         try:
             # The driver calls `on_revoke` from inside.
             self._driver.close()
@@ -181,8 +187,10 @@ class Session:
             return False
         with _joining():
             self._streams.part(list(self._roster.readers), 0.0, now)
+            self._offsets.rest()
             self._driver.close()
             self._driver = self._client()
+            self._offsets.work_with(self._driver)
             self._feed.serve(self._driver)
             self._subscribe(self._subscription.names)
         self._name_wait.asked()
@@ -245,7 +253,10 @@ class Session:
             self._notices.say("SOURCE_THROTTLED", words, about=str(event.broker_id), severity="info")
 
     def _on_commit(self, error: KafkaError | None, _: list[TopicPartition]) -> None:
-        if error is not None:
+        if self._settings.offsets == "kept":
+            # Whoever keeps them reads back what came of it.
+            self._offsets.heard(error)
+        elif error is not None:
             self._say_uncommitted(error, error.str())
         elif self._uncommitted:
             self._uncommitted = False

@@ -42,6 +42,8 @@ class KafkaSettings:
     gone_seconds                a topic that no broker knows for so long is gone; a starting broker may miss it for a moment
     notice_seconds              the same notice is repeated no more often than this
     topic_ids                   checked; or ignored, for brokers that have none: a re-created topic is then not noticed
+    offsets                     of the group: a hint for other tools; or kept, where they are the only memory of how far we got, and whoever
+                                keeps them moves them by `GroupOffsets`
     """
 
     servers: str
@@ -66,6 +68,7 @@ class KafkaSettings:
     gone_seconds: float = 5.0
     notice_seconds: float = 10.0
     topic_ids: Literal["checked", "ignored"] = "checked"
+    offsets: Literal["hint", "kept"] = "hint"
 
 
 _RECEIVE_BYTES_MIN = 100_000_000

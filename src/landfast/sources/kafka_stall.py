@@ -62,7 +62,7 @@ class StallWatch:
         if self._asked is None and now >= self._next_look and standings:
             self._next_look = now + self._stall_seconds / _LOOKS
             keys = [(standing.stream.topic, standing.stream.partition) for standing in standings]
-            self._asked = _Look(tuple(standings), self._cluster.ends(keys), self._cluster.highs(keys))
+            self._asked = _Look(tuple(standings), *self._cluster.ends(keys))
         return halted
 
     def _judged(self, now: float, look: _Look, readers: Mapping[Key, Reader]) -> dict[Standing, Halt]:
