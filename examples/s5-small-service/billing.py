@@ -71,7 +71,10 @@ def without_landfast(servers: str, topic: str, ledger: Path) -> int:
 
 SERVICES: dict[str, Callable[[str, str, Path], int]] = {"with": with_landfast, "without": without_landfast}
 # A broker inside the program has no topic ids; brokers of your own need no settings here.
-SETTINGS = {"source": {"topic_ids": os.environ.get("BILLING_TOPIC_IDS", "checked")}}
+# A killed member's partitions are given to the next one when its session has ended, and nobody wants to wait for that here.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "source": {"topic_ids": os.environ.get("BILLING_TOPIC_IDS", "checked"), "session_seconds": 3.0},
+}
 
 
 def say(line: str) -> None:

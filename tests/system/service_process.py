@@ -176,6 +176,7 @@ class Ground:
         """Run a service to the end of the topic; its exit code, and the words of its end."""
         with Process(self.plan(until_end=True, **changes)) as process:
             code = process.ended()
+            assert self.lines("end", process.pid), f"{code}: {process.output}"
             return code, self.ends(process.pid)
 
     def lines(self, what: str, pid: int | None = None) -> list[list[str]]:

@@ -41,7 +41,7 @@ class KafkaSource:
         self._session: Session | None = None
         self._process = 0
         self._begun: frozenset[Stream] = frozenset()
-        self.offsets = GroupOffsets(settings, self._asking)
+        self.offsets = GroupOffsets(settings)
 
     def continues(self, begun: Collection[Stream]) -> None:
         """Say, before `open`, of streams that a sink holds them already: whatever their topics got since then was written since then.

@@ -8,7 +8,7 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, OffsetSpec  # type: ignore[attr-defined] # the stubs forget to export it
 
 from landfast.errors import LandfastError, Unavailable
@@ -145,27 +145,6 @@ class KafkaCluster:
         highs = self._ask(keys, _LATEST, committed=False)
         answers = [self._offsets(asked) for asked in (firsts, ends, highs)]
         return {key: Extents(*(answer[key] for answer in answers)) for key in keys if all(key in answer for answer in answers)}
-
-    def committed(self, keys: Collection[Key]) -> list[TopicPartition]:
-        """What the group has as its offsets of these partitions, each with what was written beside it; below 0 where it has none.
-
-        Raises:
-            Misconfigured: access is refused.
-            Unavailable: there is no answer.
-        """
-        places = [TopicPartition(topic, partition) for topic, partition in sorted(keys)]
-        patience = self._settings.request_seconds_max
-        try:
-            # Asked for no partition, the broker would tell of all.
-            asked = [ConsumerGroupTopicPartitions(self._settings.group, places)] if places else []
-            answers = self._admin.list_consumer_group_offsets(asked, request_timeout=patience) if asked else {}
-            found = [place for answer in answers.values() for place in self.wait_for(answer, patience).topic_partitions]
-            for place in found:
-                if place.error is not None:
-                    raise KafkaException(place.error)
-        except (KafkaException, TimeoutError) as error:
-            raise self.failed(error, f"asking for the offsets of the group {self._settings.group}") from error
-        return found
 
     def ends(self, keys: Collection[Key]) -> tuple[dict[Key, Future[Any]], dict[Key, Future[Any]]]:
         """Ask for the read-committed ends, and where the logs themselves end, open transactions included; returns at once."""

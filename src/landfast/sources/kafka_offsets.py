@@ -5,19 +5,19 @@ from __future__ import annotations
 import itertools
 import queue
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from landfast.errors import Conflict, LandfastError, Misconfigured, Unavailable
+from landfast.errors import Conflict, LandfastError, Unavailable
 from landfast.model import Halt, Position, Stream
-from landfast.sources.kafka_cluster import NO_TOPIC_ID, KafkaCluster
+from landfast.sources.kafka_cluster import NO_TOPIC_ID
 from landfast.sources.kafka_columns import Key
-from landfast.sources.kafka_errors import kafka_error, verdict
-from landfast.sources.kafka_settings import KafkaSettings
+from landfast.sources.kafka_errors import kafka_error, raised_at_start, verdict
+from landfast.sources.kafka_settings import KafkaSettings, reader_configuration
 
 _WRITTEN = "landfast topic-id="
 """What is written beside an offset, before the topic's id: an offset of a topic that was made anew means another record."""
@@ -45,11 +45,13 @@ class GroupOffsets:
     rebalances, so it is ours when the request leaves, and the broker takes it from a member of that generation, or refuses it.
     """
 
-    def __init__(self, settings: KafkaSettings, cluster: Callable[[], KafkaCluster]) -> None:
+    def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
-        self._cluster = cluster
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
+        # It never joins: it only asks. (The driver's admin client dies of this question where a broker has no group yet.)
+        self._asking = threading.Lock()
+        self._reader: Consumer | None = None
         self._driver: Consumer | None = None
         self._wishes: queue.SimpleQueue[_Wish] = queue.SimpleQueue()
         self._held: dict[Key, int] = {}
@@ -104,14 +106,19 @@ class GroupOffsets:
         Raises:
             Unavailable: there is no answer.
         """
-        by_key = {(stream.topic, stream.partition): stream for stream in streams}
-        try:
-            found = self._cluster().committed(by_key)
-        except Misconfigured as error:
-            # While it runs this is a right that was taken away, and may be given back.
-            raise Unavailable(error.code, error.message, kind="auth", next_step=error.next_step) from error
-        offsets = {by_key[place.topic, place.partition]: place for place in found}
-        return {stream: _position(stream, offsets.get(stream)) for stream in streams}
+        asked = [TopicPartition(*_key(stream)) for stream in streams]
+        with self._asking:
+            try:
+                if self._reader is None:
+                    self._reader = Consumer(reader_configuration(self._settings) | {"group.id": self._settings.group, "log_level": 0})
+                found = self._reader.committed(asked, self._settings.request_seconds_max) if asked else []
+            except KafkaException as error:
+                raise _unanswered(error, f"asking for the offsets of the group {self._settings.group}") from error
+        refused = next((place.error for place in found if place.error is not None), None)
+        if refused is not None:
+            raise _unanswered(KafkaException(refused), f"asking for the offsets of the group {self._settings.group}")
+        offsets = {(place.topic, place.partition): place for place in found}
+        return {stream: _position(stream, offsets.get(_key(stream))) for stream in streams}
 
     def take(self, streams: Collection[Stream]) -> Mapping[Stream, Position | Halt | None]:
         """Begin to move the offsets of these; answers like `positions`, from a question that is later than their assignment.
@@ -188,6 +195,12 @@ class GroupOffsets:
         step = "Start the brokers, or grant READ on the group; what was handled stays handled while this process lives."
         message = f"the offsets of the group {self._settings.group} could not be kept: {said}"
         return Unavailable("OFFSETS_NOT_KEPT", message, kind=kind, next_step=step)
+
+
+def _unanswered(error: KafkaException, doing: str) -> Unavailable:
+    """Our error for the driver's: while a service runs, a right that is taken away may be given back."""
+    made = raised_at_start(error, doing)
+    return made if isinstance(made, Unavailable) else Unavailable(made.code, made.message, kind="auth", next_step=made.next_step)
 
 
 def _key(stream: Stream) -> Key:
