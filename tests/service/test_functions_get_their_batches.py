@@ -11,7 +11,7 @@ from landfast import Outcome, RecordsFailed
 from landfast.core.runner import Runner
 from landfast.events import BatchLanded, LettersBuried, RetryScheduled, ServiceCalled
 from landfast.model import TIMESTAMP_ABSENT
-from landfast.sinks.service.records import Record
+from landfast.sinks.service.records import Record, RecordRows
 from landfast.testing.memory import MemoryLog
 from tests.core.rig import Rig
 from tests.service.service_world import Calls, Records, World
@@ -323,3 +323,10 @@ def test_a_handler_that_names_records_which_it_was_not_given_halts(named: list[A
     report = one.run()
     assert report.error is not None
     assert (report.error.code, one.offset()) == ("HANDLER_REFUSED", None)
+
+
+def test_rows_can_be_cut() -> None:
+    """What holds records for the engine gives a part of them like any other rows."""
+    rows = RecordRows(tuple(Record("t", 0, offset, None, None, b"") for offset in range(10)), 1000)
+    part = rows.slice(8, 5)
+    assert ([record.offset for record in part.records], part.num_rows, part.nbytes) == ([8, 9], 2, 200)
