@@ -325,6 +325,24 @@ def test_a_handler_that_names_records_which_it_was_not_given_halts(named: list[A
     assert (report.error.code, one.offset()) == ("HANDLER_REFUSED", None)
 
 
+def test_a_batch_with_refused_records_at_the_stop_is_left_and_counted() -> None:
+    """Records are refused while the service stops: nothing of that batch is acknowledged, and how much was handled of it is known."""
+    one = world(30, len)
+    runners: list[Runner] = []
+
+    def act(records: Records) -> None:
+        runners[0].stop()
+        raise RecordsFailed(records[:1])
+
+    one.handler = act
+    runners.append(one.runner())
+    report = runners[0].run()
+    assert one.sink is not None
+    assert (report.outcome, report.totals.written, one.offset(), one.sink.unkept) == (Outcome.STOPPED, 0, None, 9)
+    one.handler = Calls()
+    assert one.run().totals.written == 30
+
+
 def test_rows_can_be_cut() -> None:
     """What holds records for the engine gives a part of them like any other rows."""
     rows = RecordRows(tuple(Record("t", 0, offset, None, None, b"") for offset in range(10)), 1000)

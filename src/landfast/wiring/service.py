@@ -39,10 +39,11 @@ class ServiceParts:
 
 @dataclass(frozen=True, slots=True)
 class PutUp:
-    """A service that is put up: what runs it, and whether its function is at work."""
+    """A service that is put up: what runs it, whether its function is at work, and how much that it handled no offset passes."""
 
     runner: Runner
     calling: Callable[[], bool]
+    unkept: Callable[[], int]
 
 
 def service_settings(source: Mapping[str, Any], batch: int, sections: Mapping[str, Mapping[str, Any]], letters_topic: str) -> Settings:
@@ -110,7 +111,7 @@ def build_service(settings: Settings, parts: ServiceParts, run: Run, site: Site)
     threads = staging_threads(settings.engine)
     clock = _Attentive(site.clock, source.offsets.serve)
     workplace = Workplace(clock, lambda: Threads("landfast-decode", threads=threads), committers(), site.observer, jitter())
-    return PutUp(Runner(source, source, [route], run, limits, workplace), lambda: sink.calling)
+    return PutUp(Runner(source, source, [route], run, limits, workplace), lambda: sink.calling, lambda: sink.unkept)
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,11 @@ class ServiceSink:
         """Whether the function is at work."""
         return self._calling.is_set()
 
+    @property
+    def unkept(self) -> int:
+        """How many records were handled that our offsets do not pass: another process may be given them again."""
+        return sum(len(progress.done) for progress in self._progress.values())
+
     def positions(self, streams: Collection[Stream]) -> Mapping[Stream, Position | Halt | None]:
         """See `ports.Sink`."""
         return self._offsets.positions(streams)
