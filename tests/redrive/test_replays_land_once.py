@@ -161,6 +161,7 @@ def test_letters_land_in_the_order_of_their_offsets(tmp_path: Path) -> None:
     assert [offset for partition, offset in in_order if partition == 1] == [2, 4, 8]
 
 
+@pytest.mark.long
 def test_a_crash_at_any_act_of_the_disk_and_a_repetition_land_once(tmp_path: Path) -> None:
     """Every act that makes bytes durable or visible, one by one: the process ends before it, and the next replay completes it."""
     scene_at(tmp_path / "fresh")
@@ -184,7 +185,7 @@ def test_a_crash_at_any_act_of_the_disk_and_a_repetition_land_once(tmp_path: Pat
 def test_an_error_at_any_act_of_the_disk_is_told_and_a_repetition_lands_once(tmp_path: Path) -> None:
     """An act that fails after its effect: whatever the call says, nothing is there twice."""
     scene_at(tmp_path / "fresh")
-    for number in itertools.count(1, 3):
+    for number in itertools.count(1, 5):
         scene = copied(tmp_path / "fresh", tmp_path / f"at-{number}")
         disk = MortalDisk(number, after=True, error=lambda: OSError(errno.ETIMEDOUT, "Connection timed out"))
         with contextlib.suppress(LandfastError):
@@ -354,7 +355,7 @@ def test_a_replay_that_is_killed_again_and_again_lands_each_letter_once(tmp_path
     scene = scene_at(tmp_path, many(60))
     moments = random.Random(11)
     before = DeltaTable(scene.world.path).version()
-    for _ in range(3):
+    for _ in range(2):
         worker = SPAWN.Process(target=replay_all, args=(str(scene.file), 1), daemon=True)
         worker.start()
         goal = DeltaTable(scene.world.path).version() + moments.randrange(2, 8)
