@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -108,6 +109,18 @@ def test_more_bad_rows_than_one_search_may_find_are_found_in_several() -> None:
     searches = [event.message for event in rig.observer.of(events.Notice) if event.code == "ROWS_ISOLATED"]
     assert len(searches) > 1
     assert all(int(message.split(" in ")[1].split()[0]) <= 1.5 * isolate.CALLS_MAX for message in searches)
+
+
+@pytest.mark.parametrize("first", [0, 4000, 9850])
+def test_a_run_of_bad_rows_is_found_wherever_it_lies(first: int) -> None:
+    """A changed producer: many bad rows side by side, more than one search finds. The rest lands all the same."""
+    limits = patient(in_a_row_max=1000)
+    rig = Rig(partitions=1, limits=replace(limits, batch=BatchLimits(records_max=10_000, seconds_max=0.5)))
+    rig.produce(10_000)
+    bad = range(first, first + 150)
+    report = rig.land(rig.route(sink=choking(rig, over(*bad))))
+    assert report.outcome is Outcome.FINISHED
+    assert rig.buried(rig.streams[0]) == list(bad)
 
 
 @pytest.mark.parametrize(

@@ -58,17 +58,20 @@ def isolated(batch: Batch, sink: Sink, error: Unavailable) -> Unavailable | Reje
         return error
     suspects: list[int] = []
     calls, taken = 0, False
-    waiting = [(count // 2, count), (0, count // 2)]
-    while waiting and calls < CALLS_MAX:
-        first, end = waiting.pop()
-        calls += 1
-        if _takes(sink, _among(batch, first, end)):
-            taken = True
-        elif end - first > 1:
-            middle = (first + end) // 2
-            waiting += [(middle, end), (first, middle)]
-        else:
+    refused = [(0, count)]
+    while refused and calls < CALLS_MAX:
+        first, end = refused.pop()
+        if end - first == 1:
             suspects.append(first)
+            continue
+        middle = (first + end) // 2
+        # Both halves before either is looked into: that something is taken has to be found before the calls are used up.
+        for half in ((middle, end), (first, middle)):
+            calls += 1
+            if _takes(sink, _among(batch, *half)):
+                taken = True
+            else:
+                refused.append(half)
     if not taken:
         return error
     # Asked again after something was taken: a failure that has passed meanwhile buries no row that is sound.
