@@ -37,6 +37,26 @@ def test_letters_land_in_a_partitioned_table_once(tmp_path: Path, partition_by: 
     assert scene.proof().findings == ()
 
 
+@pytest.mark.parametrize("how", [{"use_deprecated_int96_timestamps": True}, {"coerce_timestamps": "ms"}])
+def test_rows_that_another_engine_has_rewritten_in_other_units_are_there(tmp_path: Path, how: dict[str, object]) -> None:
+    """A replay that was stopped before its resolution, then a rewrite with times of another unit: nothing lands again."""
+    scene = scene_at(tmp_path)
+    assert scene.replay().landed == 3
+    Path(f"{scene.world.path}__trail").rename(tmp_path / "elsewhere")
+    root, table = Path(scene.world.path), DeltaTable(scene.world.path)
+    actions: list[dict[str, object]] = [{"commitInfo": {"operation": "OPTIMIZE"}}]
+    for number, old in enumerate(pa.table(table.get_add_actions()).to_pylist()):
+        name, rows = f"part-{number}.parquet", pq.read_table(root / old["path"])
+        pq.write_table(rows, root / name, **how)
+        of_file = {"size": (root / name).stat().st_size, "modificationTime": 1, "stats": json.dumps({"numRecords": rows.num_rows})}
+        actions.append({"remove": {"path": old["path"], "deletionTimestamp": 1, "dataChange": False}})
+        actions.append({"add": {"path": name, "partitionValues": {}, "dataChange": False, **of_file}})
+    entry = root / "_delta_log" / f"{table.version() + 1:020d}.json"
+    entry.write_text("\n".join(map(json.dumps, actions)), encoding="utf-8")
+    assert dict(scene.replay().outcomes) == {"already there": 3, "refused": 1}
+    assert max(scene.rows().values()) == 1
+
+
 def test_a_table_that_grows_gains_the_columns_of_letters(tmp_path: Path) -> None:
     """What the settings say of unknown fields holds for a replay too."""
     world = replace(world_at(tmp_path), settings=DeltaSettings("", unknown_fields="evolve"))

@@ -17,7 +17,8 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
-from landfast.sinks.delta.files.own_columns import SYSTEM_COLUMNS
+from landfast.sinks.delta.files.names import is_own
+from landfast.sinks.delta.files.own_columns import SYSTEM_COLUMNS, SYSTEM_SCHEMA
 from landfast.sinks.delta.log.active import ActiveFile, active_files
 from landfast.sinks.delta.log.spans import read_history
 from landfast.sinks.delta.proof.coordinates import Coordinates, coordinates_of
@@ -54,7 +55,7 @@ class Presence:
         there: set[Coordinates] = set()
         for file in active_files(view.handle):
             if file.path not in self._read:
-                may_hold = self._may_hold(bounds.get(file.path, {}))
+                may_hold = self._may_hold(_relied_upon(file.path, bounds.get(file.path, {})))
                 self._read[file.path] = frozenset(self._found(file)) if may_hold else frozenset()
             there |= self._read[file.path]
         return there
@@ -106,10 +107,16 @@ def _place_of(letter: Row) -> _Place:
 
 
 def _with_plain_times(batch: pa.RecordBatch) -> pa.Table:
-    """The rows with their times in microseconds since the epoch: Python's calendar ends before a column's does."""
+    """The rows with their times in microseconds since the epoch: Python's calendar ends before a column's does.
+
+    Another engine that has rewritten the file may have stored them in another unit, or without a zone, which is UTC then.
+    """
     table = pa.Table.from_batches([batch])
     index = table.schema.get_field_index("_timestamp")
-    return table if index < 0 else table.set_column(index, "_timestamp", table.column(index).cast(pa.int64()))
+    if index < 0:
+        return table
+    times: Any = table.column(index).cast(SYSTEM_SCHEMA.field("_timestamp").type, safe=False)
+    return table.set_column(index, "_timestamp", times.cast(pa.int64()))
 
 
 def _bounds(handle: DeltaTable) -> dict[str, dict[str, Any]]:
@@ -118,6 +125,11 @@ def _bounds(handle: DeltaTable) -> dict[str, dict[str, Any]]:
     wanted = [f"{end}.{name}" for end in ("min", "max") for name in SYSTEM_COLUMNS[:3]]
     rows = adds.select(["path", *(name for name in wanted if name in adds.column_names)]).to_pylist()
     return {unquote(row["path"]): row for row in rows}
+
+
+def _relied_upon(path: str, bounds: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The bounds of a file that can be relied upon: another writer may cut those of texts, and a row left out here would land twice."""
+    return bounds if is_own(path) else {name: bound for name, bound in bounds.items() if not name.endswith("._topic")}
 
 
 def _pair(bounds: Mapping[str, Any], name: str) -> tuple[Any, Any]:
