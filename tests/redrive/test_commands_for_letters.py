@@ -138,6 +138,13 @@ def test_an_editor_is_given_the_bytes_and_what_it_writes_counts(scene: Scene, mo
         said(scene, "edit", "events-0-2")
 
 
+def test_an_editor_that_changes_nothing_of_a_record_without_a_value_writes_nothing_down(tmp_path: Path) -> None:
+    """An editor shows no value and no bytes alike: a record without one does not become one of no bytes by being looked at."""
+    scene = scene_at(tmp_path, {LANE: {2: None}})
+    assert "the bytes are the same" in said(scene, "edit", "events-0-2", "--editor", "true").out
+    assert dict(scene.replay().reasons) == {"tombstone": 1}
+
+
 def test_a_discarded_letter_is_not_replayed_and_the_reason_is_kept(scene: Scene) -> None:
     """It stays where it is, is not open any more, and cannot be discarded twice."""
     answer = said(scene, "discard", "events-0-2", "--why", "a  test\nrecord")

@@ -85,7 +85,8 @@ def edit(
     redrive, screen = _redrive(file, route, by, as_json=False)
     letter = redrive.letter(letter_id)
     value = _edited(letter.value or b"", editor) if value_file is None else _content(value_file)
-    if value == letter.value:
+    # A record without a value and one of no bytes are not the same, but an editor shows both alike.
+    if value == letter.value or (value_file is None and value == (letter.value or b"")):
         screen.say(f"{letter.id}: the bytes are the same, so nothing was written down")
         return
     redrive.edit(letter_id, value, why=why)
