@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
@@ -150,3 +152,30 @@ def test_rows_of_a_span_that_no_commit_tells_of_are_found(sound: DeltaWorld) -> 
 def test_everything_that_was_read_is_in_the_model(sound: DeltaWorld) -> None:
     """The table of these tests is the one that a dictionary comes to."""
     assert len(table_rows(sound.path)) == len({event.id for event in before({0: 60, 1: 60})})
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A scan of so many blocks of a thousand keys, of one tenant or of many."""
+
+    blocks: int
+    tenants: int
+    key_names = ("tenant", "id")
+
+    def keys(self, _progress: object) -> Iterator[pa.Table]:
+        """The keys, a block at a time."""
+        for block in range(self.blocks):
+            ids = range(1000 * block, 1000 * (block + 1))
+            yield pa.table({"tenant": [f"t{one % self.tenants}" for one in ids], "id": ids}, schema=TENANTS)
+
+
+TENANTS = pa.schema([("tenant", pa.string()), ("id", pa.int64())])
+
+
+@pytest.mark.parametrize("tenants", [1, 1000])
+def test_keys_are_compared_in_parts_whichever_column_tells_them_apart(tenants: int) -> None:
+    """What is held of a large table is bounded, also where the first column of the key is the same in every row; and no key is left out."""
+    scan = Blocks(100, tenants)
+    parts = list(one_per_key._parts(scan, TENANTS, 100_000))  # noqa: SLF001 — what is held is not to be seen from outside
+    assert max(part.nbytes for part in parts) < 300_000
+    assert sum(part.num_rows for part in parts) == 100_000

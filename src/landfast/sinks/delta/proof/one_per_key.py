@@ -122,23 +122,29 @@ def _keys(scan: Scan, kinds: pa.Schema) -> Iterator[pa.Table]:
 
 
 def _parts(scan: Scan, kinds: pa.Schema, held_bytes_max: int) -> Iterator[pa.Table]:
-    """All keys, in parts of about so many bytes, such that all rows of a key are in one part."""
+    """All keys, in parts of about so many bytes, such that all rows of a key are in one part.
+
+    About, as far as one column of the key tells the keys apart.
+    """
     held: list[pa.Table] = []
-    samples: list[Any] = []
+    samples: list[pa.Table] = []
     nbytes = 0
     for table in _keys(scan, kinds):
         nbytes += table.nbytes
         held = [*held, table] if nbytes <= held_bytes_max else []
-        samples.append(table.column(0).combine_chunks()[:: max(1, table.num_rows // SAMPLES_PER_TABLE)])
+        samples.append(table.take(list(range(0, table.num_rows, max(1, table.num_rows // SAMPLES_PER_TABLE)))))
     if nbytes <= held_bytes_max:
         yield from [pa.concat_tables(held)] if held else []
         return
-    sample: Any = pa.concat_arrays(samples).drop_null()
+    sampled = pa.concat_tables(samples)
+    # By the column that tells most keys apart: a tenant or a country may be the same in all rows.
+    name = max(sampled.column_names, key=lambda name: pc.count_distinct(sampled.column(name)).as_py())
+    sample: Any = sampled.column(name).combine_chunks().drop_null()
     sample = sample.take(pc.sort_indices(sample))
     count = -(-nbytes // held_bytes_max)
     edges = [sample[len(sample) * number // count] for number in range(1, count)]
     for low, high in zip([None, *edges], [*edges, None], strict=True):
-        yield pa.concat_tables([table.filter(_inside(table.column(0), low, high)) for table in _keys(scan, kinds)])
+        yield pa.concat_tables([table.filter(_inside(table.column(name), low, high)) for table in _keys(scan, kinds)])
 
 
 def _inside(column: Any, low: Any, high: Any) -> Any:
