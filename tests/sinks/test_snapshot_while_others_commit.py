@@ -47,7 +47,7 @@ def test_a_listing_with_a_hole_is_no_damage_where_the_entry_is_there(log: Path) 
     command = [sys.executable, "-c", textwrap.dedent(WRITER), str(log), str(OLD_ENTRIES)]
     with subprocess.Popen(command) as writer:
         try:
-            wait_until(lambda: (log / f"{OLD_ENTRIES:020d}.json").exists(), 30.0)
+            wait_until((log / f"{OLD_ENTRIES:020d}.json").exists, 30.0)
             seen = [snapshot(str(log.parent), {}).version() for _ in range(12)]
         finally:
             writer.kill()
