@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self
 from landfast import wiring
 from landfast.config import BatchSettings, DeadLetterSettings, EngineSettings, RouteRetrySettings, Settings, from_mapping, load, section
 from landfast.core.report import Outcome, RunReport
-from landfast.core.route import Route
+from landfast.core.route import Route, every_topic
 from landfast.core.runner import Runner
 from landfast.errors import Misconfigured, Unavailable
 from landfast.model import Run
@@ -64,7 +64,7 @@ class Pipeline:
         bounds = section(EngineSettings, engine or {}, "engine")
         patience = section(RouteRetrySettings, retry or {}, "retry")
         limits = wiring.flow_limits(bounds, section(BatchSettings, batch or {}, "batch"), DeadLetterSettings(), patience)
-        self._prepare(_FromObjects(name, source, Route(name, _any_topic, decoder, sink, letters, limits), bounds))
+        self._prepare(_FromObjects(name, source, Route(name, every_topic, decoder, sink, letters, limits), bounds))
 
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
@@ -157,7 +157,3 @@ class _FromObjects:
 
     def build(self, run: Run, site: wiring.Site) -> Runner:
         return wiring.assembled(self.source, self.source, [self.route], run, self.engine, site)
-
-
-def _any_topic(_topic: str) -> bool:
-    return True

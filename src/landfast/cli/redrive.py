@@ -13,7 +13,7 @@ import typer
 
 from landfast.cli import dead_letters, exits
 from landfast.cli.columns import aligned
-from landfast.cli.dead_letters import LetterId
+from landfast.cli.dead_letters import InState, LetterId
 from landfast.cli.meant import filter_of, letters_meant, states_of
 from landfast.cli.run import AsJson, SettingsFile
 from landfast.cli.screen import Screen
@@ -46,7 +46,6 @@ ValueFile = Annotated[Path | None, typer.Option("--value-file", metavar="FILE", 
 Editor = Annotated[str, typer.Option("--editor", metavar="COMMAND", envvar=["VISUAL", "EDITOR"], help="The editor to open.")]
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")]
 Form = Annotated[Literal["jsonl", "parquet"], typer.Option("--format", help="JSON lines, with bytes as base64; or Parquet.")]
-InState = Annotated[str, typer.Option("--state", metavar="STATE", help="Those that are open, replayed, discarded, or all.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")]
 
 

@@ -5,7 +5,7 @@ Only where the error speaks of the data. What is wrong with a store, a right or 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from landfast.errors import ErrorClass, Refusal, Rejected, Unavailable, class_of
@@ -30,17 +30,20 @@ class _Part:
     end: int
 
     @property
+    def places(self) -> Sequence[int]:
+        """The index in the chunk of each row's record."""
+        kept = self.decoded.kept
+        return range(self.first, self.end) if kept is None else kept[self.first : self.end]
+
+    @property
     def cut(self) -> Decoded:
         """The same as a decoded chunk of its own."""
-        kept = self.decoded.kept
-        places = range(self.first, self.end) if kept is None else kept[self.first : self.end]
-        return Decoded(self.decoded.chunk, self.decoded.rows.slice(self.first, self.end - self.first), places)
+        return Decoded(self.decoded.chunk, self.decoded.rows.slice(self.first, self.end - self.first), self.places)
 
     @property
     def place(self) -> tuple[Stream, int]:
         """Stream and offset of the first row."""
-        kept = self.decoded.kept
-        return self.decoded.chunk.stream, self.decoded.chunk.offsets[self.first if kept is None else kept[self.first]]
+        return self.decoded.chunk.stream, self.decoded.chunk.offsets[self.places[0]]
 
 
 def isolated(batch: Batch, sink: Sink, error: Unavailable) -> Unavailable | Rejected:

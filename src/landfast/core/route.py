@@ -46,6 +46,11 @@ class Route:
     limits: FlowLimits = field(default_factory=FlowLimits)
 
 
+def every_topic(_topic: str) -> bool:
+    """What the only route of a run takes."""
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a flow takes from outside.

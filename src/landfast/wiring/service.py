@@ -8,7 +8,7 @@ from typing import Any
 
 from landfast import events
 from landfast.config import Settings, from_mapping
-from landfast.core.route import FlowLimits, Route
+from landfast.core.route import FlowLimits, Route, every_topic
 from landfast.core.runner import Runner, Workplace
 from landfast.errors import ErrorClass, Misconfigured
 from landfast.model import Run
@@ -101,7 +101,7 @@ def build_service(settings: Settings, parts: ServiceParts, run: Run, site: Site)
     if settings.source.start != "earliest":
         found = patiently(f"the group {settings.group}", lambda: source.offsets.positions(streams), settings.engine, site)
         source.continues([stream for stream in streams if isinstance(found[stream], int)])
-    route = Route(settings.group, _any_topic, RecordDecoder(parts.decode), sink, letters, _limits(settings))
+    route = Route(settings.group, every_topic, RecordDecoder(parts.decode), sink, letters, _limits(settings))
     limits = replace(
         runner_limits(settings.engine),
         # What is read ahead has to be handled at a stop: no more than the next batch.
@@ -154,7 +154,3 @@ def _limits(settings: Settings) -> FlowLimits:
     limits = flow_limits(settings.engine, route.batch, route.dead_letters, route.retry)
     # One batch at a time: what is behind it waits where it can still be given to another member.
     return replace(limits, flight_batches_max=1)
-
-
-def _any_topic(_topic: str) -> bool:
-    return True
