@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -121,12 +121,14 @@ class Flight:
         """The landing failed for now: its batches are the head of the queue again."""
         self._queue.extendleft(reversed(landing.group))
 
-    def dissolve(self) -> set[Stream]:
-        """Forget every batch, also those being landed; returns the streams they were of."""
-        streams = self.streams
+    def dissolve(self, group: Sequence[InFlight]) -> Counter[Stream]:
+        """Forget every batch, also those being landed; returns how many records of which streams they were of, with those of `group`."""
+        forgotten = Counter[Stream]()
+        for item in (*group, *self):
+            forgotten.update(item.records)
         for item in self._queue:
             for part in item.work.decoding if item.work is not None else ():
                 part.drop()
         self._queue.clear()
         self._generation += 1
-        return streams
+        return forgotten

@@ -72,7 +72,7 @@ class Flow:
         all_abandoned = 0
         for stream in going:
             lane = self.lanes.pop(stream)
-            abandoned = lane.records + sum(item.records.get(stream, 0) for item in self._flight)
+            abandoned = lane.unlanded(sum(item.records.get(stream, 0) for item in self._flight))
             lane.forget()
             lane.state = LaneState.RELEASED
             self._notice(events.StreamLost(self.route.name, stream, abandoned, drained=abandoned == 0))
@@ -318,11 +318,10 @@ class Flow:
 
     def _dissolve(self, group: Sequence[InFlight] = ()) -> None:
         """Forget everything in flight, and `group` that just was; its lanes ask the sink again where they stand."""
-        touched = self._flight.dissolve().union(*(item.ends for item in group))
-        for stream in touched:
+        for stream, records in self._flight.dissolve(group).items():
             lane = self.lanes.get(stream)
             if lane is not None and lane.state in (LaneState.RUNNING, LaneState.HALTING):
-                lane.unplace()
+                lane.unplace(records)
 
     def _look_at_memory(self) -> None:
         most = self._around.memory_bytes_max
@@ -356,6 +355,11 @@ class Flow:
             return self._flight.landing or len(self._flight) > 0 or any(lane.uncut for lane in self.lanes.values())
         uncut = any(self.lanes[stream].uncut for stream in streams if stream in self.lanes)
         return uncut or bool(self._flight.streams.intersection(streams))
+
+    @property
+    def reading_again(self) -> set[Stream]:
+        """Streams of which something that was read and forgotten has to be read once more."""
+        return {stream for stream, lane in self.lanes.items() if lane.reading_again}
 
     @property
     def blocked(self) -> bool:

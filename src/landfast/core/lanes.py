@@ -60,6 +60,7 @@ class Lane:
     read_to    where the reader stands: the end of the last chunk, or beyond it over a gap; None until the source said
     cut_to     where the next cut starts
     confirmed  below this, the source vouches for the incarnation
+    again_to   up to here it had been read when it was unplaced, and `forgotten` are the records that had not landed then
     stop_at    the end of a bounded run, or None; `nothing_below`: the stream held nothing when it began
     buried     offsets that are dead already, from before a crash
     refused    offsets that the sink refused, to be dead letters when they are read again
@@ -76,6 +77,8 @@ class Lane:
     read_to: Position | None = None
     cut_to: Position | None = None
     confirmed: Position = -1
+    again_to: Position | None = None
+    forgotten: int = 0
     stop_at: Position | None = None
     nothing_below: bool = False
     halt: Halt | None = None
@@ -116,8 +119,11 @@ class Lane:
         self._begin_cut(None)
         self.loose = self.loose_nbytes = self.records = self.nbytes = 0
 
-    def unplace(self) -> None:
-        """The position is not known any more: ask the sink, then `place`."""
+    def unplace(self, in_flight: int = 0) -> None:
+        """The position is not known any more: ask the sink, then `place`. So many records in flight are forgotten with what was not cut."""
+        if self.read_to is not None:
+            self.forgotten = self.unlanded(in_flight)
+            self.again_to = max(self.read_to, self.again_to or 0)
         self.forget()
         self.state = LaneState.UNPLACED
         self.halt = None
@@ -167,6 +173,16 @@ class Lane:
         elif position > self.read_to:
             self._begin_waiting(now)
             self.read_to = position
+
+    @property
+    def reading_again(self) -> bool:
+        """Whether it was read further than it is now: what lies between was ours to land."""
+        going = self.state is LaneState.UNPLACED or self.state is LaneState.RUNNING
+        return going and self.again_to is not None and (self.read_to is None or self.read_to < self.again_to)
+
+    def unlanded(self, in_flight: int) -> int:
+        """Records that were read and have not landed, with those of it that are in flight."""
+        return max(self.records + in_flight, self.forgotten if self.reading_again else 0)
 
     def _begin_waiting(self, now: float) -> None:
         if not self.uncut:

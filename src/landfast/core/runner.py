@@ -231,7 +231,7 @@ class Runner:
             self._deal(self._source.poll(self._limits.poll_records, self._patience(), self._hold(drain=drain)))
             now = clock.monotonic()
             self._take_turns(now, drain=drain)
-            if deadline is not None and (now >= deadline or not any(flow.busy() for flow in self.flows)):
+            if deadline is not None and (now >= deadline or not any(flow.busy() or flow.reading_again for flow in self.flows)):
                 return
             if self._stuck() or (until_end and self._finished(now)):
                 return
@@ -242,10 +242,11 @@ class Runner:
         return self._limits.busy_poll_seconds if busy else self._limits.poll_seconds
 
     def _hold(self, *, drain: bool) -> set[Stream]:
-        """What must not be read now."""
+        """What must not be read now. At a stop nothing new is read, and what had to be forgotten meanwhile is read again."""
+        held = set[Stream]().union(*(flow.held() for flow in self.flows))
         if drain:
-            return {stream for flow in self.flows for stream in flow.lanes}
-        return set().union(*(flow.held() for flow in self.flows))
+            held |= {stream for flow in self.flows for stream in flow.lanes.keys() - flow.reading_again}
+        return held
 
     def _deal(self, poll: Poll) -> None:
         now = self._workplace.clock.monotonic()
@@ -255,7 +256,7 @@ class Runner:
     def _take_turns(self, now: float, *, drain: bool) -> None:
         for flow in self.flows:
             self._guarded(flow, flow.turn, now, drain=drain)
-            if flow.broken is None and not drain:
+            if flow.broken is None and (flow.reading_again or not drain):
                 placed = self._guarded(flow, flow.place, now)
                 if placed:
                     self._source.rewind(placed)
