@@ -190,7 +190,8 @@ class Decoded:
 class Letter:
     """A dead letter: a record that is refused, whole. `phase` is read, decode, transform, write, handle or wait.
 
-    `timestamp` is in milliseconds, `TIMESTAMP_ABSENT` where there is none. `failed_at` is in seconds since the epoch.
+    `timestamp` is in milliseconds, `TIMESTAMP_ABSENT` where there is none. `failed_at` is in seconds since the epoch. `later`: it is to be
+    tried again by itself; also that of a record that was not tried at all, since an earlier one of its key waits (phase `wait`).
     """
 
     stream: Stream
@@ -204,6 +205,35 @@ class Letter:
     message: str
     attempts: int
     failed_at: float
+    later: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits of one stream to be tried again by itself: open letters marked `later` that were not given up.
+
+    keys     the offset of the oldest one of each key; a record without a key holds nobody up
+    records  how many wait, with and without keys
+    """
+
+    keys: Mapping[bytes, Position] = field(default_factory=dict)
+    records: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """What one round of attempts came to.
+
+    waiting   of each stream that was asked for: what waits of it now, after the round
+    landed    letters whose records are in the table now, or that the decoder skips by now
+    refused   letters that failed again and go on waiting
+    given_up  letters that failed for the last time: nobody tries them any more but people
+    """
+
+    waiting: Mapping[Stream, Waiting]
+    landed: int = 0
+    refused: int = 0
+    given_up: int = 0
 
 
 @dataclass(frozen=True, slots=True)

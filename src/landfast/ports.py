@@ -1,13 +1,12 @@
-"""The seams: five small protocols, and what stands behind each must promise. `landfast.testing.suites` checks the promises.
+"""The seams: small protocols, and what stands behind each must promise. `landfast.testing.suites` checks the promises.
 
 Terms. A *stream* is one ordered lane of a log; a *position* is the next place to read in it; an *epoch* numbers the assignments of a
 stream to this process, and whatever carries an older epoch is discarded. A *batch* is landed by `stage` and then `commit`; the
 position of each of its streams moves in that commit and nowhere else.
 
-Threads. `Source` and `Membership` are called from the main thread only. A `Sink` is called from three kinds of thread: `positions`
-and `take_over` from the main thread, `stage` from a pool (several at once), `commit` and `maintain` from one committer thread, one call
-at a time.
-`DeadLetters.claim` and `buried` come from the main thread, `put` from the committer.
+Threads. `Source` and `Membership` are called from the main thread only. A `Sink` is called from several: `positions` from the main thread
+or a pool, `stage` from a pool (several at once), `take_over`, `commit` and `maintain` from one committer thread, one call at a time.
+`DeadLetters` and `Retries` are called from the committer, but for `Retries.due_seconds`, which any thread may ask.
 """
 
 from __future__ import annotations
@@ -17,7 +16,23 @@ from concurrent.futures import Future
 from typing import Protocol, TypeVar
 
 from landfast.events import Event
-from landfast.model import Assignment, Batch, Bounds, Chunk, Decoded, Guarantee, Halt, Letter, Poll, Position, Receipt, Staged, Stream
+from landfast.model import (
+    Assignment,
+    Batch,
+    Bounds,
+    Chunk,
+    Decoded,
+    Guarantee,
+    Halt,
+    Letter,
+    Poll,
+    Position,
+    Receipt,
+    Retried,
+    Staged,
+    Stream,
+    Waiting,
+)
 
 T = TypeVar("T")
 
@@ -149,6 +164,34 @@ class DeadLetters(Protocol):
 
     def close(self) -> None:
         """Let go. Idempotent."""
+
+
+class Retries(Protocol):
+    """Letters that are tried again by themselves: those put with `later`, from the moment the sink's position is past them.
+
+    Claimed and put through `DeadLetters`, which the same object may implement. Letters of one stream and key are tried in the order of
+    their offsets: none before all that lie before it have landed, been resolved by people or been given up. Each lands at most once,
+    whoever else tries it: a former owner, people, or ourselves before a crash. A letter that failed once more than there are delays is
+    given up: it stays, as a plain dead letter.
+    """
+
+    def waiting(self, streams: Collection[Stream]) -> Mapping[Stream, Waiting]:
+        """What waits of each of these streams, read from the store, and from now on looked after. They must be claimed by us.
+
+        Letters that the position is not past yet are among it: their records are dead already, so that later ones of their keys wait.
+        """
+
+    def due_seconds(self) -> float | None:
+        """Seconds until a letter that is looked after is due, 0 where one is due now, None where none waits. From memory; any thread."""
+
+    def retry(self, streams: Collection[Stream], budget_seconds: float) -> Retried:
+        """Try the due letters of these streams, for about so long. On the committer; no commit of ours is under way meanwhile.
+
+        May be killed anywhere and repeated. Where it raises, some of the letters may have been dealt with: the next round says.
+
+        Raises:
+            Conflict: somebody else has claimed one of the streams since, or taken it over.
+        """
 
 
 class Observer(Protocol):

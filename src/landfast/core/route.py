@@ -11,7 +11,21 @@ from landfast.core.pieces import PieceLimits
 from landfast.core.retry import RetryPolicy
 from landfast.core.upkeep import UpkeepLimits
 from landfast.errors import ErrorClass
-from landfast.ports import Clock, DeadLetters, Decoder, Executor, Observer, Sink
+from landfast.ports import Clock, DeadLetters, Decoder, Executor, Observer, Retries, Sink
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Which letters are tried again by themselves, and how many may wait.
+
+    reasons              of the letters that are; None: all of them
+    waiting_records_max  while so many letters of the route wait, it reads no more
+    attempts_seconds_max the budget of one round of attempts: landings wait for it
+    """
+
+    reasons: frozenset[str] | None = None
+    waiting_records_max: int = 10_000
+    attempts_seconds_max: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +36,7 @@ class FlowLimits:
     retry_by_class      how patient to be with these classes of errors, in place of `retry`
     flight_batches_max  batches cut and not landed
     conflicts_max       conflicts in a row, without a landing between, before the lanes halt as PIPELINE_DUPLICATE
+    later               which letters are tried again by themselves, where the route has `retries`
     """
 
     batch: BatchLimits = field(default_factory=BatchLimits)
@@ -32,11 +47,15 @@ class FlowLimits:
     flight_batches_max: int = 3
     conflicts_max: int = 10
     upkeep: UpkeepLimits = field(default_factory=UpkeepLimits)
+    later: Later = field(default_factory=Later)
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Which topics go to which sink, with their own decoder, dead letters and limits: what one flow works on."""
+    """Which topics go to which sink, with their own decoder, dead letters and limits: what one flow works on.
+
+    `retries`: letters are tried again by themselves, as `limits.later` says. None: all of them wait for people.
+    """
 
     name: str
     takes: Callable[[str], bool]
@@ -44,6 +63,7 @@ class Route:
     sink: Sink
     dead_letters: DeadLetters
     limits: FlowLimits = field(default_factory=FlowLimits)
+    retries: Retries | None = None
 
 
 def every_topic(_topic: str) -> bool:
