@@ -12,6 +12,7 @@ import pytest
 from landfast.model import Stream
 from landfast.testing.kafka import RealKafka
 from landfast.testing.kafka_records import Record, create_topic, produce, produce_transactions
+from landfast.testing.tcp_proxy import TcpProxy
 from tests.sources.kafka_world import Engine, member, settings, unique
 
 pytestmark = pytest.mark.system
@@ -122,3 +123,21 @@ def test_empty_streams_have_an_end(protocol: str, kafka: RealKafka) -> None:
     reader.until(lambda: len(reader.reached) == 10)
     assert sorted(reader.reached.values()) == [0] * 9 + [1000]
     reader.source.close()
+
+
+@both
+@pytest.mark.long
+def test_a_source_whose_brokers_are_gone_closes_all_the_same(protocol: str, kafka: RealKafka, line: TcpProxy) -> None:
+    """The group cannot be left, and nobody waits for that longer than ten seconds: the client alone would take up to minutes."""
+    topic = unique()
+    create_topic(kafka.servers, topic, 2)
+    produce(kafka.servers, [Record(topic, b"%d" % number, number % 2) for number in range(100)])
+    reader = member(settings(kafka.line_servers, topic, protocol=protocol, session_seconds=6.0))
+    reader.until(lambda: reader.end(0) == reader.end(1) == 50)
+    streams = set(reader.engine.owned)
+    line.cut()
+    reader.until(lambda: "BROKER_UNREACHABLE" in reader.noted.codes())
+    began = time.monotonic()
+    reader.source.close()
+    assert time.monotonic() - began < 15.0
+    assert reader.engine.lost_with.keys() == streams

@@ -41,6 +41,11 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "Nothing depends on them: the position that counts is in the table.",
             "Nothing if it clears. If it stays, grant read on the group.",
         ),
+        "GROUP_NOT_LEFT": Code(
+            "At its end a worker could not take leave of its consumer group, since the brokers do not answer.",
+            "What had landed stays landed; the run ends as it would have.",
+            "Nothing. The group gives its partitions to others when the session ends (`session_seconds`).",
+        ),
         "GROUP_REJOINED": Code(
             "The `instance_id` went to another member, perhaps to this worker itself, after this worker had stood still for most of "
             "its session.",

@@ -15,6 +15,7 @@ from landfast.events import Notice, StaleDropped
 from landfast.model import Assignment, Chunk, Poll, Position, Stream
 from landfast.ports import Clock, Membership, Observer
 from landfast.sources import kafka_errors
+from landfast.sources.kafka_callbacks import Callbacks
 from landfast.sources.kafka_cluster import KafkaCluster
 from landfast.sources.kafka_columns import Key, chunk, gap, sort, unread
 from landfast.sources.kafka_errors import Act, verdict
@@ -32,6 +33,8 @@ from landfast.sources.kafka_waiting import Absence, GroupWait, NameWait
 
 _CONSUME_SECONDS_MAX = 0.1  # consume() waits this out unless it is full; longer waits only delay what is there.
 _HELD_SECONDS_MAX = 0.05
+_LEAVE_SECONDS_MAX = 10.0
+"""For leaving the group, beside what `Membership.lost` takes: brokers that answer need less than one."""
 _RECORD_BYTES_GUESS = 16_384.0
 _RECORD_BYTES_WEIGHT = 0.3
 
@@ -85,7 +88,7 @@ class Session:
         self._settings = settings
         self._cluster = cluster
         self._clock, self._observer, self._notices, self._offsets = around.clock, around.observer, around.notices, around.offsets
-        self._failure: BaseException | None = None
+        self._callbacks = Callbacks(around.clock)
         self._uncommitted = False
         self._record_bytes = _RECORD_BYTES_GUESS
         self._confirm_at = 0.0
@@ -122,7 +125,7 @@ class Session:
         self._cluster.serve()
         with _collector_at_rest():
             messages = self._feed.sifted(self._consume(limit, timeout_seconds), limit)
-            self.raise_failure()
+            self._callbacks.raise_failure()
             chunks, reached = self._take(messages)
             # Message objects are many and large: they go before anything else is made.
             del messages
@@ -157,17 +160,12 @@ class Session:
         self._offsets.rest()
         try:
             # The driver calls `on_revoke` from inside.
-            self._driver.close()
+            if not self._callbacks.close(self._driver, _LEAVE_SECONDS_MAX):
+                self._notices.say("GROUP_NOT_LEFT", f"the group has not answered for {_LEAVE_SECONDS_MAX:.0f} s, and was left without a word")
         finally:
             self._subscription.close()
             self._streams.abandon(self._clock.monotonic())
-        self.raise_failure()
-
-    def raise_failure(self) -> None:
-        """Raise what a callback could not."""
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            raise failure
+        self._callbacks.raise_failure()
 
     # ---- joining, and what the driver calls ----
 
@@ -175,9 +173,9 @@ class Session:
         heard: dict[str, Any] = {
             "log_level": 4,
             "logger": self._notices.logger(),
-            "error_cb": self._guarded(self._on_error),
-            "on_commit": self._guarded(self._on_commit),
-            "throttle_cb": self._guarded(self._on_throttle),
+            "error_cb": self._callbacks.guarded(self._on_error),
+            "on_commit": self._callbacks.guarded(self._on_commit),
+            "throttle_cb": self._callbacks.guarded(self._on_throttle),
         }
         return Consumer(consumer_configuration(self._settings) | heard)
 
@@ -211,21 +209,10 @@ class Session:
     def _subscribe(self, names: tuple[str, ...]) -> None:
         self._driver.subscribe(
             list(names),
-            on_assign=self._guarded(lambda _, places: self._on_assign(_keys(places))),
-            on_revoke=self._guarded(lambda _, places: self._on_revoke(_keys(places))),
-            on_lost=self._guarded(lambda _, places: self._on_lost(_keys(places))),
+            on_assign=self._callbacks.guarded(lambda _, places: self._on_assign(_keys(places))),
+            on_revoke=self._callbacks.guarded(lambda _, places: self._on_revoke(_keys(places))),
+            on_lost=self._callbacks.guarded(lambda _, places: self._on_lost(_keys(places))),
         )
-
-    def _guarded(self, act: Callable[..., None]) -> Callable[..., None]:
-        """What leaves a callback is kept for `poll`: the driver would assign everything, from anywhere, or never come back from `close`."""
-
-        def callback(*given: Any) -> None:
-            try:
-                act(*given)
-            except BaseException as error:  # noqa: BLE001 — raised again by the `poll` that the callback runs in
-                self._failure = self._failure or error
-
-        return callback
 
     def _on_assign(self, keys: list[Key]) -> None:
         # An empty answer is an answer: without one the driver would assign everything by itself.
