@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -161,7 +161,8 @@ class Session:
         try:
             # The driver calls `on_revoke` from inside.
             if not self._callbacks.close(self._driver, _LEAVE_SECONDS_MAX):
-                self._notices.say("GROUP_NOT_LEFT", f"the group has not answered for {_LEAVE_SECONDS_MAX:.0f} s, and was left without a word")
+                message = f"the group has not answered for {_LEAVE_SECONDS_MAX:.0f} s, and was left without a word"
+                self._notices.say("GROUP_NOT_LEFT", message)
         finally:
             self._subscription.close()
             self._streams.abandon(self._clock.monotonic())
