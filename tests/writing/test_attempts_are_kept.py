@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,8 +10,16 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
-from landfast.delta_api import DeltaWriteOptions, IdempotentWriteOptions, write_attempts, write_idempotent
+from landfast.delta_api import (
+    DeltaWriteOptions,
+    IdempotentWriteOptions,
+    complete_commits,
+    start_run,
+    write_attempts,
+    write_idempotent,
+)
 from landfast.errors import Conflict, Rejected
+from landfast.sinks.delta.files.local import Disk
 from tests.writing.writers import Crash, MortalDisk, landed, rows, write_on
 
 JOB = IdempotentWriteOptions("job", 7)
@@ -66,3 +75,26 @@ def test_rows_that_cannot_be_kept_fail_no_write(tmp_path: Path) -> None:
     (tmp_path / "t__attempts").write_text("in the way")
     assert write_idempotent(tmp_path / "t", rows("job", 7), JOB, options=KEPT).outcome == "written"
     assert landed(tmp_path / "t") == {("job", 7): 1}
+
+
+def test_each_table_of_a_commit_to_several_keeps_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the options of its write say, also where somebody else carries the commit out after a crash."""
+    run = start_run("pair", run_id="r1")
+    with run.commit_to(tmp_path / "a", tmp_path / "b") as commit:
+        commit.write(tmp_path / "a", rows("a", 0), options=KEPT)
+        commit.write(tmp_path / "b", rows("b", 0))
+    assert [(one.version, one.attempt, one.outcome) for one in write_attempts(tmp_path / "a")] == [(0, 1, "written")]
+    assert write_attempts(tmp_path / "b") == []
+    link = Disk.link
+
+    def crash(disk: Disk, draft: Path, name: Path) -> None:
+        if "_delta_log" in name.parts:
+            raise Crash
+        link(disk, draft, name)
+
+    with monkeypatch.context() as patch, contextlib.suppress(Crash), run.with_sequence(1).commit_to(tmp_path / "a") as commit:
+        commit.write(tmp_path / "a", rows("a", 1), options=KEPT)
+        patch.setattr(Disk, "link", crash)
+    assert len(write_attempts(tmp_path / "a")) == 1
+    complete_commits(tmp_path / "a")
+    assert [(one.version, one.attempt, one.outcome) for one in write_attempts(tmp_path / "a")][1:] == [(1, 1, "written")]

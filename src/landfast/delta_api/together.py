@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
 
@@ -58,7 +58,8 @@ class TablesCommit:
         target = target_of(path, self.storage_options, how, clock, SILENCE)
         preparation = Preparation(target, self.identity, how, Persistence(self.retry, clock), uuid.uuid4().hex)
         reader = fitting.read(data)
-        self._shares[path] = preparation.prepared(reader, preparation.opened(reader.schema), way_to(self.tables[0], path))
+        prepared = preparation.prepared(reader, preparation.opened(reader.schema), way_to(self.tables[0], path))
+        self._shares[path] = replace(prepared, attempts=how.attempts)
 
     def __enter__(self) -> Self:
         """Carry out first what an earlier process of this run has left."""

@@ -76,6 +76,15 @@ class Journal:
         self.attempts: list[WriteAttempt] = []
 
     @contextmanager
+    def kept(self, path: str, storage_options: Mapping[str, str]) -> Iterator[None]:
+        """Keep the attempts of the block, however it ends."""
+        try:
+            with self.failures(0):
+                yield
+        finally:
+            self._keep(path, storage_options)
+
+    @contextmanager
     def failures(self, attempt: int) -> Iterator[None]:
         """Note the error that the block ends with, unless one within it has noted it."""
         noted = len(self.attempts)
@@ -103,7 +112,7 @@ class Journal:
         seconds = self._clock.monotonic() - self._began
         self.attempts.append(WriteAttempt(*named, attempt, outcome, code, kind, seconds, table_version))
 
-    def keep(self, path: str, storage_options: Mapping[str, str]) -> None:
+    def _keep(self, path: str, storage_options: Mapping[str, str]) -> None:
         """Write the rows beside the table, if that can be done in a few seconds."""
         rows = pa.Table.from_pylist([asdict(one) for one in self.attempts], pa.schema(_COLUMNS))
         # A store that is away must not be waited for as long as the write itself was.

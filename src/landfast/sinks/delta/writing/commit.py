@@ -35,7 +35,7 @@ from landfast.sinks.delta.writing.attempts import Journal
 from landfast.sinks.delta.writing.persistence import Persistence
 from landfast.sinks.delta.writing.record import WriteRecord, digest_number, newest_up_to
 from landfast.sinks.delta.writing.replacing import Replaced, Replacement
-from landfast.sinks.delta.writing.values import DeltaWriteResult, IdempotentWriteOptions, Mode
+from landfast.sinks.delta.writing.values import Attempts, DeltaWriteResult, IdempotentWriteOptions, Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ class Prepared:
     digest   of the rows in their order
     call     the id of the call that has prepared it
     sealing  for a write to several tables at once: where it is said that all of them have landed
+    attempts for such a write: whether what came of each attempt is kept, as in `DeltaWriteOptions`
     """
 
     identity: IdempotentWriteOptions
@@ -58,6 +59,7 @@ class Prepared:
     rows: int
     call: str
     sealing: str = ""
+    attempts: Attempts = None
 
 
 @dataclass(frozen=True, slots=True)

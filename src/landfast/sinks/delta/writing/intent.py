@@ -107,6 +107,7 @@ def _share(prepared: Prepared) -> dict[str, Any]:
         "rows": prepared.rows,
         "call": prepared.call,
         "sealing": prepared.sealing,
+        "attempts": prepared.attempts,
     }
 
 
@@ -114,6 +115,5 @@ def _prepared(identity: IdempotentWriteOptions, share: dict[str, Any]) -> Prepar
     schema = pa.schema(cast("Any", Schema.from_json(json.dumps(share["schema"])).to_arrow()))
     files = tuple(DataFile(**file) for file in share["files"])
     shape = Shape(schema, tuple(share["partition_by"]))
-    return Prepared(
-        identity, share["mode"], share["table_id"], shape, files, share["digest"], share["rows"], share["call"], share["sealing"]
-    )
+    counted = (share["digest"], share["rows"], share["call"], share["sealing"])
+    return Prepared(identity, share["mode"], share["table_id"], shape, files, *counted, share.get("attempts"))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from landfast.errors import Conflict, LandfastError, Misconfigured
@@ -22,7 +23,8 @@ from landfast.sinks.delta.files.storage import files_of
 from landfast.sinks.delta.log.snapshot import snapshot, snapshot_or_none
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.table.place import place_of
-from landfast.sinks.delta.writing.commit import Committer
+from landfast.sinks.delta.writing.attempts import Journal
+from landfast.sinks.delta.writing.commit import Committer, Ways
 from landfast.sinks.delta.writing.intent import Intent, open_intents, read_intent, read_seal, seal_of
 from landfast.sinks.delta.writing.persistence import Persistence
 from landfast.sinks.delta.writing.record import WriteRecord, writes_back
@@ -111,7 +113,10 @@ class Together:
         for way, prepared in intent.shares.items():
             place = place_of(DeltaSettings(at_end_of(way, self._path), self._storage_options))
             # Under the id of who carries it out, not of who meant it: each of several who do so at once is told what was its own doing.
-            results[way] = Committer(place, self._clock, persistence).land(replace(prepared, call=self._call))
+            share = replace(prepared, call=self._call)
+            journal = None if share.attempts is None else Journal(intent.identity, self._call, self._clock)
+            with nullcontext() if journal is None else journal.kept(place.settings.path, self._storage_options):
+                results[way] = Committer(place, self._clock, persistence, Ways(journal=journal)).land(share)
         versions = {way: result.table_version for way, result in results.items()}
         said = json.dumps({"at": int(self._clock.now() * 1000), "versions": versions}).encode()
         persistence.tries("sealing a commit", lambda _: (self._first.put(intent.seal, said), True)[1])

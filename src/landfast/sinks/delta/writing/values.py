@@ -21,6 +21,7 @@ RUN = "landfast-run/"
 
 Outcome = Literal["written", "already there"]
 Mode = Literal["append", "overwrite"]
+Attempts = Literal["table"] | None
 """What becomes of the rows that the table has."""
 
 
@@ -71,8 +72,7 @@ class DeltaWriteOptions:
     schema_mode         None: columns that the table lacks are refused. merge: it is given them. Missing columns are null either way
     partition_by        of a table that is not there yet; of one that is, it has to agree
     configuration       properties of a table that is not there yet
-    attempts            table: what came of each attempt is kept as a row of `<table>__attempts`, where it can be; None: it is not kept.
-                        Not of commits to several tables
+    attempts            table: what came of each attempt is kept as a row of `<table>__attempts`, where it can be; None: it is not kept
     target_file_bytes   rows of this size in memory make a file: 1 MiB to 4 GiB. Files are about half as large
     memory_bytes_max    of rows that wait for their file: 16 MiB to 64 GiB
     partitions_max      of the table that one write may touch, each with a file of its own: 1 to 100,000
@@ -88,7 +88,7 @@ class DeltaWriteOptions:
     schema_mode: Literal["merge"] | None = None
     partition_by: tuple[str, ...] = ()
     configuration: Mapping[str, str] = field(default_factory=dict)
-    attempts: Literal["table"] | None = None
+    attempts: Attempts = None
     target_file_bytes: int = 128 * MIB
     memory_bytes_max: int = 512 * MIB
     partitions_max: int = 1000

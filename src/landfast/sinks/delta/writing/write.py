@@ -80,11 +80,8 @@ def write(
         return _write(Preparation(target, identity, options, Persistence(policy, target.clock), call), data, None)
     journal = Journal(identity, call, target.clock)
     settings = target.place.settings
-    try:
-        with journal.failures(0):
-            return _write(Preparation(target, identity, options, Persistence(policy, target.clock), call), data, journal)
-    finally:
-        journal.keep(settings.path, settings.storage_options)
+    with journal.kept(settings.path, settings.storage_options):
+        return _write(Preparation(target, identity, options, Persistence(policy, target.clock), call), data, journal)
 
 
 def _write(preparation: Preparation, data: object, journal: Journal | None) -> DeltaWriteResult:
