@@ -19,6 +19,7 @@ from deltalake import DeltaTable
 from landfast.errors import Conflict, LandfastError, Misconfigured, check
 from landfast.ports import Clock
 from landfast.sinks.delta.errors import mapped
+from landfast.sinks.delta.files.names import log_name
 from landfast.sinks.delta.files.parquet import DataFile
 from landfast.sinks.delta.files.staged import first_gone
 from landfast.sinks.delta.log.active import active_files
@@ -64,10 +65,16 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """How a commit is made where it is not the plain one: in the place of a part of the table, with a word of each attempt."""
+    """How a commit is made where it is not the plain one: in the place of a part of the table, with a word of each attempt.
+
+    seen     the table as it was opened for the rows, and what its log ended with: where it still does, it need not be opened again
+    certain  up to this version the log is known to be durable
+    """
 
     replacement: Replacement | None = None
     journal: Journal | None = None
+    seen: tuple[DeltaTable, str] | None = None
+    certain: int = -1
 
 
 def has_landed(handle: DeltaTable, identity: IdempotentWriteOptions) -> bool:
@@ -80,11 +87,12 @@ class Committer:
     """Lands what is prepared for one table; with a replacement, in the place of a part of it."""
 
     def __init__(self, place: Place, clock: Clock, persistence: Persistence, ways: Ways | None = None) -> None:
-        self._replacement, self._journal = (None, None) if ways is None else (ways.replacement, ways.journal)
+        ways = ways or Ways()
+        self._replacement, self._journal, self._seen = ways.replacement, ways.journal, ways.seen
         self._place = place
         self._clock = clock
         self._persistence = persistence
-        self._certain = -1
+        self._certain = ways.certain
         self._replaced = Replaced((), ())
 
     def land(self, prepared: Prepared) -> DeltaWriteResult:
@@ -129,8 +137,7 @@ class Committer:
 
     def _attempt(self, prepared: Prepared, attempt: int) -> DeltaWriteResult | None:
         """One attempt; None where somebody else came first, who may be another call of this very write."""
-        handle = self._place.handle()
-        end = fingerprint(self._place.files, handle.version())
+        handle, end = self._newest()
         _check_is_the_same(handle, prepared)
         if has_landed(handle, prepared.identity):
             return self.already(handle, prepared, attempt - 1)
@@ -147,6 +154,16 @@ class Committer:
             return None
         self._sum_up(version)
         return self._written(prepared, version, attempt)
+
+    def _newest(self) -> tuple[DeltaTable, str]:
+        """The newest version of the table, and what its log ends with."""
+        files, (seen, self._seen) = self._place.files, (self._seen, None)
+        if seen is not None:
+            version = seen[0].version()
+            if fingerprint(files, version) == seen[1] and files.size(log_name(version + 1)) is None:
+                return seen
+        handle = self._place.handle()
+        return handle, fingerprint(files, handle.version())
 
     def _replace(self, handle: DeltaTable, prepared: Prepared, replacement: Replacement) -> bool:
         record = self._record(prepared)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +15,7 @@ from landfast.errors import Misconfigured, Rejected
 from landfast.sinks.delta.files.parquet import DataFile, Part
 from landfast.sinks.delta.files.partitions import codes_of, split, unfit
 from landfast.sinks.delta.writing.values import DeltaWriteOptions
+from landfast.threads import Threads
 
 # The stubs of pyarrow know neither Python values as operands nor the newer functions.
 pc: Any = pyarrow.compute
@@ -31,7 +34,7 @@ class Staging:
     """Takes in rows in their order and makes files of them, each of one partition. `write` makes a file of a part, durable.
 
     A file is made when the rows of its partition are large enough for one; and of the largest partition, when all rows held together are
-    as large as memory allows.
+    as large as memory allows. One file at a time is made, on a thread of its own, while the next rows are read.
     """
 
     def __init__(self, partition_by: tuple[str, ...], options: DeltaWriteOptions, write: Callable[[Part], DataFile]) -> None:
@@ -41,7 +44,9 @@ class Staging:
         self._held: dict[str, _Held] = {}
         self._held_bytes = 0
         self._folders: set[str] = set()
-        self.files: list[DataFile] = []
+        self._maker = Threads("landfast-files")
+        self._making: tuple[Future[DataFile], int] | None = None
+        self._files: list[DataFile] = []
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Take in the next rows.
@@ -60,13 +65,20 @@ class Staging:
             if held.nbytes >= self._options.target_file_bytes:
                 self._make_file(part.folder)
         while self._held_bytes >= self._options.memory_bytes_max:
-            self._make_file(max(self._held, key=lambda folder: self._held[folder].nbytes))
+            if self._making is None:
+                self._make_file(max(self._held, key=lambda folder: self._held[folder].nbytes))
+            self._end_making()
 
     def finish(self) -> tuple[DataFile, ...]:
         """Make files of all that is held; all files, in the order in which they were made."""
         for folder in list(self._held):
             self._make_file(folder)
-        return tuple(self.files)
+        self._end_making()
+        return tuple(self._files)
+
+    def close(self) -> None:
+        """Make no more files. Idempotent."""
+        self._maker.close()
 
     def _parts(self, table: pa.Table) -> Iterable[Part]:
         if not self._partition_by:
@@ -92,6 +104,14 @@ class Staging:
                 raise Rejected("ROWS_REFUSED", f"column {name} {found[1]}", refusals=(), next_step=next_step)
 
     def _make_file(self, folder: str) -> None:
+        self._end_making()
         held = self._held.pop(folder)
-        self._held_bytes -= held.nbytes
-        self.files.append(self._write(Part(folder, held.values, pa.concat_tables(held.rows))))
+        part = Part(folder, held.values, pa.concat_tables(held.rows))
+        self._making = self._maker.submit(partial(self._write, part)), held.nbytes
+
+    def _end_making(self) -> None:
+        """Wait for the file that is being made: its rows count as held until it is there."""
+        making, self._making = self._making, None
+        if making is not None:
+            self._files.append(making[0].result())
+            self._held_bytes -= making[1]

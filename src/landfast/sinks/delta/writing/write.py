@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -18,7 +18,7 @@ from landfast.sinks.delta.files.local import Disk
 from landfast.sinks.delta.files.names import new_write_name
 from landfast.sinks.delta.files.parquet import DataFile, Part
 from landfast.sinks.delta.files.paths import check_way, shown
-from landfast.sinks.delta.log.entries import has_table
+from landfast.sinks.delta.log.entries import fingerprint, has_table
 from landfast.sinks.delta.log.mending import mend
 from landfast.sinks.delta.log.tail import lost_tail
 from landfast.sinks.delta.settings import DeltaSettings
@@ -113,10 +113,12 @@ class Preparation:
         self.options = options
         self._persistence = persistence
         self._call = call
+        self._seen: tuple[DeltaTable, str] | None = None
+        self._certain = -1
 
     def committer(self, ways: Ways) -> Committer:
         """What lands the write."""
-        return Committer(self._place, self._clock, self._persistence, ways)
+        return Committer(self._place, self._clock, self._persistence, replace(ways, seen=self._seen, certain=self._certain))
 
     def opened(self, schema: pa.Schema) -> DeltaTable:
         """The table, made sound after a power cut, created where it is missing, with all columns that rows of this schema need.
@@ -129,9 +131,9 @@ class Preparation:
     def prepared(self, reader: pa.RecordBatchReader, handle: DeltaTable, sealing: str = "") -> Prepared:
         """All rows of the reader as files, durable, that no commit names yet."""
         shape = shape_of(handle)
-        staging = Staging(shape.partition_by, self.options, self._make_file)
-        digest = self._digested(reader, shape, staging.add)
-        return self._made(handle, digest, staging.finish(), sealing)
+        with contextlib.closing(Staging(shape.partition_by, self.options, self._make_file)) as staging:
+            digest = self._digested(reader, shape, staging.add)
+            return self._made(handle, digest, staging.finish(), sealing)
 
     def spilled(self, reader: pa.RecordBatchReader, handle: DeltaTable, rows: Spill) -> Prepared:
         """All rows of the reader spilled, to take the place of a part of the table."""
@@ -167,7 +169,7 @@ class Preparation:
         place, options, path = self._place, self.options, self._place.settings.path
         with looked("opening the table"):
             check_way(path)
-            mend(path, place.disk, self._observer)
+            self._certain = mend(path, place.disk, self._observer)
             if not place.files.local:
                 lost_tail(path, place.files)
             columns = None
@@ -189,6 +191,7 @@ class Preparation:
                 lacking = fitting.new_columns(pa.schema([field for field in schema if field.name not in known]))
                 add_columns(place, pa.schema([field.with_nullable(nullable=True) for field in lacking]))
                 handle = place.handle()
+            self._seen = handle, fingerprint(place.files, handle.version())
             return handle
 
     def _check_free(self, handle: DeltaTable) -> None:
