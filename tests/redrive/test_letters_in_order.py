@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from landfast.model import Letter
 from landfast.sinks.delta.landing.dead_letters import DeltaDeadLetters
-from landfast.sinks.delta.log.replays import replay_metadata, told_by_replay
+from landfast.sinks.delta.log.record import Effect
+from landfast.sinks.delta.log.replays import Actions, Told, actions_of_replay, ranges_among, replay_metadata, told_by_replay
 from landfast.sinks.delta.proof.acts import UNTOUCHED, State
 from landfast.sinks.delta.proof.coordinates import Coordinates, coordinates_of, parsed_id, short_id
 from landfast.sinks.delta.proof.letters import LetterFilter, LetterLimits, Letters, size_of
@@ -114,20 +115,41 @@ def test_any_text_is_taken_for_an_id_or_for_none(text: str) -> None:
     assert named is None or named.whole == text or text.startswith(f"{named.topic}-{named.partition}-{named.offset}")
 
 
+@pytest.mark.parametrize("effect", [None, Effect(1, 2, 3, 4, 5)])
 @given(places=st.lists(st.tuples(STREAMS, st.integers(0, 60))))
-def test_what_a_replay_says_of_itself_is_read_as_it_was_written(places: list[Any]) -> None:
-    """Every offset once, by stream, in ranges."""
-    told = told_by_replay(replay_metadata("run", places))
-    assert {(lane, offset) for lane, ranges in told.items() for start, end in ranges for offset in range(start, end)} == set(places)
+def test_what_a_replay_says_of_itself_is_read_as_it_was_written(effect: Effect | None, places: list[Any]) -> None:
+    """Every offset once, by stream, in ranges; and what became of the rows, where there is one per key."""
+    lanes = {lane for lane, _ in places}
+    said = [Told(lane, ranges_among(offset for other, offset in places if other == lane), effect) for lane in lanes]
+    told = told_by_replay(replay_metadata("run", said, Actions(1, 2, 3)))
+    assert set(told) == set(said)
+    assert actions_of_replay(replay_metadata("run", said, Actions(1, 2, 3))) == Actions(1, 2, 3)
+    found = {(one.stream, offset) for one in told for start, end in one.ranges for offset in range(start, end)}
+    assert found == set(places)
+    assert sum(one.letters for one in told) == len(set(places))
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[]", "{", '{"letters":1}', '{"letters":[[1]]}', '{"letters":[["t","i",0,[["a",1]]]]}', "[" * 9999]
+    "text",
+    [
+        "",
+        "{}",
+        "[]",
+        "{",
+        '{"letters":1}',
+        '{"letters":[[1]]}',
+        '{"letters":[["t","i",0,[["a",1]]]]}',
+        '{"letters":[["t","i",0,[[0,1]]]],"effects":[[1]]}',
+        '{"letters":[["t","i",0,[[0,1]]]],"effects":[[1,0,0,0,0],[1,0,0,0,0]]}',
+        '{"letters":[["t","i",0,[[0,1]]]],"effects":7}',
+        "[" * 9999,
+    ],
 )
 def test_what_is_no_word_of_a_replay_says_nothing(text: str) -> None:
     """Others can write to the log."""
-    assert told_by_replay({"landfast.replay": text}) == {}
-    assert told_by_replay({}) == {}
+    assert told_by_replay({"landfast.replay": text}) == ()
+    assert told_by_replay({}) == ()
+    assert actions_of_replay({"landfast.replay": text}) is actions_of_replay({}) is None
 
 
 def test_the_acts_of_a_letter_come_to_the_same_in_any_order() -> None:

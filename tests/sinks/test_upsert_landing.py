@@ -13,15 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from landfast.audit import Kind
-from landfast.decode.json import JsonDecoder
 from landfast.errors import Broken, Conflict, Halted, Misconfigured, Rejected
-from landfast.sinks.delta import DeltaSink, UpsertSettings
+from landfast.sinks.delta import UpsertSettings
 from landfast.sinks.delta.log.active import active_files
 from landfast.sinks.delta.log.entries import entry
 from landfast.sinks.delta.log.record import Effect
 from landfast.sinks.delta.proof.verify import verify_table
-from landfast.sinks.delta.redrive.replay import Replay
-from landfast.sinks.delta.redrive.trail import Trail
 from tests.sinks.delta_world import NUMBERS, DeltaWorld, stream
 from tests.sinks.entity_world import BY_POSITION, BY_TIME, ENTITIES, Event, batch, entities_at, held, newest_of, table_rows
 
@@ -282,12 +279,3 @@ def test_a_property_that_nobody_can_read_stops_the_start(entities: DeltaWorld) -
         with pytest.raises(Misconfigured) as caught:
             entities.sink("next")
         assert caught.value.code == "UPSERT_CHANGED"
-
-
-def test_letters_of_such_a_table_are_not_replayed(entities: DeltaWorld) -> None:
-    """It is said before anything is read or written, and what to do instead."""
-    home = entities.home()
-    replay = Replay(home, DeltaSink(home), JsonDecoder(ENTITIES), Trail(home, "ann"))
-    with pytest.raises(Misconfigured) as caught:
-        list(replay.run([], dry=True))
-    assert caught.value.code == "REPLAY_UNSUPPORTED"

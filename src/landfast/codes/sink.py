@@ -190,12 +190,6 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "Nothing of the batch has landed, and no position has moved: its records are read again.",
             "Nothing. If it repeats, find out what removes files from the table's folder: a clean-up with too short an age, or a clock.",
         ),
-        "REPLAY_UNSUPPORTED": Code(
-            "Dead letters of a table with one row per key cannot be replayed: whether one has landed is told by its row, which may have "
-            "made way since.",
-            NOTHING_DONE,
-            "Produce the mended records to the topic again: the order tells whether they are newer. Then discard the letters.",
-        ),
         "RUN_UNKNOWN": Code(
             "The table's log tells of no run with this id: it never landed anything there, or clean-up has taken its commits.",
             NOTHING_DONE,

@@ -91,7 +91,7 @@ class StillOpen:
 class ReplayReport:
     """What came of a replay; of a dry one, what would.
 
-    outcomes    how many letters, by outcome: landed, already there, refused, left, waiting, unclear, resolved
+    outcomes    how many letters, by outcome: landed, older, already there, refused, left, waiting, unclear, resolved
     reasons     how many were refused, by reason
     still_open  the first 1,000 of those that stay open, and those that were resolved otherwise meanwhile
     """

@@ -27,6 +27,11 @@ def fence_app_id(pipeline_id: str, stream: Stream) -> str:
     return _stream_app_id(pipeline_id, stream) + "/letters"
 
 
+def replays_app_id(pipeline_id: str) -> str:
+    """The application id whose transaction version, in a table with one row per key, is the version that the newest replay has made."""
+    return f"landfast/{pipeline_id}/replays"
+
+
 def digest_app_id(app_id: str) -> str:
     """The application id beside that of a person's own writer, whose transaction version tells the rows of its newest write."""
     return f"landfast/write/{app_id}/digest"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -24,7 +24,7 @@ from landfast.sinks.delta.files.paths import check_way, shown, spans_path
 from landfast.sinks.delta.files.storage import Files, files_of
 from landfast.sinks.delta.log.active import active_files
 from landfast.sinks.delta.log.record import CommitRecord, Effect, altered, effect_from_json, effect_to_json, from_commit_info
-from landfast.sinks.delta.log.replays import Range, told_by_replay
+from landfast.sinks.delta.log.replays import Range, Told, checked_ranges, told_by_replay
 from landfast.sinks.delta.log.snapshot import snapshot, snapshot_or_none
 
 NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
@@ -52,6 +52,8 @@ _COLUMNS: list[tuple[str, pa.DataType]] = [
 SCHEMA = pa.schema(_COLUMNS)
 EFFECT = pa.field("effect", pa.string())
 """What a span of a table with one row per key has beside these."""
+REPLAY = pa.field("replay", pa.string())
+"""Where it is not null the row is no span, but what a replay says of a stream of such a table: the offsets of its letters, as ranges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,25 +75,42 @@ class SpanRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplayRecord:
+    """What a replay says of a stream, and the commit that it landed with, at `committed_at`, in milliseconds since the epoch."""
+
+    version: int
+    committed_at: int
+    told: Told
+
+
+@dataclass(frozen=True, slots=True)
 class History:
     """What the commits of a table say, oldest first.
 
     damaged    versions whose record is there but cannot be read or was changed, with what is wrong
     oldest     the oldest version that was found in the log
-    replayed   the offsets of dead letters that replays have landed, as far as the log goes back
+    replays    what replays have landed: all of them in a table with one row per key, in others as far as the log goes back
     """
 
     records: tuple[SpanRecord, ...]
     damaged: Mapping[int, str]
     oldest: int
-    replayed: Mapping[Stream, Sequence[Range]] = field(default_factory=dict)
+    replays: tuple[ReplayRecord, ...] = ()
+
+    @property
+    def replayed(self) -> Mapping[Stream, Sequence[Range]]:
+        """The offsets of the dead letters that replays have landed."""
+        found: dict[Stream, list[Range]] = {}
+        for one in self.replays:
+            found.setdefault(one.told.stream, []).extend(one.told.ranges)
+        return found
 
 
 def read_log(files: Files, newest: int, after: int = -1) -> History:
     """The spans of the commits in `(after, newest]` that the table's log still has."""
     records: list[SpanRecord] = []
     damaged: dict[int, str] = {}
-    replayed: dict[Stream, list[Range]] = {}
+    replays: list[ReplayRecord] = []
     oldest = newest
     # From the newest down: the log is without gaps from its oldest entry on, and clean-up takes the oldest first.
     for version in range(newest, after, -1):
@@ -109,9 +128,8 @@ def read_log(files: Files, newest: int, after: int = -1) -> History:
             damaged[version] = "was changed after it was written: its text and its digest disagree"
         if commit is not None:
             records.extend(reversed(_records(version, commit)))
-        for stream, ranges in told_by_replay(info).items():
-            replayed.setdefault(stream, []).extend(ranges)
-    return History(tuple(reversed(records)), damaged, oldest, replayed)
+        replays.extend(reversed(_replays(version, info)))
+    return History(tuple(reversed(records)), damaged, oldest, tuple(reversed(replays)))
 
 
 def _commit_info(content: bytes) -> Mapping[str, Any]:
@@ -123,15 +141,34 @@ def _commit_info(content: bytes) -> Mapping[str, Any]:
     return {}
 
 
+def _replays(version: int, info: Mapping[str, Any]) -> list[ReplayRecord]:
+    at = info.get("timestamp")
+    return [ReplayRecord(version, at if isinstance(at, int) else 0, told) for told in told_by_replay(info)]
+
+
+def read_replay(files: Files, path: str, storage_options: Mapping[str, str], version: int) -> list[ReplayRecord]:
+    """What the replay says that has made this version of a table with one row per key; nothing where nobody can tell any more."""
+    content = files.read(log_name(version))
+    if content is not None:
+        return _replays(version, _commit_info(content))
+    return [one for one in _rolled_up(path, storage_options)[1] if one.version == version]
+
+
 def read_history(table: DeltaTable, path: str, storage_options: Mapping[str, str] = NO_OPTIONS) -> History:
     """All spans of the table up to the handle's version: the log's, and the rolled-up ones of commits that the log no longer has."""
     # The log is read first: what a clean-up takes from it meanwhile has been rolled up before, so nothing falls between the two.
     log = read_log(files_of(path, storage_options), table.version())
+    spans, replays = _rolled_up(path, storage_options)
     in_log = {record.version for record in log.records} | set(log.damaged)
-    older = tuple(
-        record for record in _rolled_up(path, storage_options) if record.version not in in_log and record.version <= table.version()
+    older = (record for record in spans if record.version not in in_log and record.version <= table.version())
+    told = {one.version for one in log.replays}
+    earlier = (one for one in replays if one.version not in told and one.version <= table.version())
+    return History(
+        tuple(sorted((*older, *log.records), key=lambda record: record.version)),
+        log.damaged,
+        log.oldest,
+        tuple(sorted((*earlier, *log.replays), key=lambda one: one.version)),
     )
-    return History(tuple(sorted((*older, *log.records), key=lambda record: record.version)), log.damaged, log.oldest, log.replayed)
 
 
 def read_spans(path: str, storage_options: Mapping[str, str] = NO_OPTIONS) -> list[SpanRecord]:
@@ -164,8 +201,8 @@ def _records(version: int, commit: CommitRecord) -> list[SpanRecord]:
     ]
 
 
-def as_rows(records: Sequence[SpanRecord], *, with_effects: bool = False) -> pa.Table:
-    """The spans as rows of the table that they are rolled up into; `with_effects` where that has a column for them."""
+def as_rows(log: History, columns: Sequence[pa.Field[Any]] = ()) -> pa.Table:
+    """What is rolled up of a log, as rows of the table for it; `columns` are those that this has beside `SCHEMA`."""
     rows = [
         {
             "version": record.version,
@@ -188,9 +225,30 @@ def as_rows(records: Sequence[SpanRecord], *, with_effects: bool = False) -> pa.
             "first": record.span.first,
             EFFECT.name: None if record.effect is None else json.dumps(effect_to_json(record.effect)),
         }
-        for record in records
+        for record in log.records
     ]
-    return pa.Table.from_pylist(rows, schema=SCHEMA.append(EFFECT) if with_effects else SCHEMA)
+    rows += [
+        {
+            "version": one.version,
+            "committed_at": one.committed_at,
+            "topic": one.told.stream.topic,
+            "topic_id": one.told.stream.incarnation,
+            "partition": one.told.stream.partition,
+            "written": one.told.letters,
+            EFFECT.name: json.dumps(effect_to_json(one.told.effect)),
+            REPLAY.name: json.dumps(one.told.ranges),
+        }
+        for one in log.replays
+        if one.told.effect is not None
+    ]
+    return pa.Table.from_pylist(rows, schema=pa.schema([*SCHEMA, *columns]))
+
+
+def columns_needed(log: History) -> list[pa.Field[Any]]:
+    """The columns beside `SCHEMA` without which some of this could not be rolled up."""
+    has_replays = any(one.told.effect is not None for one in log.replays)
+    has_effects = has_replays or any(record.effect is not None for record in log.records)
+    return [column for column, needed in ((EFFECT, has_effects), (REPLAY, has_replays)) if needed]
 
 
 def _from_row(row: Mapping[str, Any]) -> SpanRecord:
@@ -209,14 +267,28 @@ def _from_row(row: Mapping[str, Any]) -> SpanRecord:
     )
 
 
-def _rolled_up(path: str, storage_options: Mapping[str, str]) -> list[SpanRecord]:
+def _replay_from_row(row: Mapping[str, Any]) -> ReplayRecord:
+    told = Told(
+        Stream(row["topic"], row["topic_id"], row["partition"]),
+        checked_ranges(json.loads(row[REPLAY.name])),
+        effect_from_json(json.loads(row[EFFECT.name])),
+    )
+    return ReplayRecord(row["version"], row["committed_at"], told)
+
+
+def _rolled_up(path: str, storage_options: Mapping[str, str]) -> tuple[list[SpanRecord], list[ReplayRecord]]:
+    records: list[SpanRecord] = []
+    replays: list[ReplayRecord] = []
     table = snapshot_or_none(spans_path(path), storage_options)
     if table is None:
-        return []
+        return records, replays
     files = files_of(spans_path(path), storage_options)
-    records: list[SpanRecord] = []
     for add in active_files(table):
         with files.open(add.path) as stored:
-            content = pq.read_table(stored, schema=SCHEMA.append(EFFECT), page_checksum_verification=True)
-        records.extend(_from_row(row) for row in content.to_pylist())
-    return records
+            content = pq.read_table(stored, schema=pa.schema([*SCHEMA, EFFECT, REPLAY]), page_checksum_verification=True)
+        for row in content.to_pylist():
+            if row[REPLAY.name] is None:
+                records.append(_from_row(row))
+            else:
+                replays.append(_replay_from_row(row))
+    return records, replays

@@ -24,6 +24,7 @@ from landfast.sinks.delta.files.storage import Files
 from landfast.sinks.delta.log.app_ids import position_app_id
 from landfast.sinks.delta.log.entries import is_action
 from landfast.sinks.delta.log.record import from_commit_info, told_by_compaction
+from landfast.sinks.delta.log.replays import Actions, actions_of_replay
 
 _FILLING = b'{"commitInfo":{"operation":"LANDFAST EMPTY TAIL","operationParameters":{}}}\n'
 
@@ -112,6 +113,9 @@ def _is_complete(actions: Sequence[Mapping[str, Any]]) -> bool:
     if told is not None:
         files, rows = told
         return sum("remove" in action for action in actions) == files and _rows_added(actions) >= rows
+    replay = actions_of_replay(info)
+    if replay is not None:
+        return replay == Actions(*(sum(name in action for action in actions) for name in ("txn", "remove", "add")))
     record = from_commit_info(info)
     if record is None:
         return True

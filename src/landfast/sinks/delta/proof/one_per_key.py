@@ -16,9 +16,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute
 
-from landfast.audit import Finding, Kind
+from landfast.audit import RANGES_MAX, Finding, Kind
 from landfast.model import OnePerKey, Stream
-from landfast.sinks.delta.log.spans import SpanRecord
+from landfast.sinks.delta.log.record import Effect
+from landfast.sinks.delta.log.spans import History
 from landfast.sinks.delta.proof.offsets import COORDINATES, Offsets, TopicPartition, by_partition, ranges_of, within
 from landfast.sinks.delta.proof.scan import Scan
 from landfast.sinks.delta.proof.tally import Region, Tally, regions_of
@@ -39,27 +40,43 @@ class Counted:
     buried_as_well: Mapping[TopicPartition, Offsets]
 
 
-def effect_findings(records: Sequence[SpanRecord]) -> Iterator[Finding]:
-    """Spans whose written rows are not all accounted for."""
-    for record in records:
-        span, effect = record.span, record.effect
-        if effect is None:
-            words = "this commit does not say what became of its rows, as every commit to a table with one row per key does"
-        elif min(effect.kept, effect.superseded, effect.older, effect.replaced, effect.deleted) < 0 or effect.deleted > effect.kept:
-            words = "this commit says what cannot be of what became of its rows"
-        elif effect.kept + effect.superseded + effect.older != span.written:
-            words = f"written {span.written} is not kept {effect.kept} + superseded {effect.superseded} + older {effect.older}"
-        else:
-            continue
-        yield Finding(Kind.EQUATION_BROKEN, words, span.stream, ((span.start, span.end),), span.end - span.start)
+def effect_findings(history: History) -> Iterator[Finding]:
+    """Spans, and replays of dead letters, whose written rows are not all accounted for."""
+    for record in history.records:
+        span = record.span
+        words = _unaccounted(record.effect, span.written)
+        if words is not None:
+            yield Finding(Kind.EQUATION_BROKEN, words, span.stream, ((span.start, span.end),), span.end - span.start)
+    for told in (one.told for one in history.replays):
+        words = _unaccounted(told.effect, told.letters)
+        if words is not None:
+            yield Finding(Kind.EQUATION_BROKEN, words, told.stream, told.ranges[:RANGES_MAX], told.letters)
 
 
-def counted(scan: Scan, records: Sequence[SpanRecord], letters: Mapping[Stream, Offsets], progress: Any) -> Counted:
-    """Count all rows by the spans that they belong to, in one pass."""
+def _unaccounted(effect: Effect | None, written: int) -> str | None:
+    """Why the effect does not account for so many written rows; None where it does."""
+    if effect is None:
+        return "this commit does not say what became of its rows, as every commit to a table with one row per key does"
+    if min(effect.kept, effect.superseded, effect.older, effect.replaced, effect.deleted) < 0 or effect.deleted > effect.kept:
+        return "this commit says what cannot be of what became of its rows"
+    if effect.kept + effect.superseded + effect.older != written:
+        return f"written {written} is not kept {effect.kept} + superseded {effect.superseded} + older {effect.older}"
+    return None
+
+
+def counted(scan: Scan, history: History, letters: Mapping[Stream, Offsets], replayed: Mapping[Stream, Offsets], progress: Any) -> Counted:
+    """Count all rows by the spans that they belong to, in one pass.
+
+    `letters` are those that have not landed, and `replayed` those that have: each of them was at most one row.
+    """
+    records = history.records
     regions = regions_of(replace(one.span, written=0 if one.effect is None else one.effect.kept) for one in records)
     for region in regions:
         # Rows that were kept may be gone since: a region is never complete, so nothing of it is held.
         region.suspect = True
+        landed = sum(len(within(replayed.get(stream), region.start, region.end)) for stream in region.streams)
+        region.written += landed
+        region.dead -= landed
     buried: defaultdict[TopicPartition, list[Offsets]] = defaultdict(list)
     for stream, offsets in letters.items():
         buried[stream.topic, stream.partition].append(offsets)
@@ -72,7 +89,8 @@ def counted(scan: Scan, records: Sequence[SpanRecord], letters: Mapping[Stream, 
                 found = offsets.filter(pc.is_in(offsets, value_set=known))
                 if partition is not None and len(found):
                     both[partition].append(found)
-    effects = [one.effect for one in records if one.effect is not None]
+    said = [*(one.effect for one in records), *(one.told.effect for one in history.replays)]
+    effects = [effect for effect in said if effect is not None]
     totals = OnePerKey(
         kept=sum(one.kept for one in effects),
         superseded=sum(one.superseded for one in effects),

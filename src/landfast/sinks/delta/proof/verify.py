@@ -130,10 +130,10 @@ def _verdict(table: DeltaTable, where: Where, held_bytes_max: int, close_up_rows
         tally = _check_rows(scan, spans, unlanded, fates.rows, held_bytes_max, progress)
         findings.extend(_row_findings(scan, tally, unlanded, close_up_rows_max))
     else:
-        found = counted(scan, history.records, unlanded, progress)
+        found = counted(scan, history, unlanded, fates.rows, progress)
         tally, one_per_key = found.tally, found.totals
         keys = Scan(path, storage_options, table, keys=entities.key, depth=Depth.COORDINATES)
-        findings.extend((*effect_findings(history.records), *_outside_findings(tally), *row_findings(found, unlanded)))
+        findings.extend((*effect_findings(history), *_outside_findings(tally), *row_findings(found, unlanded)))
         findings.extend(key_findings(keys, shape_of(table).schema, held_bytes_max))
     rewritten = (*buried.rewritten, *trail.rewritten, *look_for_foreign(scan, table.version()))
     findings.extend(scan.findings)

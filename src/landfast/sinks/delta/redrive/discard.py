@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from landfast.sinks.delta.errors import mapped
 from landfast.sinks.delta.proof.coordinates import coordinates_of
 from landfast.sinks.delta.proof.letters import Row
-from landfast.sinks.delta.redrive.presence import Presence
-from landfast.sinks.delta.redrive.replay import Candidate, Outcome, Result, groups
+from landfast.sinks.delta.redrive.replay import Candidate, Outcome, Result, ground_of, groups
 from landfast.sinks.delta.redrive.trail import Note, Trail
 from landfast.sinks.delta.table.home import TableHome
 from landfast.sinks.delta.table.trail import DISCARDED
@@ -25,9 +24,9 @@ def discard(home: TableHome, trail: Trail, letters: Sequence[Row], why: str) -> 
         rows = [one.letter for one in group]
         with mapped("looking for rows that are there already"):
             view = home.open()
-            presence = Presence(home, rows)
-            there = presence.of(view)
-            there -= presence.unclear(view, there)
+            ground = ground_of(home, trail, rows)
+            there = ground.of(view)
+            there -= ground.unclear(view, there) | ground.resolved().keys()
         landed = [row for row in rows if coordinates_of(row) in there]
         message = "a replay has landed its row and was stopped before it wrote that down: replay it again"
         results += [Result(row, Outcome.ALREADY, message=message, version=view.version) for row in landed]

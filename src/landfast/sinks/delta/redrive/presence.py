@@ -1,4 +1,4 @@
-"""Which dead letters are rows of the table already: the row itself is the proof that it has landed.
+"""Which dead letters are rows of the table already, where each record is a row: the row itself is the proof that it has landed.
 
 A row tells its topic, partition, offset and time, and not the incarnation of its topic. Where a topic was deleted and made again, a row
 of the other incarnation may have the same place; mostly it has another time. Where it has the same, nobody can tell whose it is.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -17,9 +17,14 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
+from landfast.errors import check
+from landfast.model import Staged, Stream
 from landfast.sinks.delta.files.names import is_own
 from landfast.sinks.delta.files.own_columns import SYSTEM_COLUMNS, SYSTEM_SCHEMA
+from landfast.sinks.delta.files.parquet import DataFile
+from landfast.sinks.delta.files.staged import first_gone
 from landfast.sinks.delta.log.active import ActiveFile, active_files
+from landfast.sinks.delta.log.replays import Actions, Told, ranges_among, replay_metadata
 from landfast.sinks.delta.log.spans import read_history
 from landfast.sinks.delta.proof.coordinates import Coordinates, coordinates_of
 from landfast.sinks.delta.proof.letters import Row
@@ -35,7 +40,9 @@ _Place = tuple[str, int, int, int | None]
 
 
 class Presence:
-    """Whether the rows of certain letters are in the table, asked of one version after the other: a file is read once.
+    """Whether the rows of certain letters are in the table, asked of one version after the other, and landing those that are not.
+
+    A file is read once.
 
     Of one topic and partition the letters are of one incarnation.
     """
@@ -75,6 +82,27 @@ class Presence:
             for topic_id, start, end in others.get((one.topic, one.partition), ())
             if topic_id != one.topic_id and start <= one.offset < end
         }
+
+    def resolved(self) -> Mapping[Coordinates, str]:
+        """None: where the row is the proof, what the trail says changes nothing."""
+        return {}
+
+    def put(self, view: View, letters: Sequence[Row], staged: Staged) -> set[Coordinates] | None:
+        """Land the staged rows of these letters right after this view; which of them are in the table then: all.
+
+        None: somebody else has made that version.
+        """
+        home = self._home
+        files = cast("tuple[DataFile, ...]", staged.content)
+        gone = first_gone(home.files, files)
+        check(gone is None, f"a file that was written for this replay is gone: {gone and gone.path}", code="STAGED_FILE_GONE")
+        places = {coordinates_of(row) for row in letters}
+        offsets: dict[Stream, list[int]] = {}
+        for one in places:
+            offsets.setdefault(one.stream, []).append(one.offset)
+        told = [Told(stream, ranges_among(group)) for stream, group in offsets.items()]
+        said = replay_metadata(home.run.id, told, Actions(0, 0, len(files)))
+        return places if home.put(view, said, {}, files) else None
 
     def _may_hold(self, bounds: Mapping[str, Any]) -> bool:
         """Whether a file with these bounds may hold one of the rows; a bound that the log does not know excludes nothing."""

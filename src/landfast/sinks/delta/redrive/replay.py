@@ -1,9 +1,10 @@
 """Dead letters become rows, at the places in the log that they come from.
 
-A replayed row is its own proof. Before an entry is put after a version of the table, the rows of that very version are looked at, and what
-is there is left out; where somebody else has made the next version, its rows are looked at too. So a replay that is killed anywhere, or
-repeated, or run twice at once, lands each letter once, and no second table has to be kept in step for it: the resolution in the trail is
-written after the row is there, and a replay that finds the row without it writes just that.
+Before an entry is put after a version of the table, that very version is asked which letters have landed, and these are left out; where
+somebody else has made the next version, that is asked too. So a replay that is killed anywhere, or repeated, or run twice at once, lands
+each letter once: the resolution in the trail is written after the row is there, and a replay that finds it missing writes just that.
+Where each record is a row, the row itself is the proof (`presence`); where there is one row per key, what replays say in the table's log
+and the trail (`decisions`).
 
 No position moves. A pipeline that runs meanwhile meets a commit of another at most, as it does where two of its workers share a table.
 """
@@ -13,25 +14,22 @@ from __future__ import annotations
 import enum
 import hashlib
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 
-from landfast.errors import Broken, Halted, Misconfigured, Rejected, Unavailable, check
-from landfast.model import TIMESTAMP_ABSENT, Batch, Chunk, Decoded, Span, Stream
+from landfast.errors import Broken, Halted, Rejected, Unavailable, check
+from landfast.model import TIMESTAMP_ABSENT, Batch, Chunk, Decoded, Span, Staged, Stream
 from landfast.ports import Decoder
 from landfast.sinks.delta.errors import mapped
-from landfast.sinks.delta.files.parquet import DataFile
-from landfast.sinks.delta.files.staged import first_gone
 from landfast.sinks.delta.landing.partitions import parts_of
 from landfast.sinks.delta.landing.retries import wait_seconds
 from landfast.sinks.delta.landing.rows import MICROSECONDS, aligned, as_table
 from landfast.sinks.delta.landing.sink import DeltaSink
 from landfast.sinks.delta.log.app_ids import position_app_id
-from landfast.sinks.delta.log.replays import replay_metadata
 from landfast.sinks.delta.proof.acts import Dealings
 from landfast.sinks.delta.proof.coordinates import Coordinates, coordinates_of
 from landfast.sinks.delta.proof.letters import Row, size_of
+from landfast.sinks.delta.redrive.decisions import Decisions
 from landfast.sinks.delta.redrive.presence import Presence
 from landfast.sinks.delta.redrive.trail import Note, Trail
 from landfast.sinks.delta.table.columns import column_conflicts
@@ -45,6 +43,8 @@ class Outcome(enum.StrEnum):
 
     LANDED = "landed"
     """Its row is in the table now."""
+    OLDER = "older"
+    """It has landed as records do in a table with one row per key, and a newer row of its key is there: the table stays as it is."""
     ALREADY = "already there"
     """Its row was in the table; only the resolution was missing."""
     DISCARDED = "discarded"
@@ -125,13 +125,7 @@ class Replay:
             Unavailable: the store does not answer, or others were faster each time. Running it again is safe and goes on where it ended.
             Halted: the table's rows were replaced under the positions, or the rows belong to too many partitions.
             Broken: the table is damaged or does not take its rows any more.
-            Misconfigured: the table holds one row per key.
         """
-        if self._home.settings.upsert is not None:
-            # Whether a letter has landed is told by its row, and there a row may have made way since.
-            message = "the table holds one row per key, and letters of such a table cannot be replayed; nothing was written"
-            next_step = "Produce the mended records to the topic again, then discard the letters."
-            raise Misconfigured("REPLAY_UNSUPPORTED", message, next_step=next_step)
         for group in groups(candidates):
             yield from self._dry(group) if dry else self._landed(group)
 
@@ -140,13 +134,13 @@ class Replay:
         notes = [note for one in group if (note := _note(one, results[one.letter["id"]])) is not None]
         for name, dealings in self._trail.write(notes).items():
             if results[name].outcome is not Outcome.REFUSED:
-                results[name] = _after_all(results[name], dealings)
+                results[name] = _after_all(results[name], dealings, self._home.run.id)
         return [results[one.letter["id"]] for one in group]
 
     def _land(self, group: Sequence[Candidate]) -> list[Result]:
         """Put the rows that are not there yet after the very version in which they are not."""
-        home, presence = self._home, Presence(self._home, [one.letter for one in group])
-        staged: tuple[DataFile, ...] | None = None
+        home, ground = self._home, ground_of(self._home, self._trail, [one.letter for one in group])
+        staged: Staged | None = None
         left: list[Candidate] = list(group)
         results: list[Result] = []
         for attempt in range(home.settings.commit_attempts_max):
@@ -154,21 +148,19 @@ class Replay:
                 home.clock.sleep(wait_seconds(attempt))
             view = self._opened()
             with mapped("looking for rows that are there already"):
-                told, rest = self._looked_up(view, presence, left)
+                told, rest = self._looked_up(view, ground, left)
             results += told
             if staged is None or len(rest) != len(left):
                 refused, rest, staged = self._staged(rest)
                 results += refused
             left = rest
-            if not left:
+            if not left or staged is None:
                 return results
             with mapped("committing replayed rows"):
-                gone = first_gone(home.files, staged)
-                check(gone is None, f"a file that was written for this replay is gone: {gone and gone.path}", code="STAGED_FILE_GONE")
                 version = view.version + 1
-                said = replay_metadata(home.run.id, [(one.place.stream, one.place.offset) for one in left])
-                if home.put(view, said, {}, staged):
-                    return results + [Result(one.letter, Outcome.LANDED, version=version) for one in left]
+                there = ground.put(view, [one.letter for one in left], staged)
+            if there is not None:
+                return results + [_landed(one, there, version) for one in left]
         message = f"other writers changed the table during each of {home.settings.commit_attempts_max} attempts to replay letters"
         raise Unavailable(
             "COMMIT_CONFLICT", message, kind="conflict", next_step="Run the replay again: what has landed is not landed twice."
@@ -177,7 +169,8 @@ class Replay:
     def _dry(self, group: Sequence[Candidate]) -> list[Result]:
         view = self._opened()
         with mapped("looking for rows that are there already"):
-            results, rest = self._looked_up(view, Presence(self._home, [one.letter for one in group]), group)
+            ground = ground_of(self._home, self._trail, [one.letter for one in group])
+            results, rest = self._looked_up(view, ground, group)
         refused, rest, _ = self._staged(rest, write=False)
         landing = [Result(one.letter, Outcome.LANDED) for one in rest]
         by_id = {result.letter["id"]: result for result in (*results, *refused, *landing)}
@@ -192,17 +185,19 @@ class Replay:
             raise Broken(conflict.code, conflict.message, next_step=conflict.next_step)
         return view
 
-    def _looked_up(self, view: View, presence: Presence, group: Sequence[Candidate]) -> tuple[list[Result], list[Candidate]]:
+    def _looked_up(self, view: View, ground: Presence | Decisions, group: Sequence[Candidate]) -> tuple[list[Result], list[Candidate]]:
         """What this view says of the letters, and those that may land after it."""
         results: list[Result] = []
         rest: list[Candidate] = []
-        there = presence.of(view)
-        unclear = presence.unclear(view, there)
+        there = ground.of(view)
+        unclear, resolved = ground.unclear(view, there), ground.resolved()
         passed = {stream: self._position(view, stream) for stream in {one.place.stream for one in group}}
         for one in group:
             if one.place in unclear:
                 message = "another incarnation of the topic has a row at this place, of the same time: nobody can tell whose it is"
                 results.append(Result(one.letter, Outcome.UNCLEAR, message=message))
+            elif one.place in resolved:
+                results.append(Result(one.letter, Outcome.RESOLVED, message=f"{resolved[one.place]} meanwhile"))
             elif one.place in there:
                 results.append(Result(one.letter, Outcome.ALREADY, version=view.version))
             elif one.place.offset >= passed[one.place.stream]:
@@ -215,22 +210,25 @@ class Replay:
     def _position(self, view: View, stream: Stream) -> int:
         return view.transaction_version(position_app_id(self._home.pipeline_id, stream)) or 0
 
-    def _staged(self, group: Sequence[Candidate], *, write: bool = True) -> tuple[list[Result], list[Candidate], tuple[DataFile, ...]]:
-        """Those that cannot land, those that can, and the files of these."""
+    def _staged(self, group: Sequence[Candidate], *, write: bool = True) -> tuple[list[Result], list[Candidate], Staged | None]:
+        """Those that cannot land, those that can, and these staged."""
         results: list[Result] = []
         rest = list(group)
         while rest:
             refused, decoded = self._decoded(rest)
             if not refused:
                 try:
-                    return results, rest, self._written(decoded) if write else self._checked(decoded)
+                    if write:
+                        return results, rest, self._written(decoded)
+                    self._checked(decoded)
+                    return results, rest, None
                 except Rejected as error:
                     refused = {(one.stream, one.offset): (one.reason, one.message) for one in error.refusals}
             results += [Result(one.letter, Outcome.REFUSED, *refused[_key(one)]) for one in rest if _key(one) in refused]
             kept = [one for one in rest if _key(one) not in refused]
             check(len(kept) < len(rest), "rows were refused that are none of those to replay")
             rest = kept
-        return results, [], ()
+        return results, [], None
 
     def _decoded(self, group: Sequence[Candidate]) -> tuple[dict[tuple[Stream, int], tuple[str, str]], list[Decoded]]:
         """Those that the decoder makes no row of, with reason and words; and what it makes of all."""
@@ -247,19 +245,32 @@ class Replay:
                 refused |= {_key(ones[index]): (reason, words) for index in indices}
         return refused, made
 
-    def _written(self, decoded: Sequence[Decoded]) -> tuple[DataFile, ...]:
+    def _written(self, decoded: Sequence[Decoded]) -> Staged:
         spans = tuple(_span(one) for one in decoded)
-        staged = self._sink.stage(Batch(0, spans, {span.stream: 0 for span in spans}, tuple(decoded)))
-        return cast("tuple[DataFile, ...]", staged.content)
+        return self._sink.stage(Batch(0, spans, {span.stream: 0 for span in spans}, tuple(decoded)))
 
-    def _checked(self, decoded: Sequence[Decoded]) -> tuple[DataFile, ...]:
+    def _checked(self, decoded: Sequence[Decoded]) -> None:
         """Refuse what staging would, without a file. A table that grows would get its columns first: of that nothing is said."""
         shape, settings = self._home.shape, self._home.settings
-        if settings.unknown_fields != "evolve":
-            for one in decoded:
-                table = aligned(one, as_table(one.rows), shape.schema)
-                parts_of(table, shape.partition_by, [one], settings.partitions_per_batch_max)
-        return ()
+        if settings.unknown_fields == "evolve":
+            return
+        if settings.upsert is not None:
+            # Where there is one row per key, rows are staged in memory.
+            self._written(decoded)
+            return
+        for one in decoded:
+            table = aligned(one, as_table(one.rows), shape.schema)
+            parts_of(table, shape.partition_by, [one], settings.partitions_per_batch_max)
+
+
+def ground_of(home: TableHome, trail: Trail, letters: Sequence[Row]) -> Presence | Decisions:
+    """What tells which of these letters have landed, and lands the others."""
+    upsert = home.settings.upsert
+    return Presence(home, letters) if upsert is None else Decisions(home, trail, upsert, letters)
+
+
+def _landed(one: Candidate, there: Collection[Coordinates], version: int) -> Result:
+    return Result(one.letter, Outcome.LANDED if one.place in there else Outcome.OLDER, version=version)
 
 
 def _key(one: Candidate) -> tuple[Stream, int]:
@@ -291,19 +302,20 @@ def _span(decoded: Decoded) -> Span:
 
 def _note(one: Candidate, result: Result) -> Note | None:
     """What to write down of a result; None where there is nothing."""
-    if result.outcome in {Outcome.LANDED, Outcome.ALREADY}:
+    if result.outcome in {Outcome.LANDED, Outcome.OLDER, Outcome.ALREADY}:
         # Of a row that was there before nobody can say any more which bytes it was made of.
-        known = (one.digest, one.edited) if result.outcome is Outcome.LANDED else (None, None)
+        known = (None, None) if result.outcome is Outcome.ALREADY else (one.digest, one.edited)
         return Note(one.letter, REPLAYED, digest=known[0], edited=known[1], version=result.version)
     if result.outcome is Outcome.REFUSED:
         return Note(one.letter, REFUSED, reason=result.reason, message=result.message, digest=one.digest, edited=one.edited)
     return None
 
 
-def _after_all(result: Result, dealings: Dealings) -> Result:
-    """What is said of a letter that somebody else has resolved while its row landed."""
+def _after_all(result: Result, dealings: Dealings, run_id: str) -> Result:
+    """What is said of a letter that is resolved already, as its row has landed: by somebody else; or in this run, on the way."""
     resolution: Mapping[str, object] = dealings.resolution or {}
     if resolution.get("act") == REPLAYED:
-        return Result(result.letter, Outcome.RESOLVED, version=result.version) if result.outcome is Outcome.ALREADY else result
-    message = "it was discarded while it was replayed: its row is in the table, and the trail says discarded"
+        was_other = result.outcome is Outcome.ALREADY and resolution.get("run_id") != run_id
+        return Result(result.letter, Outcome.RESOLVED, version=result.version) if was_other else result
+    message = "it was discarded while it was replayed: it has landed in the table, and the trail says discarded"
     return Result(result.letter, Outcome.RESOLVED, message=message, version=result.version)

@@ -44,6 +44,6 @@ number               which of its letter's acts it is, from 1
 at, by, why, run_id  when, who, for what reason by their own word, and in which run
 reason, message      of a refusal: why the bytes were refused again
 digest, edited       of a replay, a refusal or an edit: the SHA-256 of the bytes, and whether they were others than the letter's own
-version              of a replay: a version of the table that holds the row
+version              of a replay: a version of the table that holds the row, or in which it was older than that of its key
 value                of an edit: the bytes to replay in the place of the letter's own
 """

@@ -18,7 +18,7 @@ from landfast.sinks.delta.files.paths import spans_path
 from landfast.sinks.delta.files.storage import files_of
 from landfast.sinks.delta.log.app_ids import ROLLED_UP
 from landfast.sinks.delta.log.mending import make_certain
-from landfast.sinks.delta.log.spans import EFFECT, SCHEMA, as_rows, read_log
+from landfast.sinks.delta.log.spans import SCHEMA, as_rows, columns_needed, read_log
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.table.columns import add_columns
 from landfast.sinks.delta.table.creation import create_or_open
@@ -49,12 +49,13 @@ def roll_up(table: DeltaTable, path: str, storage_options: Mapping[str, str], no
             return 0
         log = read_log(files_of(path, storage_options), version, after)
         check(not log.damaged, f"commits {sorted(log.damaged)[:10]} of the table carry damaged records", code="LOG_CORRUPT")
-        has_effects = EFFECT.name in shape_of(target).schema.names
-        if not has_effects and any(record.effect is not None for record in log.records):
-            add_columns(place, pa.schema([EFFECT]))
+        there = shape_of(target).schema
+        lacking = [column for column in columns_needed(log) if column.name not in there.names]
+        if lacking:
+            add_columns(place, pa.schema(lacking))
             continue
         try:
-            _append(target, place, as_rows(log.records, with_effects=has_effects), version, now)
+            _append(target, place, as_rows(log, [column for column in there if column.name not in SCHEMA.names]), version, now)
         except Exception as error:
             failure = error
             # Somebody else has rolled up meanwhile, or our own answer was lost: the position says how far that went.

@@ -31,7 +31,7 @@ from landfast.sinks.delta.settings import MIB, UpsertSettings
 from landfast.sinks.delta.table.place import Place, Shape, shape_of
 from landfast.sinks.delta.upserting.keys import KeyIndex
 from landfast.sinks.delta.upserting.meeting import Meeting, met
-from landfast.sinks.delta.upserting.order import newest, order_columns
+from landfast.sinks.delta.upserting.order import POSITION, newest, order_columns
 from landfast.sinks.delta.upserting.pruning import bounds_in, candidates
 
 # The stubs of pyarrow do not know all that its functions take.
@@ -105,6 +105,12 @@ class Upsert:
         if gone is not None:
             raise self._gone(gone)
         return self.change
+
+    def kept(self) -> pa.Table:
+        """Where the records lie whose rows the newest change puts into the table."""
+        older = None if self._fresh is None else self._fresh[0]
+        rows = self._rows if older is None else self._rows.filter(pc.invert(older))
+        return rows.select(list(POSITION))
 
     def _gone(self, file: DataFile) -> Conflict:
         """Why nothing lands: a file of an earlier attempt, say, that somebody has taken away."""
