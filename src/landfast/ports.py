@@ -172,7 +172,8 @@ class Retries(Protocol):
     Claimed and put through `DeadLetters`, which the same object may implement. Letters of one stream and key are tried in the order of
     their offsets: none before all that lie before it have landed, been resolved by people or been given up. Each lands at most once,
     whoever else tries it: a former owner, people, or ourselves before a crash. A letter that failed once more than there are delays is
-    given up: it stays, as a plain dead letter.
+    given up: it stays, as a plain dead letter. One that only waits behind another counts from its own first attempt, which is due at once.
+    A clock that was set back keeps no letter waiting for longer than its delay from when it is looked after.
     """
 
     def waiting(self, streams: Collection[Stream]) -> Mapping[Stream, Waiting]:
@@ -185,9 +186,10 @@ class Retries(Protocol):
         """Seconds until a letter that is looked after is due, 0 where one is due now, None where none waits. From memory; any thread."""
 
     def retry(self, streams: Collection[Stream], budget_seconds: float) -> Retried:
-        """Try the due letters of these streams, for about so long. On the committer; no commit of ours is under way meanwhile.
+        """Try the due letters of these streams, for about so long, one at least. On the committer; no commit of ours is under way.
 
-        May be killed anywhere and repeated. Where it raises, some of the letters may have been dealt with: the next round says.
+        Also asked where none is due, to hear what people have done. Other streams are not looked after any more. May be killed anywhere
+        and repeated. Where it raises, some of the letters may have been dealt with: the next round says.
 
         Raises:
             Conflict: somebody else has claimed one of the streams since, or taken it over.

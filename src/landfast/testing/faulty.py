@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from landfast.events import Event
-from landfast.model import Assignment, Batch, Bounds, Guarantee, Halt, Letter, Poll, Position, Receipt, Staged, Stream
-from landfast.ports import DeadLetters, Extent, Membership, Observer, Sink, Source
+from landfast.model import Assignment, Batch, Bounds, Guarantee, Halt, Letter, Poll, Position, Receipt, Retried, Staged, Stream, Waiting
+from landfast.ports import DeadLetters, Extent, Membership, Observer, Retries, Sink, Source
 from landfast.testing.faults import FaultPlan
-from landfast.testing.memory.letters import LetterStore
+from landfast.testing.memory.letters import Failures, LetterStore, Retriable
 from landfast.testing.memory.table import Snapshot, Table, TableCommit
 
 
@@ -107,6 +107,26 @@ class FaultyDeadLetters:
         self._plan.around("letters", "close", self._letters.close)
 
 
+class FaultyRetries:
+    """Letters that are tried again, seen through a plan."""
+
+    def __init__(self, retries: Retries, plan: FaultPlan) -> None:
+        self._retries = retries
+        self._plan = plan
+
+    def waiting(self, streams: Collection[Stream]) -> Mapping[Stream, Waiting]:
+        """See `ports.Retries`."""
+        return self._plan.around("retries", "waiting", self._retries.waiting, streams)
+
+    def due_seconds(self) -> float | None:
+        """See `ports.Retries`. It looks at nothing that could fail."""
+        return self._retries.due_seconds()
+
+    def retry(self, streams: Collection[Stream], budget_seconds: float) -> Retried:
+        """See `ports.Retries`."""
+        return self._plan.around("retries", "retry", self._retries.retry, streams, budget_seconds)
+
+
 class FaultyTable:
     """The table below a `MemorySink`, seen through a plan: here answers are lost."""
 
@@ -145,6 +165,14 @@ class FaultyLetterStore:
     def buried(self, stream: Stream, start: Position) -> frozenset[int]:
         """See `memory.LetterStore`."""
         return self._plan.around("store", "buried", self._store.buried, stream, start)
+
+    def retriable(self, streams: Collection[Stream], owner: str) -> Sequence[Retriable] | Stream:
+        """See `memory.LetterStore`."""
+        return self._plan.around("store", "retriable", self._store.retriable, streams, owner)
+
+    def fail(self, failures: Mapping[tuple[Stream, int], Failures], owner: str) -> Stream | None:
+        """See `memory.LetterStore`."""
+        return self._plan.around("store", "fail", self._store.fail, failures, owner)
 
 
 class FaultyObserver:

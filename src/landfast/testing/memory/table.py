@@ -31,7 +31,8 @@ class AnswerLost(Exception):
 class TableCommit:
     """One version of a table. `token` is unique to the attempt that made it; a commit of another tool has no spans.
 
-    `owners` names who takes streams over with this version.
+    `owners` names who takes streams over with this version. `resolved` says of letters, by stream and offset, what became of them with it:
+    landed, skipped or discarded.
     """
 
     token: str
@@ -41,16 +42,21 @@ class TableCommit:
     rows: tuple[LandedRow, ...] = ()
     positions: Mapping[Stream, Position] = field(default_factory=dict)
     owners: Mapping[Stream, str] = field(default_factory=dict)
+    resolved: Mapping[tuple[Stream, int], str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A table at one version: 0 is the empty table. `tokens` maps the token of each commit to its version; `owners` who took over last."""
+    """A table at one version: 0 is the empty table. `tokens` maps the token of each commit to its version; `owners` who took over last.
+
+    `resolved` holds what became of all letters that are not open any more.
+    """
 
     version: int
     positions: Mapping[Stream, Position]
     tokens: Mapping[str, int]
     owners: Mapping[Stream, str] = field(default_factory=dict)
+    resolved: Mapping[tuple[Stream, int], str] = field(default_factory=dict)
 
 
 class Table(Protocol):
@@ -129,6 +135,7 @@ class MemoryTable:
                 {**before.positions, **commit.positions},
                 {**before.tokens, commit.token: version},
                 {**before.owners, **commit.owners},
+                {**before.resolved, **commit.resolved} if commit.resolved else before.resolved,
             )
 
     def accept(self, stream: Stream) -> None:

@@ -11,6 +11,8 @@ A check returns, or raises `PromiseBroken`, or whatever the port raised. Its doc
 
 from landfast.testing.suites.letters import DEAD_LETTERS_CHECKS, LettersHarness
 from landfast.testing.suites.promises import Material, Part, PromiseBroken
+from landfast.testing.suites.retries import RETRIES_CHECKS
+from landfast.testing.suites.retries_harness import RetriesHarness, RetriesProcess
 from landfast.testing.suites.sink_fence import FENCE_CHECKS
 from landfast.testing.suites.sink_harness import Landed, SinkHarness
 from landfast.testing.suites.sink_landing import LANDING_CHECKS
@@ -22,6 +24,7 @@ SINK_CHECKS = LANDING_CHECKS + FENCE_CHECKS
 __all__ = [
     "DEAD_LETTERS_CHECKS",
     "LOG_CHANGE_CHECKS",
+    "RETRIES_CHECKS",
     "SINK_CHECKS",
     "SOURCE_CHECKS",
     "Draft",
@@ -30,6 +33,8 @@ __all__ = [
     "Material",
     "Part",
     "PromiseBroken",
+    "RetriesHarness",
+    "RetriesProcess",
     "SinkHarness",
     "SourceHarness",
     "SourceUnderTest",
