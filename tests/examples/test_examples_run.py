@@ -32,6 +32,20 @@ def test_the_worker_whose_disk_is_full_for_a_while_lands_each_event_once(tmp_pat
     assert ended.stdout.splitlines()[-1] == "2,000 events, each row there once: True; 3 dead letters; proved: True"
 
 
+def test_the_worker_that_keeps_one_row_per_claim_has_the_last_event_of_each(tmp_path: Path) -> None:
+    """First the merge that puts old events over new ones, then upserts, replays that change nothing older, and a history."""
+    program = ROOT / "examples" / "s1-entity-worker" / "worker.py"
+    ended = subprocess.run([sys.executable, str(program), str(tmp_path / "lake")], check=False, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    lines = ended.stdout.splitlines()
+    assert lines[0] == "merged by hand, one batch tried again later: 102 of 151 claims are not as their last event says"
+    assert "dead letters mended and replayed: 4 landed, 8 older; again: 0" in lines
+    assert lines[-2:] == [
+        "151 claims, each as its last event says: True; proved: True",
+        "600 events in the history, and the newest of each claim is its row: True",
+    ]
+
+
 @pytest.mark.system
 def test_the_service_that_is_stopped_and_killed_bills_every_order(kafka: RealKafka) -> None:
     """First what auto-commit makes of a stop, then a stop and a kill of the service, on a real broker; every order is counted."""
