@@ -113,6 +113,24 @@ class LettersBuried(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class LettersRetried(Event):
+    """A round of attempts on dead letters has ended: so many landed, failed again and go on waiting, or failed for the last time."""
+
+    landed: int
+    refused: int
+    given_up: int
+
+
+@dataclass(frozen=True, slots=True)
+class LettersWaiting(Event):
+    """So many dead letters wait to be tried again; later records of so many keys wait behind them. At `letters_max` nothing is read."""
+
+    letters: int
+    keys: int
+    letters_max: int
+
+
+@dataclass(frozen=True, slots=True)
 class BatchLanded(Event):
     """A commit is durable, together with the positions of its streams."""
 

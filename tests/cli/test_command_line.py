@@ -104,6 +104,12 @@ def test_a_result_that_cannot_be_shown_changes_no_exit_code() -> None:
     assert "standard output cannot be written (No space left on device)" in ended.stderr
 
 
+def test_letters_that_go_on_waiting_are_counted_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever ends a run sees how many dead letters the next one will try again."""
+    Screen(as_json=False).show_report(RunReport(RUN, Outcome.FINISHED, {}, {}, 1.0, waiting=2), str)
+    assert "waiting to be tried again: 2 dead letters; the next run goes on with them" in capsys.readouterr().out
+
+
 def test_lanes_that_halted_alike_share_one_block(capsys: pytest.CaptureFixture[str]) -> None:
     """A full disk halts every lane of a route; it is told once, with the route, the table and all partitions, and how it goes on."""
     full, torn = Halt("DISK_FULL", "the disk is full", "Free space."), Halt("BATCH_CORRUPT", "m", "n")

@@ -10,7 +10,7 @@ from landfast.core.report import RunReport
 from landfast.core.route import FlowLimits, Route
 from landfast.core.runner import Runner, RunnerLimits, Workplace
 from landfast.model import Run, Stream
-from landfast.ports import DeadLetters, Decoder, Executor, Sink
+from landfast.ports import DeadLetters, Decoder, Executor, Retries, Sink
 from landfast.testing.clock import ManualClock
 from landfast.testing.executor import InlineExecutor
 from landfast.testing.memory import (
@@ -62,7 +62,12 @@ class Rig:
             self.log.append(topic, partition, f"{'bad' if bad else 'line'} {number}".encode())
 
     def route(
-        self, sink: Sink | None = None, letters: DeadLetters | None = None, decoder: Decoder | None = None, name: str = "route"
+        self,
+        sink: Sink | None = None,
+        letters: DeadLetters | None = None,
+        decoder: Decoder | None = None,
+        name: str = "route",
+        retries: Retries | None = None,
     ) -> Route:
         """A route that takes every topic."""
         return Route(
@@ -72,6 +77,7 @@ class Rig:
             sink or MemorySink(self.table, run_id=uuid.uuid4().hex),
             letters or MemoryDeadLetters(self.store),
             self.limits,
+            retries,
         )
 
     def source(self, member: str = "one") -> MemorySource:

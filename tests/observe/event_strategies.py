@@ -55,6 +55,8 @@ ONE_OF_EACH: dict[type[events.Event], st.SearchStrategy[events.Event]] = {
     events.LettersBuried: st.builds(
         events.LettersBuried, flow=flows, letters=counts, reasons=st.lists(st.tuples(words, counts), max_size=2).map(tuple)
     ),
+    events.LettersRetried: st.builds(events.LettersRetried, flow=flows, landed=counts, refused=counts, given_up=counts),
+    events.LettersWaiting: st.builds(events.LettersWaiting, flow=flows, letters=counts, keys=counts, letters_max=st.integers(1, 1_000)),
     events.BatchLanded: st.builds(events.BatchLanded, flow=flows, receipt=receipts, batches=counts),
     events.ServiceCalled: st.builds(
         events.ServiceCalled, flow=flows, records=counts, outcome=st.sampled_from(["finished", "refused", "failed"]), seconds=seconds

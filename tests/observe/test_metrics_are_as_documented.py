@@ -33,6 +33,8 @@ RICH = (
     events.BatchPrepared("sensors", 1, 7, 0.2),
     events.MemoryHeld("sensors", 100, 1, 2, 1000),
     events.LettersBuried("sensors", 1, (("bad_json", 1),)),
+    events.LettersRetried("sensors", 2, 1, 0),
+    events.LettersWaiting("sensors", 3, 2, 100),
     events.ServiceCalled("sensors", 10, "finished", 0.1),
     events.RetryScheduled("sensors", "SINK_DOWN", "transient", 1, 0.1, "m"),
     events.BatchLanded("sensors", Receipt((SPAN,), 7, 1, 500, 3, 1, already=False, seconds=0.02), 1),

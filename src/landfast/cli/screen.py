@@ -63,6 +63,8 @@ class Screen:
         lines = [*equations.lines(report.streams), f"{report.outcome} after {report.seconds:,.1f} s, run {report.run.id}"]
         if report.halts:
             lines.append(f"{len(report.halts):,} halted: `landfast run` goes on where they stand, once their cause is gone")
+        if report.waiting:
+            lines.append(f"waiting to be tried again: {equations.counted(report.waiting, 'dead letter')}; the next run goes on with them")
         is_clean = report.outcome is Outcome.STOPPED and not report.abandoned
         return [*lines, f"{_CLEAN}: all that was read has landed; nothing will be read twice"] if is_clean else lines
 
@@ -77,6 +79,7 @@ class Screen:
             "outcome": str(report.outcome),
             "seconds": round(report.seconds, 3),
             "abandoned": report.abandoned,
+            "waiting": report.waiting,
             **equations.to_json(report.streams),
             "halts": halts,
             "error": None if report.error is None else {"code": report.error.code, "message": report.error.message},

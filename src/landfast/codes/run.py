@@ -41,6 +41,12 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "Lower `engine.memory_bytes` or `batch.bytes`, or give the process more memory, then start again. A record much larger than "
             "the others can be refused by `decode.record_bytes_max`.",
         ),
+        "RETRY_BACKLOG": Code(
+            "As many dead letters wait to be tried again as may, so the route reads nothing.",
+            "Nothing is evicted: they are durable, and reading goes on when fewer wait. Other routes go on.",
+            "Look at `landfast dead-letters list` for why they fail. Mend the cause, or discard what is not worth another try; or raise "
+            "the limit of those that may wait.",
+        ),
         "SHUTDOWN_CLEAN": Code(
             "The run was asked to stop and landed all it had read.",
             "Nothing will be read twice.",

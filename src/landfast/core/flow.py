@@ -11,15 +11,17 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 from landfast import events
-from landfast.core.asking import Asked, Asking
+from landfast.core.asking import Asking, Standing
 from landfast.core.breaker import Breaker, too_many_dead
 from landfast.core.contest import Contest
 from landfast.core.flight import Flight
 from landfast.core.intake import Intake
 from landfast.core.landing import InFlight, Landed
 from landfast.core.lanes import Lane, LaneState
+from landfast.core.later import Attempts
 from landfast.core.ledger import Ledger
 from landfast.core.retry import Backoff
+from landfast.core.room import Room
 from landfast.core.route import Route, Surroundings
 from landfast.core.upkeep import Upkeep
 from landfast.errors import Conflict, LandfastError, Rejected, Unavailable, check, class_of, halt_of
@@ -38,15 +40,12 @@ class Flow:
         self._limits = limits = route.limits
         self._around = surroundings
         self._flight = Flight(route, surroundings.pool, surroundings.committer)
+        self._attempts = Attempts(route, surroundings, self.lanes, self.ledger)
         self._upkeep = Upkeep(route.name, route.sink, surroundings.committer, surroundings.observer, limits.upkeep)
-        self._conflicts = 0
-        self._contest = Contest(route.name, surroundings.observer)
-        self._held = (0, 0, 0)
-        self._crowded = False
+        self._contest = Contest(route.name, surroundings.observer, limits.conflicts_max)
+        self._room = Room(route, surroundings, self._intake, self._flight)
         self._bounds: Mapping[Stream, Bounds] | None = None
         self._asking = Asking(route, surroundings.committer)
-        self._asked: Asked | None = None
-        self._placing = Backoff(limits.retry, limits.retry_by_class)
         self._staging = Backoff(limits.retry, limits.retry_by_class)
         self._committing = Backoff(limits.retry, limits.retry_by_class)
 
@@ -87,35 +86,24 @@ class Flow:
 
         The source must be told of what is returned before it is polled again: what it says of a lane belongs to the epoch it was told last.
         """
-        placed = {} if self._asked is None or not self._asked.answer.done() else self._take_answer(self._asked, now)
-        if self._asked is None and not self._placing.waiting(now):
-            unplaced = {stream: lane for stream, lane in self.lanes.items() if lane.state is LaneState.UNPLACED}
-            if unplaced:
-                self._asked = self._asking.submit(unplaced)
-        return placed
-
-    def _take_answer(self, asked: Asked, now: float) -> dict[Stream, Assignment]:
-        self._asked = None
-        try:
-            standings = asked.answer.result()
-        except (Unavailable, Conflict) as error:
-            self._retry(self._placing, error, now)
-            return {}
-        self._placing.succeeded()
         placed: dict[Stream, Assignment] = {}
+        try:
+            standings = self._asking.answered(self.lanes)
+        except (Unavailable, Conflict) as error:
+            self._retry(self._asking.backoff, error, now)
+            standings = {}
         for stream, standing in standings.items():
-            # A lane that went, or came anew, while the sink was asked is not the one that was asked for.
-            if self.lanes.get(stream) is not asked.lanes[stream] or asked.lanes[stream].state is not LaneState.UNPLACED:
-                continue
             if isinstance(standing.position, Halt):
                 self._stop_lane(stream, standing.position)
             else:
-                placed[stream] = self._place(stream, standing.position, standing.buried)
+                placed[stream] = self._place(stream, standing.position, standing)
+        self._asking.ask(self.lanes, now)
         return placed
 
-    def _place(self, stream: Stream, position: Position | None, buried: frozenset[int]) -> Assignment:
+    def _place(self, stream: Stream, position: Position | None, standing: Standing) -> Assignment:
         lane = self.lanes[stream]
-        lane.place(self._around.next_epoch(), position, buried)
+        lane.place(self._around.next_epoch(), position, standing.buried)
+        self._attempts.placed(lane, standing.waiting)
         if self._bounds is not None:
             # A partition that was added after a bounded run began has nothing for it to read.
             lane.bound(self._bounds.get(stream, Bounds(0, 0)))
@@ -176,12 +164,39 @@ class Flow:
             return
         self._end_preparing(now)
         # What is crowded makes room: rows may be so much wider than records that a batch never fills.
-        self._cut_ready(now, drain=drain or self._crowded)
-        self._start_landing(now)
+        self._cut_ready(now, drain=drain or self._room.crowded)
+        # Landings and attempts take turns: neither waits for more than one of the other.
+        if self._end_attempts(now) or drain or self._flight.landing or self._asking.open or not self._attempts.start(now):
+            self._start_landing(now)
         self._end_lanes()
         self._contest.turn(now)
+        self._attempts.look()
         self._upkeep.turn(landing=self._flight.landing)
-        self._look_at_memory()
+        self._room.look(busy=self.busy())
+
+    def _end_attempts(self, now: float) -> bool:
+        """Take in what a round of attempts has come to, if it has ended."""
+        ended = self._attempts.ended()
+        if ended is None:
+            return False
+        try:
+            self._read_again(self._attempts.at_risk(self._attempts.take_in(ended, now), self._flight.streams))
+        except Conflict as error:
+            current = self._attempts.current(ended)
+            if current:
+                self._conflict(error, now)
+                self._read_again(current)
+        except Unavailable as error:
+            self._retry(self._attempts.backoff, error, now)
+        return True
+
+    def _read_again(self, streams: Collection[Stream]) -> None:
+        """What is in hand of these streams does not stand any more: it is forgotten, with what else is in flight, and read again."""
+        if self._flight.streams.intersection(streams):
+            self._dissolve()
+        for stream in streams:
+            if self.lanes[stream].going:
+                self.lanes[stream].unplace()
 
     def _end_lanes(self) -> None:
         """Halt the lanes that were to land what they took, and have."""
@@ -206,7 +221,7 @@ class Flow:
             if current:
                 self._conflict(error, now, landing.group)
             else:
-                self._notice(events.ConflictMet(self.route.name, error.code, error.message))
+                self._contest.told(error)
         except Rejected as error:
             if current:
                 self._refuse(error, landing.group)
@@ -223,7 +238,9 @@ class Flow:
                 self.ledger.settle(span)
             else:
                 self.ledger.count(span)
-        self._conflicts = 0
+        if current:
+            self._attempts.landed(landed)
+        self._contest.landed()
         self._committing.succeeded()
         self._upkeep.landed()
         if landed.letters:
@@ -232,14 +249,10 @@ class Flow:
         self._notice(events.BatchLanded(self.route.name, landed.receipt, batches))
 
     def _conflict(self, error: Conflict, now: float, group: Sequence[InFlight] = ()) -> None:
-        self._conflicts += 1
-        self._notice(events.ConflictMet(self.route.name, error.code, error.message))
-        if error.code == "PIPELINE_CONFLICT":
-            self._contest.met(now)
+        duplicate = self._contest.met(error, now)
         self._dissolve(group)
-        if self._conflicts >= self._limits.conflicts_max:
-            message = f"{self._conflicts} conflicts in a row without one landing: another copy of this pipeline moves the same positions"
-            self._halt_all(Conflict("PIPELINE_DUPLICATE", message, next_step="Stop the other copy, or give it another name and table."))
+        if duplicate is not None:
+            self._halt_all(duplicate)
 
     def _refuse(self, error: Rejected, group: Sequence[InFlight] = ()) -> None:
         """The sink refused rows: they are read again, and then they are letters."""
@@ -253,8 +266,10 @@ class Flow:
         self._dissolve(group)
 
     def _end_preparing(self, now: float) -> None:
+        learned: set[Stream] = set()
         try:
             for item, prepared in self._flight.take_prepared():
+                learned |= self._attempts.learn(prepared.letters)
                 self._staging.succeeded()
                 self._notice(events.BatchPrepared(self.route.name, item.number, prepared.staged.rows, now - item.started_at))
         except Unavailable as error:
@@ -265,6 +280,7 @@ class Flow:
             self._conflict(error, now)
         except Rejected as error:
             self._refuse(error)
+        self._read_again(learned)
         if not self._staging.waiting(now):
             self._flight.go_on_preparing()
 
@@ -278,7 +294,7 @@ class Flow:
             self._notice(events.BatchCut(self.route.name, work.number, sum(records.values()), nbytes))
 
     def _start_landing(self, now: float) -> None:
-        if self._flight.landing or self._committing.waiting(now):
+        if self._flight.landing or self._attempts.open or self._committing.waiting(now):
             return
         group = self._flight.ready(self._landable)
         if group and all(self._alive(item) for item in group):
@@ -320,34 +336,15 @@ class Flow:
         """Forget everything in flight, and `group` that just was; its lanes ask the sink again where they stand."""
         for stream, records in self._flight.dissolve(group).items():
             lane = self.lanes.get(stream)
-            if lane is not None and lane.state in (LaneState.RUNNING, LaneState.HALTING):
+            if lane is not None and lane.going:
                 lane.unplace(records)
-
-    def _look_at_memory(self) -> None:
-        most = self._around.memory_bytes_max
-        # What is neither uncut nor in flight is nowhere: a flow that waits for records has nothing to add up.
-        held = (self.nbytes, len(self._flight), self._undecoded) if self.busy() else (0, 0, 0)
-        self._crowded = held[0] > (most // 2 if self._crowded else most)
-        if held != self._held:
-            self._held = held
-            self._notice(events.MemoryHeld(self.route.name, *held, most))
-
-    @property
-    def _undecoded(self) -> int:
-        return self._intake.undecoded + self._flight.undecoded
 
     # ---- what the runner asks ----
 
     def held(self) -> set[Stream]:
         """Streams that should not be read now: halted, unplaced, read to the end; all while the flow has enough to do."""
-        enough = self._crowded or (self.busy() and self._has_enough)
-        return {stream for stream, lane in self.lanes.items() if enough or lane.state is not LaneState.RUNNING or lane.read_whole}
-
-    @property
-    def _has_enough(self) -> bool:
-        """Whether the decoders are behind, or another batch waits where no more may be in flight."""
-        behind = self._undecoded >= self._limits.piece.waiting_max
-        return behind or (len(self._flight) >= self._limits.flight_batches_max and self._intake.full)
+        enough = self._room.crowded or (self.busy() and self._room.taken)
+        return {stream for stream, lane in self.lanes.items() if enough or not lane.reads or self._attempts.holds(lane)}
 
     def busy(self, streams: Collection[Stream] | None = None) -> bool:
         """Whether something of these streams (or of any) was read and has not landed yet."""
@@ -369,25 +366,30 @@ class Flow:
 
     @property
     def finished(self) -> bool:
-        """Whether every lane of a bounded run is read and landed to its end, or halted."""
-        lanes = self.lanes.values()
-        return not self.busy() and all(lane.state is LaneState.HALTED or lane.read_whole for lane in lanes)
+        """Whether every lane of a bounded run is read and landed to its end, or halted; letters are tried that are due, and no others."""
+        whole = not self.busy() and all(lane.state is LaneState.HALTED or lane.read_whole for lane in self.lanes.values())
+        return whole and not self._attempts.owed
 
     @property
     def landing(self) -> bool:
-        """Whether a commit is under way."""
-        return self._flight.landing
+        """Whether a commit is under way, or attempts on letters, which commit as well."""
+        return self._flight.landing or self._attempts.open
 
     @property
     def at_work(self) -> bool:
         """Whether a call into the sink or the decoder is running on another thread."""
-        asking = self._asked is not None and not self._asked.answer.done()
-        return asking or self._intake.undecoded > 0 or self._flight.under_way or self._upkeep.under_way
+        elsewhere = self._asking.under_way or self._attempts.under_way or self._upkeep.under_way
+        return elsewhere or self._intake.undecoded > 0 or self._flight.under_way
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory that records and staged rows take."""
-        return self._intake.nbytes + sum(item.nbytes for item in self._flight)
+        return self._room.nbytes
+
+    @property
+    def waiting(self) -> int:
+        """Letters that wait to be tried again."""
+        return self._attempts.letters
 
     @property
     def halts(self) -> dict[Stream, Halt]:

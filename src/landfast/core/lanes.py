@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from landfast.core.batching import RECORD_OVERHEAD_BYTES, below, part
 from landfast.core.breaker import Breaker
+from landfast.core.held import Held
 from landfast.core.pieces import Decoding, Raw
 from landfast.core.verify import Digest
 from landfast.errors import Refusal, check
@@ -64,6 +65,9 @@ class Lane:
     stop_at    the end of a bounded run, or None; `nothing_below`: the stream held nothing when it began
     buried     offsets that are dead already, from before a crash
     refused    offsets that the sink refused, to be dead letters when they are read again
+    held       which keys wait, where letters are tried again; what is in flight and handed out was cut under the same, or one alike
+    learned    keys that wait by what was read of them and has not landed, and from where
+    waits      letters that wait to be tried again
     chunks     read and not handed out: `loose` records of `loose_nbytes`
     decoding   handed out to be decoded since the last cut, up to `handed_to`; `digest` covers them
     records    all that was read and not cut, handed out or loose; `nbytes` as it was read
@@ -84,6 +88,9 @@ class Lane:
     halt: Halt | None = None
     buried: frozenset[int] = frozenset()
     refused: Mapping[int, Refusal] = field(default_factory=dict)
+    held: Held | None = None
+    learned: Mapping[bytes, Position] = field(default_factory=dict)
+    waits: int = 0
     chunks: deque[Chunk] = field(default_factory=deque)
     decoding: list[Decoding] = field(default_factory=list)
     handed_to: Position | None = None
@@ -104,6 +111,7 @@ class Lane:
         self.confirmed = -1
         self.buried = buried
         self.refused = {offset: refusal for offset, refusal in self.refused.items() if position is None or offset >= position}
+        self.learned = {key: offset for key, offset in self.learned.items() if position is None or offset >= position}
         self.breaker = Breaker(self.breaker.limits)  # What is read again must not count twice.
 
     def bound(self, bounds: Bounds) -> None:
@@ -180,6 +188,11 @@ class Lane:
         going = self.state is LaneState.UNPLACED or self.state is LaneState.RUNNING
         return going and self.again_to is not None and (self.read_to is None or self.read_to < self.again_to)
 
+    @property
+    def owes_letters(self) -> bool:
+        """Whether letters lie ahead, at or behind where the reader stands, of records that have not landed: only reading gets past them."""
+        return bool(self.buried) and self.read_to is not None and self.read_to <= max(self.buried)
+
     def unlanded(self, in_flight: int) -> int:
         """Records that were read and have not landed, with those of it that are in flight."""
         return max(self.records + in_flight, self.forgotten if self.reading_again else 0)
@@ -187,6 +200,16 @@ class Lane:
     def _begin_waiting(self, now: float) -> None:
         if not self.uncut:
             self.waiting_since = now
+
+    @property
+    def going(self) -> bool:
+        """Whether it takes records, or has still to land some that it took."""
+        return self.state is LaneState.RUNNING or self.state is LaneState.HALTING
+
+    @property
+    def reads(self) -> bool:
+        """Whether it wants records."""
+        return self.state is LaneState.RUNNING and not self.read_whole
 
     @property
     def uncut(self) -> bool:
@@ -234,7 +257,7 @@ class Lane:
             self.digest.update(chunk)
         self.loose -= records
         self.loose_nbytes -= sum(chunk.nbytes for chunk in taken)
-        return Raw(self.stream, with_records, self.buried, self.refused, now)
+        return Raw(self.stream, with_records, self.buried, self.refused, now, self.held)
 
     def cut(self, room: int, now: float) -> Cut | None:
         """Take out what was handed out, and of the records behind it at most `room`; None where nothing waits, or there is no room."""

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from landfast.core.batching import RECORD_OVERHEAD_BYTES, bare, joined, size_of, without
+from landfast.core.held import WAIT_PHASE, Held
 from landfast.core.verify import check_decoded
 from landfast.errors import Refusal
 from landfast.model import Chunk, Decoded, Letter, Reject, Stream
@@ -39,6 +40,7 @@ class Raw:
 
     buried   dead from before a crash: their letters are there already
     refused  refused by the sink when they were read before: they become letters now
+    held     which keys wait, and which letters are to be tried again; None: no letter is, and nothing waits
     """
 
     stream: Stream
@@ -46,6 +48,7 @@ class Raw:
     buried: frozenset[int] = frozenset()
     refused: Mapping[int, Refusal] = field(default_factory=dict)
     failed_at: float = 0.0
+    held: Held | None = None
 
     @property
     def records(self) -> int:
@@ -65,7 +68,7 @@ class Piece:
     read     how many records
     dead     how many of them are dead, now or from before
     letters  for those that die now
-    dying    their ordinals in the piece, for the breaker: those buried before do not count again
+    dying    their ordinals in the piece, for the breaker: those buried before do not count again, and those that only wait never do
     nbytes   bytes of memory: asked for in every turn, so it is counted once
     """
 
@@ -138,18 +141,19 @@ def shared_out(raws: Sequence[Raw], records_max: int) -> Iterator[tuple[Raw, ...
 
 def _piece(raw: Raw, decoder: Decoder) -> Piece:
     whole = joined(raw.chunks)
-    leave_out = raw.buried | raw.refused.keys()
+    refused = raw.refused if raw.held is None else {**raw.refused, **raw.held.behind(whole)}
+    leave_out = raw.buried | refused.keys()
     chunk = without(whole, leave_out) if leave_out else whole
     made = decoder.decode(chunk)
     check_decoded(made)
-    letters = [_letter(chunk, reject.index, reject, raw.failed_at) for reject in made.rejects]
-    if raw.refused:
+    letters = [_letter(chunk, reject.index, reject, raw) for reject in made.rejects]
+    if refused:
         letters += [
-            _letter(whole, index, raw.refused[offset], raw.failed_at, raw.refused[offset].attempts)
+            _letter(whole, index, refused[offset], raw, refused[offset].attempts)
             for index, offset in enumerate(whole.offsets)
-            if offset in raw.refused and offset not in raw.buried
+            if offset in refused and offset not in raw.buried
         ]
-    dying = {letter.offset for letter in letters}
+    dying = {letter.offset for letter in letters if letter.phase != WAIT_PHASE}
     ordinals = tuple(index for index, offset in enumerate(whole.offsets) if offset in dying) if dying else ()
     # Records left out before decoding are dead: they are the difference between the whole chunk and what was decoded.
     dead = len(made.rejects) + len(whole) - len(chunk)
@@ -167,7 +171,7 @@ def size_of_letter(letter: Letter) -> int:
     return size_of([letter.value], [letter.key], [letter.headers]) + RECORD_OVERHEAD_BYTES
 
 
-def _letter(chunk: Chunk, index: int, refused: Reject | Refusal, failed_at: float, attempts: int = 1) -> Letter:
+def _letter(chunk: Chunk, index: int, refused: Reject | Refusal, raw: Raw, attempts: int = 1) -> Letter:
     return Letter(
         stream=chunk.stream,
         offset=chunk.offsets[index],
@@ -179,5 +183,6 @@ def _letter(chunk: Chunk, index: int, refused: Reject | Refusal, failed_at: floa
         reason=refused.reason,
         message=refused.message,
         attempts=attempts,
-        failed_at=failed_at,
+        failed_at=raw.failed_at,
+        later=raw.held is not None and raw.held.later(refused.phase, refused.reason),
     )

@@ -38,6 +38,7 @@ class RunReport:
     """What a run did. The equation `read = written + dead + skipped` holds in `totals` and per stream.
 
     abandoned  records that were read and did not land before the run ended; the next run reads them again
+    waiting    dead letters that go on waiting to be tried again, of the streams that this run had at its end
     """
 
     run: Run
@@ -47,6 +48,7 @@ class RunReport:
     seconds: float
     abandoned: int = 0
     error: LandfastError | None = None
+    waiting: int = 0
 
     @property
     def totals(self) -> Totals:

@@ -100,7 +100,7 @@ class Runner:
         self._workplace = workplace
         self._stopping = False
         self._closing = False
-        self._abandoned = 0
+        self._abandoned = self._waiting = 0
         self._elsewhere: dict[Stream, Halt] = {}
         self._halts: dict[Stream, Halt] = {}
         self._acknowledged: dict[Stream, Position] = {}
@@ -328,6 +328,7 @@ class Runner:
         self._halts = self._elsewhere | {stream: halt for flow in self.flows for stream, halt in flow.halts.items()}
         met: LandfastError | None = None
         self._wait_for_calls()
+        self._waiting = sum(flow.waiting for flow in self.flows)
         landing = {flow: flow.landing for flow in self.flows}
         closers = [self._source.close, *(executor.close for executor in self._executors)]
         for flow in self.flows:
@@ -355,7 +356,7 @@ class Runner:
         broken = gravest([one for one in (error, *(flow.broken for flow in self.flows)) if one is not None])
         streams = {stream: totals for flow in self.flows for stream, totals in flow.ledger.totals().items()}
         outcome = outcome_of(broken, self.flows, self._halts, stopping=self._stopping)
-        return RunReport(self._run, outcome, streams, self._halts, seconds, self._abandoned, broken)
+        return RunReport(self._run, outcome, streams, self._halts, seconds, self._abandoned, broken, self._waiting)
 
     def _notice(self, event: events.Event) -> None:
         self._workplace.observer.notice(event)

@@ -6,12 +6,12 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 
-from landfast.events import Event, LaneProgress, MemoryHeld, Notice, RecordsRead, StaleDropped
+from landfast.events import Event, LaneProgress, LettersWaiting, MemoryHeld, Notice, RecordsRead, StaleDropped
 from landfast.model import Stream
 from landfast.observe.state import State, reduce
 from landfast.ports import Clock, Observer
 
-FREQUENT = (RecordsRead, LaneProgress, StaleDropped, MemoryHeld)
+FREQUENT = (RecordsRead, LaneProgress, StaleDropped, MemoryHeld, LettersWaiting)
 """Events that come with every poll. A full queue gives these up first, so that a halt is still heard."""
 
 

@@ -71,6 +71,10 @@ class FlowState:
     files: int = 0
     file_bytes: int = 0
     letters: Mapping[str, int] = field(default_factory=dict)
+    letters_retried: Mapping[str, int] = field(default_factory=dict)
+    letters_waiting: int = 0
+    letters_waiting_max: int = 0
+    keys_waiting: int = 0
     conflicts: Mapping[str, int] = field(default_factory=dict)
     retries: Mapping[tuple[str, str], int] = field(default_factory=dict)
     calls: Mapping[str, int] = field(default_factory=dict)
@@ -211,6 +215,8 @@ def _after_for_flow(flow: FlowState, event: events.Event, at: float) -> FlowStat
                 batches_in_flight=event.batches,
                 decodings_waiting=event.undecoded,
             )
+        case events.LettersBuried() | events.LettersRetried() | events.LettersWaiting():
+            return _of_letters(flow, event)
         case events.StreamGained():
             return _with_lane(replace(flow, gained=flow.gained + 1), event.stream, event)
         case events.StreamLost():
@@ -221,15 +227,24 @@ def _after_for_flow(flow: FlowState, event: events.Event, at: float) -> FlowStat
             return _counted(flow, event)
 
 
-def _counted(flow: FlowState, event: events.Event) -> FlowState:
+def _of_letters(flow: FlowState, event: events.LettersBuried | events.LettersRetried | events.LettersWaiting) -> FlowState:
     match event:
-        case events.BatchCut():
-            return replace(flow, batches_cut=flow.batches_cut + 1)
         case events.LettersBuried():
             letters = dict(flow.letters)
             for reason, count in event.reasons:
                 letters[reason] = letters.get(reason, 0) + count
             return replace(flow, letters=letters)
+        case events.LettersRetried():
+            came = {"landed": event.landed, "refused": event.refused, "given_up": event.given_up}
+            return replace(flow, letters_retried={name: flow.letters_retried.get(name, 0) + count for name, count in came.items()})
+        case events.LettersWaiting():
+            return replace(flow, letters_waiting=event.letters, letters_waiting_max=event.letters_max, keys_waiting=event.keys)
+
+
+def _counted(flow: FlowState, event: events.Event) -> FlowState:
+    match event:
+        case events.BatchCut():
+            return replace(flow, batches_cut=flow.batches_cut + 1)
         case events.ConflictMet():
             return replace(flow, conflicts=_more(flow.conflicts, event.code), flushes=_more(flow.flushes, "conflict"))
         case events.RetryScheduled():
