@@ -101,7 +101,7 @@ class EntityScene(Scene):
 
     def demand(self, findings: tuple[object, ...] = ()) -> None:
         """The table is what the dictionary comes to, and is proved."""
-        assert held(self.world.path) == newest_of(self.landed, self.upsert)
+        assert held(self.world.path, self.options) == newest_of(self.landed, self.upsert)
         proof = self.proof()
         assert proof.findings == findings
         assert proof.one_per_key is not None

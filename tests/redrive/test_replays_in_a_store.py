@@ -12,8 +12,10 @@ from landfast.errors import LandfastError
 from landfast.sinks.delta.files.local import Disk
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.testing.stores import BUCKET, FakeS3
+from tests.redrive.entity_letters_world import entity_scene, replay_entities, value_of
 from tests.redrive.letters_world import GOOD, replay_on, scene_at
 from tests.sinks.delta_world import DeltaWorld
+from tests.sinks.entity_world import BY_POSITION, ENTITIES, Event
 from tests.writing.test_in_a_store import Deaf
 
 pytestmark = pytest.mark.system
@@ -23,6 +25,27 @@ pytestmark = pytest.mark.system
 def store() -> Iterator[FakeS3]:
     with FakeS3() as one:
         yield one
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2, 4])
+def test_a_replay_into_entities_whose_answers_are_lost_lands_once(store: FakeS3, tmp_path: Path, lost: int) -> None:
+    """The next replay finds by the entry of the first what that has decided, also of letters that were mended since."""
+    settings = DeltaSettings("", storage_options=store.storage_options, upsert=BY_POSITION)
+    scene = entity_scene(tmp_path, world=DeltaWorld(f"s3://{BUCKET}/entities-{lost}", ENTITIES, settings))
+    scene.land([Event(0, offset, name, gone=offset == 3) for offset, name in enumerate("aaacbd")], {1, 3, 5})
+    version = scene.table().version()
+    disk = Disk()
+    disk.objects = Deaf(lost)
+    with contextlib.suppress(LandfastError):
+        replay_entities(scene, disk)
+    if scene.table().version() > version:
+        scene.decided(list(scene.dead))
+        with contextlib.suppress(LandfastError):
+            scene.redrive().edit("events-0-5", value_of(Event(0, 5, "elsewhere")))
+    scene.replay()
+    scene.decided(list(scene.dead))
+    scene.demand()
+    assert [act for act in scene.acted() if act[2] == "replayed"] == [(0, offset, "replayed") for offset in (1, 3, 5)]
 
 
 @pytest.mark.parametrize("lost", [0, 1, 3])

@@ -73,14 +73,14 @@ def batch(*parts: Sequence[Event]) -> Batch:
     return Batch(1, spans, {span.stream: 1 for span in spans}, tuple(decoded for one in each for decoded in one.decoded))
 
 
-def table_rows(path: str) -> list[dict[str, Any]]:
+def table_rows(path: str, options: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
     """Every row of the table, whatever its key."""
-    return list(DeltaTable(path).to_pyarrow_table().to_pylist())
+    return list(DeltaTable(path, storage_options=dict(options or {}) or None).to_pyarrow_table().to_pylist())
 
 
-def held(path: str) -> dict[str, tuple[str, bool]]:
+def held(path: str, options: Mapping[str, str] | None = None) -> dict[str, tuple[str, bool]]:
     """What the table has of each id: where its record lies, and whether it deletes. No id has two rows."""
-    rows = table_rows(path)
+    rows = table_rows(path, options)
     found = {row["id"]: (f"{row['_partition']}/{row['_offset']}", row["_deleted"]) for row in rows}
     assert len(found) == len(rows)
     assert all(row["note"] == f"{row['_partition']}/{row['_offset']}" for row in rows)
