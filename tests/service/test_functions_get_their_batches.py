@@ -325,8 +325,8 @@ def test_a_handler_that_names_records_which_it_was_not_given_halts(named: list[A
     assert (report.error.code, one.offset()) == ("HANDLER_REFUSED", None)
 
 
-def test_a_batch_with_refused_records_at_the_stop_is_left_and_counted() -> None:
-    """Records are refused while the service stops: nothing of that batch is acknowledged, and how much was handled of it is known."""
+def test_a_batch_with_refused_records_at_the_stop_is_acknowledged_before_the_end() -> None:
+    """Records are refused while the service stops: they become letters, and what was handled beside them is not given again."""
     one = world(30, len)
     runners: list[Runner] = []
 
@@ -338,9 +338,11 @@ def test_a_batch_with_refused_records_at_the_stop_is_left_and_counted() -> None:
     runners.append(one.runner())
     report = runners[0].run()
     assert one.sink is not None
-    assert (report.outcome, report.totals.written, one.offset(), one.sink.unkept) == (Outcome.STOPPED, 0, None, 9)
+    assert (report.outcome, report.abandoned, one.sink.unkept) == (Outcome.STOPPED, 0, 0)
+    assert one.offset() == report.totals.read == report.totals.written + report.totals.dead
+    assert report.totals.dead
     one.handler = Calls()
-    assert one.run().totals.written == 30
+    assert one.run().totals.written == 30 - report.totals.read
 
 
 def test_rows_can_be_cut() -> None:
