@@ -14,6 +14,7 @@ import pytest
 from landfast import Broken, Conflict, Halted, Misconfigured, Outcome, RunReport, Stream, Unavailable
 from landfast.cli import exits
 from landfast.cli.screen import Screen
+from landfast.errors import ErrorClass
 from landfast.model import Halt, Run
 from tests.cli.command import landfast
 
@@ -102,6 +103,16 @@ def test_a_result_that_cannot_be_shown_changes_no_exit_code() -> None:
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
     assert (ended.returncode, len(ended.stderr.splitlines())) == (0, 1)
     assert "standard output cannot be written (No space left on device)" in ended.stderr
+
+
+def test_what_a_run_has_cost_is_told_at_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    """Batches, and what was tried again, by the class of the error: for people and as data."""
+    report = RunReport(RUN, Outcome.FINISHED, {}, {}, 1.0, batches=1200, retries={ErrorClass.TRANSIENT: 2, ErrorClass.AUTH: 1})
+    Screen(as_json=False).show_report(report)
+    assert "1,200 batches landed; tried again: auth 1, transient 2" in capsys.readouterr().out
+    Screen(as_json=True).show_report(report)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["batches"], told["retries"]) == (1200, {"auth": 1, "transient": 2})
 
 
 def test_letters_that_go_on_waiting_are_counted_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:

@@ -131,6 +131,7 @@ def test_a_transient_failure_is_retried_with_the_batch_intact() -> None:
     assert report.outcome is Outcome.FINISHED
     assert rig.landed(rig.streams[0]) == list(range(50))
     assert [event.attempt for event in rig.observer.of(events.RetryScheduled)] == [1, 2, 3]
+    assert (report.batches, report.retries) == (1, {"transient": 3})
     assert not rig.store.letters
 
 

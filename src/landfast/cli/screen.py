@@ -63,6 +63,8 @@ class Screen:
         lines = [*equations.lines(report.streams), f"{report.outcome} after {report.seconds:,.1f} s, run {report.run.id}"]
         if report.halts:
             lines.append(f"{len(report.halts):,} halted: `landfast run` goes on where they stand, once their cause is gone")
+        if report.batches or report.retries:
+            lines.append(_effort(report))
         if report.waiting:
             lines.append(f"waiting to be tried again: {equations.counted(report.waiting, 'dead letter')}; the next run goes on with them")
         is_clean = report.outcome is Outcome.STOPPED and not report.abandoned
@@ -80,6 +82,8 @@ class Screen:
             "seconds": round(report.seconds, 3),
             "abandoned": report.abandoned,
             "waiting": report.waiting,
+            "batches": report.batches,
+            "retries": dict(sorted(report.retries.items())),
             **equations.to_json(report.streams),
             "halts": halts,
             "error": None if report.error is None else {"code": report.error.code, "message": report.error.message},
@@ -102,6 +106,13 @@ class Screen:
     def _as_json_line(self, value: object) -> str:
         # Masking the finished line could cut through its quotes, so it is the texts inside that are masked.
         return json.dumps(self._redact.clean(value), ensure_ascii=False)
+
+
+def _effort(report: RunReport) -> str:
+    """How many batches landed, and what was tried again for what."""
+    landed = f"{report.batches:,} {'batch' if report.batches == 1 else 'batches'} landed"
+    classes = ", ".join(f"{name} {count:,}" for name, count in sorted(report.retries.items()))
+    return f"{landed}; tried again: {classes}" if classes else landed
 
 
 def _is_of(error: LandfastError, halt: Halt, home: str) -> bool:

@@ -233,11 +233,10 @@ class Flow:
             self._settle(landed, len(landing.group), current=current)
 
     def _settle(self, landed: Landed, batches: int, *, current: bool) -> None:
+        take_in = self.ledger.settle if current else self.ledger.count
         for span in landed.receipt.spans:
-            if current:
-                self.ledger.settle(span)
-            else:
-                self.ledger.count(span)
+            take_in(span)
+        self.ledger.batches += batches
         if current:
             self._attempts.landed(landed)
         self._contest.landed()
@@ -323,6 +322,7 @@ class Flow:
         if wait is None:
             self._halt_all(error)
             return
+        self.ledger.retries[class_of(error)] += 1
         kind = error.kind if isinstance(error, Unavailable) else "conflict"
         self._notice(events.RetryScheduled(self.route.name, error.code, kind, backoff.attempt, wait, error.message))
 

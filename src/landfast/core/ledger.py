@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from landfast.errors import check
+from landfast.errors import ErrorClass, check
 from landfast.model import Position, Span, Stream, Totals
 
 
@@ -12,9 +13,14 @@ class Ledger:
     """What the sink holds of each stream, as its receipts say, and what became of the records.
 
     `safe` is the only number that may be told to a broker: it never exceeds what the sink holds durably.
+
+    batches  that have landed
+    retries  how often something was tried again, by the class of what it had failed with
     """
 
     def __init__(self) -> None:
+        self.batches = 0
+        self.retries: Counter[ErrorClass] = Counter()
         self._positions: dict[Stream, Position | None] = {}
         self._totals: dict[Stream, Totals] = {}
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from landfast.core.flow import Flow
 from landfast.core.ledger import total
-from landfast.errors import Broken, Halted, LandfastError, Misconfigured, Unavailable
+from landfast.errors import Broken, ErrorClass, Halted, LandfastError, Misconfigured, Unavailable
 from landfast.model import Halt, Run, Stream, Totals
 
 
@@ -39,6 +39,8 @@ class RunReport:
 
     abandoned  records that were read and did not land before the run ended; the next run reads them again
     waiting    dead letters that go on waiting to be tried again, of the streams that this run had at its end
+    batches    how many landed
+    retries    how often something failed for now and was tried again, by the class of the error
     """
 
     run: Run
@@ -49,6 +51,8 @@ class RunReport:
     abandoned: int = 0
     error: LandfastError | None = None
     waiting: int = 0
+    batches: int = 0
+    retries: Mapping[ErrorClass, int] = field(default_factory=dict)
 
     @property
     def totals(self) -> Totals:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
@@ -14,7 +15,7 @@ from landfast.core.outlook import Outlook
 from landfast.core.report import RunReport, gravest, outcome_of
 from landfast.core.retry import Backoff, RetryPolicy
 from landfast.core.route import Route, Surroundings
-from landfast.errors import Broken, LandfastError, Unavailable, halt_of
+from landfast.errors import Broken, ErrorClass, LandfastError, Unavailable, halt_of
 from landfast.model import Assignment, Bounds, Halt, Poll, Position, Run, Stream
 from landfast.ports import Clock, Executor, Extent, Observer, Source
 
@@ -356,7 +357,9 @@ class Runner:
         broken = gravest([one for one in (error, *(flow.broken for flow in self.flows)) if one is not None])
         streams = {stream: totals for flow in self.flows for stream, totals in flow.ledger.totals().items()}
         outcome = outcome_of(broken, self.flows, self._halts, stopping=self._stopping)
-        return RunReport(self._run, outcome, streams, self._halts, seconds, self._abandoned, broken, self._waiting)
+        batches = sum(flow.ledger.batches for flow in self.flows)
+        retries = sum((flow.ledger.retries for flow in self.flows), Counter[ErrorClass]())
+        return RunReport(self._run, outcome, streams, self._halts, seconds, self._abandoned, broken, self._waiting, batches, retries)
 
     def _notice(self, event: events.Event) -> None:
         self._workplace.observer.notice(event)
