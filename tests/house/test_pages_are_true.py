@@ -80,3 +80,10 @@ def test_the_readme_is_where_a_reader_starts() -> None:
     text = (ROOT / "README.md").read_text()
     assert "(docs/README.md)" in text
     assert "(ARCHITECTURE.md)" in text
+
+
+def test_every_test_of_a_page_exists() -> None:
+    """A page that names a test as its proof can be held to it."""
+    for page in markdown_files():
+        for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page.read_text(encoding="utf-8")):
+            assert f"\ndef {name}(" in (ROOT / file).read_text(encoding="utf-8"), f"{relative(page)}: {file}::{name}"
