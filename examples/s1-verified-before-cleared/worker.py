@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from confluent_kafka import Consumer
 from deltalake import DeltaTable, write_deltalake
 
@@ -142,7 +143,7 @@ def main(lake: Path) -> int:
 
 def column_of(table: str, column: str) -> list[object]:
     """The values of a column."""
-    return list(DeltaTable(table).to_pyarrow_table(columns=[column]).column(column).to_pylist())
+    return [value for file in DeltaTable(table).file_uris() for value in pq.read_table(file, columns=[column]).column(column).to_pylist()]
 
 
 def say(line: str) -> None:

@@ -241,6 +241,8 @@ def test_a_replay_of_which_nobody_knows_any_more_stops_the_next_one(tmp_path: Pa
         scene.replay()
     assert stopped.value.code == "LOG_CORRUPT"
     assert scene.table().version() == version
+    scene.file.write_text(scene.file.read_text() + f"accept_lineage_version = {version}\n")
+    assert dict(scene.replay().outcomes) == {"older": 3}
 
 
 def test_an_altered_count_of_a_replay_is_found(tmp_path: Path) -> None:

@@ -95,9 +95,12 @@ class Decisions:
             return self._newest if version is not None else None
         settings = self._home.settings
         found = read_replay(self._home.files, settings.path, settings.storage_options, version)
-        if not found:
+        if not found and version > settings.accept_lineage_version:
             message = f"version {version} of the table is a replay of dead letters, and what it says of itself is gone or cannot be read"
-            next_step = "Find out who has changed or removed entries of the table's log. Nothing was replayed: discarding is possible."
+            next_step = (
+                "Find out who has changed or removed entries of the table's log. Nothing was done with letters. To go on, set "
+                f"sink.accept_lineage_version = {version}, and discard the letters that the table has already before you replay others."
+            )
             raise Broken("LOG_CORRUPT", message, next_step=next_step)
         self._newest = version, tuple(one.told for one in found)
         return self._newest
