@@ -11,6 +11,7 @@ import signal
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deltalake import write_deltalake
@@ -34,7 +35,8 @@ from tests.redrive.entity_letters_world import (
 )
 from tests.redrive.letters_world import EVERYTHING, AtLink
 from tests.sinks.delta_proof import bury
-from tests.sinks.entity_world import BY_POSITION, BY_TIME, Event, event_at, held
+from tests.sinks.delta_world import stream
+from tests.sinks.entity_world import BY_POSITION, BY_TIME, Event, entities_at, event_at, held
 from tests.writing.writers import Crash, MortalDisk
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -406,3 +408,41 @@ def test_sigkill_around_each_entry_of_a_replay_into_entities(tmp_path: Path, num
     scene.decided(list(scene.dead))
     scene.demand()
     assert scene.acted() == [(0, offset, "replayed") for offset in (1, 3, 5)]
+
+
+def test_a_letter_moves_its_entity_between_partitions_of_a_table_that_grows(tmp_path: Path) -> None:
+    """A column that nobody knew comes with a letter, and the row of its key makes way in another partition."""
+    changes: dict[str, Any] = {"partition_by": ("gone",), "unknown_fields": "evolve"}
+    scene = entity_scene(tmp_path, world=entities_at(tmp_path, BY_POSITION, **changes), more='partition_by = ["gone"]')
+    text = scene.file.read_text().replace("[decode.columns]", '[decode]\nunknown_fields = "evolve"\n[decode.columns]')
+    scene.file.write_text(text)
+    scene.land([Event(0, 0, "a"), Event(0, 1, "a", gone=True), Event(0, 2, "b")], {1})
+    scene.redrive().edit("events-0-1", value_of(Event(0, 1, "a", gone=True))[:-1] + b', "more": 7}')
+    assert scene.replay(dry_run=True).landed == 1
+    assert "more" not in scene.table().schema().to_json()
+    assert scene.replay().landed == 1
+    scene.decided([(0, 1)])
+    scene.demand()
+    rows = scene.table().to_pyarrow_table(columns=["id", "gone", "more"]).to_pylist()
+    assert {row["id"]: (row["gone"], row["more"]) for row in rows} == {"a": (True, 7), "b": (False, None)}
+
+
+def test_letters_of_two_incarnations_of_a_topic_are_told_apart(tmp_path: Path) -> None:
+    """The same offsets, each with its order: the later one wins, both are decided, and each once."""
+    world = entities_at(tmp_path, BY_TIME, accept_topic_ids=frozenset({"topic-id-2"}))
+    scene = entity_scene(tmp_path, BY_TIME, world=world, more='accept_topic_ids = ["topic-id-2"]')
+    scene.land([Event(0, 0, "a", 1), Event(0, 1, "b", 5)], {1})
+    again = stream(0, incarnation="topic-id-2")
+    whole = batch_with_dead([Event(0, 0, "a", 2), Event(0, 1, "b", 4)], {1})
+    parts = tuple(replace(one, chunk=replace(one.chunk, stream=again)) for one in whole.decoded)
+    spans = tuple(replace(span, stream=again) for span in whole.spans)
+    bury(scene.world, replace(letter_of(Event(0, 1, "b", 4)), stream=again))
+    sink = scene.world.sink("again")
+    sink.commit([sink.stage(replace(whole, spans=spans, epochs={again: 1}, decoded=parts))])
+    report = scene.replay()
+    assert dict(report.outcomes) == {"landed": 1, "older": 1}
+    assert scene.replay().outcomes == {}
+    rows = scene.table().to_pyarrow_table(columns=["id", "updated"]).to_pylist()
+    assert {row["id"]: row["updated"] for row in rows} == {"a": 2, "b": 5}
+    proof = scene.proof()
+    assert (proof.findings, proof.replayed) == ((), 2)
