@@ -63,6 +63,9 @@ class Pipeline:
             raise Misconfigured("CONFIG_INVALID", "some parts are settings and others are objects", next_step=_NEXT_STEP)
         bounds = section(EngineSettings, engine or {}, "engine")
         patience = section(RouteRetrySettings, retry or {}, "retry")
+        if patience.later.delays_seconds:
+            message = "retry.later: with parts that are objects, nothing is tried again later"
+            raise Misconfigured("CONFIG_INVALID", message, next_step=_NEXT_STEP)
         limits = wiring.flow_limits(bounds, section(BatchSettings, batch or {}, "batch"), DeadLetterSettings(), patience)
         self._prepare(_FromObjects(name, source, Route(name, every_topic, decoder, sink, letters, limits), bounds))
 

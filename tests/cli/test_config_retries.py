@@ -10,7 +10,7 @@ import pytest
 from landfast import Pipeline, wiring
 from landfast.config import OwnRetrySettings, RetrySettings, from_mapping, load
 from landfast.core.retry import RetryPolicy
-from landfast.core.route import FlowLimits
+from landfast.core.route import FlowLimits, Later
 from landfast.errors import ErrorClass, Misconfigured
 
 BODY = {"name": "n", "source": {"servers": "h:1", "topics": ["t"]}, "sink": {"path": "lake/t"}}
@@ -105,6 +105,14 @@ def test_a_variable_reaches_into_the_section_of_a_class(tmp_path: Path) -> None:
         ({"first_wait_seconds": 20}, "retry.first_wait_seconds: must not be longer than wait_seconds_max"),
         ({"wait_seconds_max": 301}, "retry.wait_seconds_max: must not be longer than total_seconds"),
         ({"data": {"first_wait_seconds": 9, "wait_seconds_max": 8}}, "retry.data.first_wait_seconds: must not be longer"),
+        ({"later": {"delays_seconds": [60, 0]}}, "retry.later.delays_seconds[1]: must be at least 0.1"),
+        ({"later": {"delays_seconds": [604_801]}}, "retry.later.delays_seconds[0]: must be at most 604800"),
+        ({"later": {"delays_seconds": [1] * 11}}, "retry.later.delays_seconds: must have at most 10 entries"),
+        ({"later": {"delays_seconds": [1], "reasons": [""]}}, "retry.later.reasons[0]: must have at least 1 characters"),
+        ({"later": {"delays_seconds": [1], "waiting_records_max": 0}}, "retry.later.waiting_records_max: must be at least 1"),
+        ({"later": {"delay_seconds": [1]}}, "retry.later.delay_seconds: unknown key; did you mean delays_seconds?"),
+        ({"later": {"reasons": ["not_json"]}}, "retry.later.reasons: has an effect only with delays_seconds"),
+        ({"later": {"waiting_records_max": 5}}, "retry.later.waiting_records_max: has an effect only with delays_seconds"),
     ],
 )
 def test_a_patience_that_cannot_be_is_refused(retry: dict[str, Any], words: str) -> None:
@@ -114,3 +122,32 @@ def test_a_patience_that_cannot_be_is_refused(retry: dict[str, Any], words: str)
     assert words in caught.value.message
     with pytest.raises(Misconfigured):
         Pipeline(source=BODY["source"], decoder={}, sink=BODY["sink"], retry=retry)  # type: ignore[arg-type] — mappings of text
+
+
+def test_letters_are_tried_again_later_where_delays_are_given() -> None:
+    """With the reasons that are named, or all; and only in the routes that say so."""
+    top = {"later": {"delays_seconds": [60, 600.5], "reasons": ["not_json"], "waiting_records_max": 7}}
+    assert limits(retry=top).later == Later(frozenset({"not_json"}), 7)
+    assert limits(retry={"later": {"delays_seconds": [60]}}).later == limits().later == Later(None, 10_000)
+    routes = [
+        {"name": "a", "topics": ["ta"], "sink": {"path": "a"}},
+        {"name": "b", "topics": ["tb"], "sink": {"path": "b"}, "retry": {"later": {}}},
+    ]
+    first, second = from_mapping({"name": "n", "source": {"servers": "h:1"}, "retry": top, "routes": routes}).routes
+    assert (first.retry.later.delays_seconds, second.retry.later.delays_seconds) == ((60, 600.5), ())
+
+
+def test_delays_of_later_attempts_are_read_from_a_variable(tmp_path: Path) -> None:
+    """A list of numbers as in TOML, a list of reasons with commas."""
+    file = tmp_path / "pipeline.toml"
+    file.write_text('name = "n"\n[source]\nservers = "h:1"\ntopics = ["t"]\n[sink]\npath = "t"\n', encoding="utf-8")
+    said = {"LANDFAST_RETRY__LATER__DELAYS_SECONDS": "[60, 600]", "LANDFAST_RETRY__LATER__REASONS": "not_json,no_key"}
+    later = load(file, said).routes[0].retry.later
+    assert (later.delays_seconds, later.reasons) == ((60, 600), ("not_json", "no_key"))
+
+
+def test_parts_that_are_objects_try_nothing_again_later() -> None:
+    """Said at once, rather than ignored."""
+    parts: Any = object()
+    with pytest.raises(Misconfigured, match="nothing is tried again later"):
+        Pipeline(source=parts, decoder=parts, sink=parts, dead_letters=parts, retry={"later": {"delays_seconds": [60]}})

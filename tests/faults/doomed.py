@@ -118,10 +118,10 @@ def _prepare(doom: Doom | None, zone: str) -> None:
         os.environ["TZ"] = zone
         time.tzset()
     if doom is not None:
-        _arm(doom)
+        arm(doom)
 
 
-def _arm(doom: Doom) -> None:
+def arm(doom: Doom) -> None:
     """Put the doom in front of the function, or behind it."""
     inside = threading.local()
     lock, calls = threading.Lock(), itertools.count(1)

@@ -17,8 +17,11 @@ from landfast import LetterFilter, Redrive
 from landfast.audit import Kind
 from landfast.config import load
 from landfast.errors import Misconfigured
+from landfast.sinks.delta import DeltaDeadLetters
+from landfast.sinks.delta.files.paths import letters_path, trail_path
 from landfast.sinks.delta.proof.resolutions import Trail, resolved
 from landfast.sinks.delta.settings import DeltaSettings
+from tests.cli.table import ask
 from tests.redrive.letters_world import EVERYTHING, GOOD, LANE, many, scene_at
 from tests.sinks.delta_proof import OTHER, bury, land, letter, made
 from tests.sinks.delta_world import world_at
@@ -215,3 +218,21 @@ def test_progress_is_told(tmp_path: Path) -> None:
     scene.redrive().replay(where=LetterFilter(), dry_run=True, progress=heard.append)
     scene.redrive().discard(where=LetterFilter(), why="all of it", progress=heard.append)
     assert heard == [5, 5]
+
+
+@pytest.mark.parametrize("which", ["letters", "trail", "rows"])
+def test_what_deltalake_has_rewritten_is_read_as_before(tmp_path: Path, which: str) -> None:
+    """It stores texts in a type that pyarrow can compute nothing with: letters are listed, shown and replayed, and a start finds them."""
+    scene = scene_at(tmp_path)
+    scene.redrive().edit("events-0-2", b'{"number": 1}')
+    scene.redrive().edit("events-0-3", b'{"number": 1}')
+    paths = {"letters": letters_path(scene.world.path), "trail": trail_path(scene.world.path), "rows": scene.world.path}
+    gone = {"letters": "offset = 5", "trail": "offset = 3", "rows": "_offset = 1"}
+    DeltaTable(paths[which]).delete(gone[which])
+    left = [2, 3] if which == "letters" else [2, 3, 5]
+    assert DeltaDeadLetters(scene.world.home()).buried(LANE, 0) == set(left)
+    assert [one.offset for one in scene.redrive().letters() if one.partition == 0] == left
+    shown = ask("dead-letters", "show", scene.file, "events-0-2")
+    assert (shown.code, "edited: 20" in shown.out) == (0, True)
+    assert scene.replay().landed == len(left)
+    assert dict(scene.replay().outcomes) == {"refused": 1}

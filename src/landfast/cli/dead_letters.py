@@ -42,7 +42,9 @@ Topic = Annotated[str | None, typer.Option("--topic", help="Only those of this t
 Since = Annotated[
     str | None, typer.Option("--since", metavar="TIME", help="Only those refused since: 2026-11-22, 2026-11-22T14:00Z, 90m, 2h, 3d.")
 ]
-InState = Annotated[str, typer.Option("--state", metavar="STATE", help="Those that are open, replayed, discarded, or all.")]
+InState = Annotated[
+    str, typer.Option("--state", metavar="STATE", help="Those that are open, retrying (of the open ones), replayed, discarded, or all.")
+]
 LetterId = Annotated[str, typer.Argument(metavar="ID", help="The id, as `list` shows it.")]
 Whole = Annotated[bool, typer.Option("--whole", help="On a terminal too, show what is longer than 64 KiB to its end.")]
 AsHex = Annotated[bool, typer.Option("--hex", help="Key, value and headers as a hex dump.")]
@@ -100,13 +102,13 @@ def show_letter(file: SettingsFile, letter_id: LetterId, as_hex: AsHex = False, 
         found = lookup.letter(table, named[0]["id"]) if named else None
         if found is None:
             return exits.WELL
-        acts = lookup.acts_of(table, named[0])
+        acts, standing = lookup.acts_of(table, named[0])
         # Not by way of the screen, which masks what looks like a secret: the operator asked for the bytes as they are.
         bytes_max = None if to_the_end or not sys.stdout.isatty() else BYTES_SHOWN_MAX
         if as_json:
-            lines = [json.dumps({"route": route.name, **_json_ready(found), "acts": [_json_ready(act) for act in acts]})]
+            lines = [json.dumps({"route": route.name, **_json_ready({**found, **standing}), "acts": [_json_ready(act) for act in acts]})]
         else:
-            lines = [*shown(found, as_hex=as_hex, bytes_max=bytes_max), *map(_act_line, acts)]
+            lines = [*shown(found, as_hex=as_hex, bytes_max=bytes_max), f"state: {_state(standing)}", *map(_act_line, acts)]
         typer.echo("\n".join(lines))
         raise typer.Exit
 
@@ -153,7 +155,16 @@ def _short_ids(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def _state(row: Mapping[str, Any]) -> str:
     edited = ", edited" if row["edited"] else ""
     again = f", refused {row['refusals']:,} more times, last {_moment(row['refused_at'])}" if row["refusals"] else ""
-    return f"{row['state']}{edited}{again}"
+    return f"{row['state']}{_attempts(row)}{edited}{again}"
+
+
+def _attempts(row: Mapping[str, Any]) -> str:
+    """How the pipeline's own attempts go on, where it tries the letter again."""
+    failed = f", failed {counted(row['failures'], 'time')}"
+    if row["next_attempt_at"] is None:
+        return f"{failed}, given up" if row["given_up"] and row["state"] == "open" else ""
+    # A letter that was not tried yet is due at once, and waits only for those before it.
+    return f"{failed}, next {_moment(row['next_attempt_at'])}" if row["failures"] else ", behind an earlier one of its key"
 
 
 def _act_line(act: Mapping[str, Any]) -> str:
@@ -163,6 +174,8 @@ def _act_line(act: Mapping[str, Any]) -> str:
         "message": act["message"],
         "bytes (SHA-256)": act["digest"],
         "version": act["version"],
+        "failed attempts": act["attempt"],
+        "next": act["not_before"] and _moment(act["not_before"]),
     }
     words = "; ".join(f"{name} {value}" for name, value in told.items() if value not in (None, ""))
     of_edit = " as edited" if act["edited"] and act["act"] != "edited" else ""
@@ -181,6 +194,8 @@ def shown(row: Mapping[str, Any], *, as_hex: bool, bytes_max: int | None = None)
     """
     lines = []
     for name, value in row.items():
+        if name == "not_before" and value is None:
+            continue
         if name == "headers":
             for header in value or ():
                 lines += _bytes_lines(f"header {escaped(header['name'])}", header["value"], bytes_max, as_hex=as_hex)

@@ -48,10 +48,12 @@ def states_of(text: str) -> AbstractSet[State]:
     Raises:
         Misconfigured: there is no such state.
     """
-    from landfast.sinks.delta.proof.acts import State
+    from landfast.sinks.delta.proof.acts import OPEN_STATES, State
 
     if text == "all":
         return frozenset(State)
+    if text == State.OPEN:
+        return OPEN_STATES
     if text in set(State):
         return frozenset({State(text)})
     message = f"--state: there is no state {text!r}"

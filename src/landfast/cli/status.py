@@ -50,6 +50,8 @@ class StreamStatus:
 class RouteStatus:
     """Where one route stands. `problems` are codes that would keep a run from starting; `commit` is the last one of this pipeline.
 
+    `retrying` counts the open dead letters that wait to be tried again, and `retries` is whether the settings have the route try any.
+
     `looked` is whether its table could be looked at; if not, nothing is known but the problem. `said` holds what each problem says of
     this case, and the next step of it.
     """
@@ -60,6 +62,8 @@ class RouteStatus:
     commit: Mapping[str, Any] | None
     dead_letters: Mapping[str, int]
     problems: tuple[str, ...]
+    retrying: int = 0
+    retries: bool = False
     looked: bool = True
     said: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
@@ -111,7 +115,9 @@ def status_of(settings: Settings, route: RouteSettings, bounds: Mapping[Stream, 
     # What a damaged log has of positions is not known, so no stream is said to be anywhere.
     streams = () if "LOG_CORRUPT" in problems else streams_of(settings, route, bounds, pipeline_id)
     said = {problem.code: (problem.message, problem.next_step) for problem in looked.problems}
-    return RouteStatus(route.name, looked.version, streams, commit, lookup.letters(sink, limit=1).reasons, problems, said=said)
+    letters = lookup.letters(sink, limit=1)
+    retrying, retries = letters.states.get("retrying", 0), bool(route.retry.later.delays_seconds)
+    return RouteStatus(route.name, looked.version, streams, commit, letters.reasons, problems, retrying, retries, said=said)
 
 
 def streams_of(
@@ -178,7 +184,7 @@ def next_steps(routes: list[RouteStatus], worker: Mapping[str, Any] | None, sour
     steps = [f"{code}: {own or CODES[code].next_step}" for code, own in dict.fromkeys(codes) if code in CODES]
     if source is not None:
         steps.append(f"{source.code}: {source.next_step or (CODES[source.code].next_step if source.code in CODES else source.message)}")
-    if any(route.dead_letters for route in routes):
+    if any(sum(route.dead_letters.values()) > (route.retrying if route.retries else 0) for route in routes):
         steps.append(f"Look at the dead letters: landfast dead-letters list {file}")
     if worker is None and any(one.lag and one.state not in CODES for one in streams):
         # A lane that halted over its records stands in no table: the run that met them is the only one that knows.
@@ -242,6 +248,12 @@ def as_lines(
     return [*lines, *(f"next: {step}" for step in steps)]
 
 
+def _waiting_words(one: RouteStatus) -> str:
+    if not one.retrying:
+        return ""
+    return f"; {one.retrying:,} of them wait to be tried again" + ("" if one.retries else ", and retry.later has no delays: replay them")
+
+
 def _route_lines(one: RouteStatus) -> list[str]:
     if not one.looked:
         return [f"route {one.route}: its table could not be looked at: {', '.join(one.problems)}"]
@@ -255,7 +267,7 @@ def _route_lines(one: RouteStatus) -> list[str]:
         lines.append(f"  last commit: {commit['at']}, {words}")
     total = sum(one.dead_letters.values())
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in one.dead_letters.items())
-    lines.append(f"  dead letters: {total:,}" + (f" ({reasons})" if reasons else ""))
+    lines.append(f"  dead letters: {total:,}" + (f" ({reasons})" if reasons else "") + _waiting_words(one))
     lines += [f"  problem: {code}: {one.said[code][0] if code in one.said else ''}" for code in one.problems]
     rows = [[f"{stream.topic}[{stream.partition}]", stream.position, stream.end, stream.lag, stream.state] for stream in one.streams]
     return lines + [f"  {line}" for line in aligned(("stream", "position", "end", "lag", "state"), rows) if rows]

@@ -73,6 +73,7 @@ def as_object(verdict: Verdict) -> dict[str, Any]:
         "pending",
         "replayed",
         "discarded",
+        "retrying",
         "unresolved",
         "contested",
         "files",
@@ -140,8 +141,9 @@ def as_lines(route: str, verdict: Verdict) -> list[str]:
 def _letter_lines(verdict: Verdict) -> list[str]:
     """What became of the dead letters, where anything has."""
     lines = []
-    if verdict.replayed or verdict.discarded:
-        open_now = f"{verdict.open_letters:,} open, {verdict.replayed:,} replayed, {verdict.discarded:,} discarded"
+    if verdict.replayed or verdict.discarded or verdict.retrying:
+        waiting = f" ({verdict.retrying:,} of them wait to be tried again)" if verdict.retrying else ""
+        open_now = f"{verdict.open_letters:,} open{waiting}, {verdict.replayed:,} replayed, {verdict.discarded:,} discarded"
         lines.append(f"  {equations.counted(verdict.letters, 'dead letter')}: {open_now}")
     if verdict.unresolved:
         rows = equations.counted(verdict.unresolved, "replayed row")

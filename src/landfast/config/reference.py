@@ -82,10 +82,16 @@ def type_of(field: FieldInfo) -> str:
     if typing.get_origin(kind) is typing.Literal:
         return "one of"
     if typing.get_origin(kind) is tuple:
-        return "list of text"
+        return "list of text" if _item_of(kind) is str else "list of numbers"
     if typing.get_origin(kind) is dict:
         return "table of text" if typing.get_args(kind)[1] is str else "table of whole numbers"
     return names.get(kind, "text")
+
+
+def _item_of(kind: Any) -> Any:
+    """What a list holds, without its bounds."""
+    item = typing.get_args(kind)[0]
+    return typing.get_args(item)[0] if typing.get_origin(item) is typing.Annotated else item
 
 
 def _is_size(name: str) -> bool:
@@ -131,7 +137,8 @@ def bounds_of(name: str, field: FieldInfo) -> str:
     if kind is Options:
         return "text, numbers, booleans"
     words: list[str] = []
-    for bound in field.metadata:
+    inner = typing.get_args(typing.get_args(kind)[0])[1:] if typing.get_origin(kind) is tuple else ()
+    for bound in (*field.metadata, *(part for info in inner for part in info.metadata if isinstance(part, Ge | Le))):
         if isinstance(bound, Ge):
             words.append(f"from {_amount(name, bound.ge)}")
         elif isinstance(bound, Le):

@@ -147,7 +147,7 @@ def _same_table(place: Place, route: RouteSettings, other: RouteSettings) -> Ite
 def _tables(route: RouteSettings) -> set[str]:
     """The folders of a route: its table, and what is kept beside it."""
     path = _spelt_alike(route.sink.path)
-    return {path, f"{path}__dead_letters", f"{path}__spans"}
+    return {path, f"{path}__dead_letters", f"{path}__trail", f"{path}__spans"}
 
 
 def _spelt_alike(path: str) -> str:
@@ -162,6 +162,13 @@ def _spelt_alike(path: str) -> str:
 def _each(settings: Settings) -> Iterator[Iterator[Fault]]:
     for index, route in enumerate(settings.routes):
         yield _route(settings, ("routes", index), route)
+
+
+def _later(place: Place, route: RouteSettings) -> Iterator[Fault]:
+    later = route.retry.later
+    if not later.delays_seconds:
+        for setting in sorted(later.model_fields_set - {"delays_seconds"}):
+            yield _invalid((*place, setting), "has an effect only with delays_seconds")
 
 
 def _location(place: Place, path: str) -> Iterator[Fault]:
@@ -195,6 +202,7 @@ def _route(settings: Settings, place: Place, route: RouteSettings) -> Iterator[F
     yield from _retry((*place, "retry"), route.retry.over(base))
     for error_class, retry in route.retry.by_class(base).items():
         yield from _retry((*place, "retry", error_class.value), retry)
+    yield from _later((*place, "retry", "later"), route)
     yield from _location((*place, "sink", "path"), sink.path)
     if len(settings.routes) > 1 or route.topics != settings.source.topics:
         yield from _topics(place, route.topics, route.topic_pattern)

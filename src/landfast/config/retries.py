@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Annotated
 
 from pydantic import Field
 
@@ -45,6 +46,30 @@ class OwnRetrySettings(Section):
         )
 
 
+class LaterSettings(Section):
+    """Which dead letters are tried again by themselves, later, while their streams go on; those of a key in order."""
+
+    delays_seconds: tuple[Annotated[float, Field(ge=0.1, le=604_800)], ...] = Field(
+        default=(),
+        max_length=10,
+        strict=False,
+        description="How long a letter waits after each failure: `[60, 600, 3600]` tries it three times more, and then it waits for "
+        "people. Empty: nothing is tried again by itself.",
+    )
+    reasons: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
+        default=(),
+        max_length=100,
+        strict=False,
+        description="Only letters with one of these reasons are; those with another one wait for people from the start. Empty: all are.",
+    )
+    waiting_records_max: int = Field(
+        default=10_000,
+        ge=1,
+        le=100_000,
+        description="While so many letters of the route wait to be tried again, it reads no more; nothing is given up for that.",
+    )
+
+
 with warnings.catch_warnings():
     # The name of a class of errors hides an old name of pydantic's own, which warns; nobody here calls that.
     warnings.simplefilter("ignore", UserWarning)
@@ -60,6 +85,7 @@ with warnings.catch_warnings():
         schema: OwnRetrySettings = Field(default=OwnRetrySettings(), description="Columns or types that do not fit.")  # type: ignore[assignment]
         permanent: OwnRetrySettings = Field(default=OwnRetrySettings(), description="What stays so until a person changes something.")
         unknown: OwnRetrySettings = Field(default=OwnRetrySettings(), description="Nobody knows.")
+        later: LaterSettings = Field(default=LaterSettings(), description="Records that fail, tried again later on their own.")
 
         def of(self, error_class: ErrorClass) -> OwnRetrySettings:
             """The section of a class."""

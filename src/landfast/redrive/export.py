@@ -40,6 +40,8 @@ _COLUMNS: dict[str, pa.DataType] = {
     "state": pa.string(),
     "refusals": pa.int64(),
     "edited": pa.bool_(),
+    "failures": pa.int64(),
+    "next_attempt_at": pa.timestamp("us", "UTC"),
 }
 SCHEMA = pa.schema(_COLUMNS)
 
@@ -108,7 +110,8 @@ def as_json(letter: DeadLetter) -> dict[str, Any]:
     """A letter as JSON can have it: bytes as base64, times as text."""
     body = asdict(letter)
     headers = [{"name": name, "value": _text(value)} for name, value in letter.headers]
-    return body | {"key": _text(letter.key), "value": _text(letter.value), "headers": headers, "failed_at": letter.failed_at.isoformat()}
+    times = {"failed_at": letter.failed_at.isoformat(), "next_attempt_at": letter.next_attempt_at and letter.next_attempt_at.isoformat()}
+    return body | {"key": _text(letter.key), "value": _text(letter.value), "headers": headers} | times
 
 
 def _text(content: bytes | None) -> str | None:

@@ -28,7 +28,7 @@ from landfast.redrive.values import (
 from landfast.sinks.delta.errors import looked
 from landfast.sinks.delta.landing.sink import DeltaSink
 from landfast.sinks.delta.log.snapshot import snapshot_or_none
-from landfast.sinks.delta.proof.acts import UNTOUCHED, Acts, Dealings, State
+from landfast.sinks.delta.proof.acts import UNTOUCHED, Acts, Dealings
 from landfast.sinks.delta.proof.coordinates import Coordinates, coordinates_of, parsed_id, short_id
 from landfast.sinks.delta.proof.letters import EVERY_LETTER, LetterFilter, LetterLimits, Letters, Row
 from landfast.sinks.delta.redrive.discard import discard
@@ -325,13 +325,13 @@ def _writable(text: str) -> str:
 
 
 def _is_in(row: Row, by_letter: Mapping[str, Dealings], states: Collection[str]) -> bool:
-    return by_letter.get(row["id"], UNTOUCHED).state in states
+    return by_letter.get(row["id"], UNTOUCHED).state_of(row) in states
 
 
 def _resolved(row: Row, dealings: Dealings) -> Result:
     how = dealings.resolution or {}
     words = f"it was {dealings.state} by {how.get('by')} at {how.get('at'):%Y-%m-%d %H:%M:%SZ}"
-    return Result(row, Outcome.RESOLVED, str(State(dealings.state)), words)
+    return Result(row, Outcome.RESOLVED, str(dealings.state), words)
 
 
 def _not_one(text: str, rows: Sequence[Row]) -> Misconfigured:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from landfast.model import Headers
-from landfast.sinks.delta.proof.acts import Dealings, State
+from landfast.sinks.delta.proof.acts import OPEN_STATES, Dealings, State
 from landfast.sinks.delta.proof.coordinates import short_id
 from landfast.sinks.delta.proof.letters import Row
 from landfast.sinks.delta.proof.lookup import moment
@@ -29,8 +29,10 @@ class DeadLetter:
     value       the bytes that a replay would take: those of the newest edit, or the record's own where `edited` is False
     reason      why it was refused, in which `phase`, and `message` in words
     failed_at   when, in the run `run_id`
-    state       open, replayed or discarded
+    state       open, retrying (open too, and the pipeline tries it again by itself), replayed or discarded
     refusals    how often a replay has found since that it cannot land
+    failures    how often the pipeline has tried its record in vain, the first time included; 0 where it waits behind another of its key
+    next_attempt_at  when the pipeline tries it again at the earliest; None where it does not
     """
 
     id: str
@@ -51,11 +53,13 @@ class DeadLetter:
     state: str
     refusals: int
     edited: bool
+    failures: int = 1
+    next_attempt_at: datetime | None = None
 
 
 def dead_letter(row: Row, dealings: Dealings, edits: Mapping[str, bytes | None]) -> DeadLetter:
     """A letter as people are given it. `row` is whole; `edits` holds the bytes of the newest edit where there is one."""
-    timestamp = row["timestamp"]
+    timestamp, next_attempt_at = row["timestamp"], dealings.next_attempt_at(row)
     return DeadLetter(
         id=short_id(row),
         **{
@@ -66,9 +70,11 @@ def dead_letter(row: Row, dealings: Dealings, edits: Mapping[str, bytes | None])
         value=edits.get(row["id"], row["value"]),
         headers=tuple((header["name"], header["value"]) for header in row["headers"] or ()),
         failed_at=moment(row["last_failed_at"]),
-        state=str(dealings.state),
+        state=str(dealings.state_of(row)),
         refusals=dealings.refusals,
         edited=row["id"] in edits,
+        failures=dealings.failures(row),
+        next_attempt_at=None if next_attempt_at is None else moment(next_attempt_at),
     )
 
 
@@ -149,5 +155,5 @@ def still_open(result: Result, dealings: Dealings | None) -> StillOpen:
     return StillOpen(short_id(result.letter), str(result.outcome), result.reason, result.message, refusals, refused_at)
 
 
-OPEN = frozenset({State.OPEN})
+OPEN = OPEN_STATES
 EVERY_STATE = frozenset(State)

@@ -128,6 +128,7 @@ def route_of(settings: Settings, route: RouteSettings, run: Run, site: Site, dec
     """A route with its table open."""
     from landfast.sinks.delta.landing.dead_letters import DeltaDeadLetters
     from landfast.sinks.delta.landing.sink import DeltaSink
+    from landfast.sinks.delta.retrying.retries import DeltaRetries
 
     home = opened_table(settings, route, run, site)
     with concerning(route):
@@ -137,7 +138,11 @@ def route_of(settings: Settings, route: RouteSettings, run: Run, site: Site, dec
     if left_out:
         site.observer.notice(events.Notice(route.name, "COLUMNS_LEFT_OUT", left_out, "info"))
     limits = flow_limits(settings.engine, route.batch, route.dead_letters, route.retry)
-    return Route(route.name, route.takes, chosen, sink, DeltaDeadLetters(home), limits)
+    delays = route.retry.later.delays_seconds
+    if not delays:
+        return Route(route.name, route.takes, chosen, sink, DeltaDeadLetters(home), limits)
+    retries = DeltaRetries(home, sink, chosen, delays)
+    return Route(route.name, route.takes, chosen, sink, retries, limits, retries)
 
 
 def opened_table(settings: Settings, route: RouteSettings, run: Run, site: Site) -> Any:

@@ -22,7 +22,7 @@ from landfast.core.batching import BatchLimits
 from landfast.core.breaker import BreakerLimits
 from landfast.core.pieces import PieceLimits
 from landfast.core.retry import RetryPolicy
-from landfast.core.route import FlowLimits
+from landfast.core.route import FlowLimits, Later
 from landfast.core.runner import RunnerLimits
 from landfast.core.upkeep import UpkeepLimits
 from landfast.errors import Misconfigured
@@ -247,6 +247,7 @@ def flow_limits(engine: EngineSettings, batch: BatchSettings, dead_letters: Dead
         retry=_policy(retry.over(engine.retry)),
         retry_by_class={error_class: _policy(own) for error_class, own in retry.by_class(engine.retry).items()},
         upkeep=UpkeepLimits(seconds_max=engine.maintain_seconds),
+        later=Later(frozenset(retry.later.reasons) or None, retry.later.waiting_records_max),
     )
 
 

@@ -2,6 +2,7 @@
 
 Imports point down only:
 
+retrying   letters that the pipeline tries again by itself; above `redrive`
 redrive    what people do with dead letters: replayed, edited, discarded, with a trail; above `landing`
 landing    what lands rows, positions and dead letters: begin at `landing.sink`, then `landing.commit`
 upserting  what becomes of rows of the same key; below `landing`, and only where a table has one row per key

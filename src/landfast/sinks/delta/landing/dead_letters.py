@@ -26,11 +26,13 @@ from landfast.sinks.delta.errors import is_foreign, mapped
 from landfast.sinks.delta.files.names import LOG, new_file_name
 from landfast.sinks.delta.files.parquet import DataFile, Part, write
 from landfast.sinks.delta.files.paths import letters_path
+from landfast.sinks.delta.files.plain import plain
 from landfast.sinks.delta.landing.letters import LETTERS_SCHEMA, letter_groups, letter_id, letters_table
 from landfast.sinks.delta.landing.retries import followed, open_patiently, outcome_words, wait_seconds
 from landfast.sinks.delta.log.app_ids import fence_app_id
 from landfast.sinks.delta.log.mending import make_certain
 from landfast.sinks.delta.settings import DeltaSettings
+from landfast.sinks.delta.table.columns import opened_with
 from landfast.sinks.delta.table.creation import create_or_open
 from landfast.sinks.delta.table.home import TableHome
 from landfast.sinks.delta.table.place import place_of
@@ -45,11 +47,15 @@ UPKEEP_SECONDS_MAX = 2.0
 
 
 class DeltaDeadLetters:
-    """See `ports.DeadLetters`. The table is made by the first claim; until then nothing is buried."""
+    """See `ports.DeadLetters`. The table is made by the first claim; until then nothing is buried.
 
-    def __init__(self, data: TableHome) -> None:
+    `delay_seconds`: letters that are to be tried again by themselves are so for the first time after so long. None: nobody tries any.
+    """
+
+    def __init__(self, data: TableHome, delay_seconds: float | None = None) -> None:
         path = letters_path(data.settings.path)
         self._data = data
+        self._delay_seconds = delay_seconds
         self._settings: DeltaSettings = replace(data.settings, path=path, partition_by=(), unknown_fields="dead", upsert=None)
         self._place = place_of(self._settings, data.place.disk, data.place.opener)
         self._files = self._place.files
@@ -87,6 +93,16 @@ class DeltaDeadLetters:
         with mapped("reading dead letters"):
             return _buried(self._open_home(), stream, start) if self._files.names(LOG) else frozenset()
 
+    def check_ours(self, streams: Collection[Stream]) -> None:
+        """See that nobody has claimed these streams since we did.
+
+        Raises:
+            Conflict: somebody has, or we never did.
+        """
+        with self._lock, mapped("looking whose the dead letters are"):
+            self._check_claimed(streams)
+            self._found(self._open_home().open(), streams)
+
     def close(self) -> None:
         """See `ports.DeadLetters.close`."""
         with self._lock:
@@ -95,6 +111,8 @@ class DeltaDeadLetters:
     def _open_home(self) -> TableHome:
         if self._home is None:
             handle = create_or_open(self._place, LETTERS_SCHEMA, {})
+            if self._delay_seconds is not None:
+                handle = opened_with(self._place, handle, LETTERS_SCHEMA)
             if handle.version() != self._data.letters_certain:
                 # Whoever has made the table since the start, or written to it, may have been killed before the sync.
                 make_certain(self._files, handle.version())
@@ -137,18 +155,12 @@ class DeltaDeadLetters:
             Conflict: a stream is not, or no longer, ours.
         """
         streams = {letter.stream for letter in letters}
-        for stream in streams - self._fences.keys():
-            message = "dead letters of a stream that was not claimed; nothing was buried"
-            raise Conflict("PIPELINE_CONFLICT", message, stream=stream, next_step="Nothing: a stream is claimed when it is gained.")
+        self._check_claimed(streams)
         kept = self._kept(streams)
         if kept is not None and all(self._fence(kept, stream) == self._fences[stream] for stream in streams):
             return kept, letters
         view = self._open_home().open()
-        found = {stream: self._fence(view, stream) for stream in streams}
-        for stream, fence in found.items():
-            if fence >> PUT_BITS != self._fences[stream] >> PUT_BITS:
-                message = "another owner has claimed the dead letters of this stream; nothing was buried"
-                raise Conflict("PIPELINE_CONFLICT", message, stream=stream, next_step="Nothing: the position is read again.")
+        found = self._found(view, streams)
         # Under our claim only we put: a number we do not know of is a put of ours whose answer was lost.
         moved = {stream for stream, fence in found.items() if fence != self._fences[stream]}
         for stream in moved:
@@ -156,6 +168,24 @@ class DeltaDeadLetters:
             letters = [letter for letter in letters if letter.stream != stream or letter.offset not in there]
         self._fences.update(found)
         return view, letters
+
+    def _check_claimed(self, streams: Collection[Stream]) -> None:
+        for stream in set(streams) - self._fences.keys():
+            message = "dead letters of a stream that was not claimed; nothing was buried"
+            raise Conflict("PIPELINE_CONFLICT", message, stream=stream, next_step="Nothing: a stream is claimed when it is gained.")
+
+    def _found(self, view: View, streams: Collection[Stream]) -> dict[Stream, int]:
+        """The fences of these streams in a view.
+
+        Raises:
+            Conflict: one is another owner's.
+        """
+        found = {stream: self._fence(view, stream) for stream in streams}
+        for stream, fence in found.items():
+            if fence >> PUT_BITS != self._fences[stream] >> PUT_BITS:
+                message = "another owner has claimed the dead letters of this stream; nothing was buried"
+                raise Conflict("PIPELINE_CONFLICT", message, stream=stream, next_step="Nothing: the position is read again.")
+        return found
 
     def _landed(self, view: View, letters: Sequence[Letter], files: Sequence[DataFile]) -> bool:
         """Put after this view; False when somebody else's commit came between. Numbers are never used twice, so each names one put."""
@@ -195,8 +225,11 @@ class DeltaDeadLetters:
     def _written(self, letters: Sequence[Letter]) -> list[DataFile]:
         now = self._data.clock.now()
         files = []
+        known = self._open_home().shape.schema.names
         for group in letter_groups(letters, self._settings.file_bytes_target):
-            rows = letters_table(self._data.pipeline_id, self._data.run.id, group)
+            rows = letters_table(self._data.pipeline_id, self._data.run.id, group, self._delay_seconds or 0.0)
+            # A table that an earlier version has made lacks what only pipelines that try letters again need.
+            rows = rows.select([name for name in rows.column_names if name in known])
             files.append(write(self._files, new_file_name("letters"), Part("", {}, rows), self._settings, now=now))
         return files
 
@@ -217,7 +250,7 @@ def _buried(home: TableHome, stream: Stream, start: Position) -> AbstractSet[int
     offsets: set[int] = set()
     for path in _paths_with(home.open().handle, stream, start):
         with home.files.open(path) as stored:
-            table = pq.read_table(stored, columns=["id", "offset"])
+            table = plain(pq.read_table(stored, columns=["id", "offset"]))
         wanted = pc.and_(pc.starts_with(table.column("id"), prefix), pc.greater_equal(table.column("offset"), start))
         offsets.update(cast("list[int]", table.column("offset").filter(wanted).to_pylist()))
     return offsets

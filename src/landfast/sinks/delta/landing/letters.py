@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from landfast.model import TIMESTAMP_ABSENT, Letter, Stream
 from landfast.sinks.delta.landing.rows import MICROSECONDS, MILLISECONDS_MAX
+from landfast.sinks.delta.table.trail import UNTRIED_PHASE
 
 _MOMENT = pa.timestamp("us", "UTC")
 _FIELDS: list[pa.Field[Any]] = [
@@ -28,8 +29,14 @@ _FIELDS: list[pa.Field[Any]] = [
     pa.field("run_id", pa.string(), nullable=False),
     pa.field("first_failed_at", _MOMENT, nullable=False),
     pa.field("last_failed_at", _MOMENT, nullable=False),
+    pa.field("not_before", _MOMENT),
 ]
 LETTERS_SCHEMA = pa.schema(_FIELDS)
+"""One letter a row.
+
+not_before   of a letter that is to be tried again by itself: when, at the earliest, for the first time; null in all others. A table
+             that an earlier version has made gains the column with the first pipeline that tries letters again
+"""
 
 
 def letter_id(pipeline_id: str, of: Letter | Stream) -> str:
@@ -58,13 +65,21 @@ def _nbytes(letter: Letter) -> int:
     return len(letter.value or b"") + len(letter.key or b"") + sum(len(name) + len(value or b"") for name, value in letter.headers)
 
 
-def letters_table(pipeline_id: str, run_id: str, letters: Sequence[Letter]) -> pa.Table:
-    """The letters as rows."""
-    return pa.Table.from_pylist([_row(pipeline_id, run_id, letter) for letter in letters], schema=LETTERS_SCHEMA)
+def not_before(letter: Letter, delay_seconds: float) -> float | None:
+    """When a letter is tried again by itself, in seconds since the epoch; None where it is not. One that was not tried need not wait."""
+    if not letter.later:
+        return None
+    return letter.failed_at if letter.phase == UNTRIED_PHASE else letter.failed_at + delay_seconds
 
 
-def _row(pipeline_id: str, run_id: str, letter: Letter) -> dict[str, Any]:
+def letters_table(pipeline_id: str, run_id: str, letters: Sequence[Letter], delay_seconds: float = 0.0) -> pa.Table:
+    """The letters as rows; those that are tried again by themselves not before so much time has passed."""
+    return pa.Table.from_pylist([_row(pipeline_id, run_id, letter, delay_seconds) for letter in letters], schema=LETTERS_SCHEMA)
+
+
+def _row(pipeline_id: str, run_id: str, letter: Letter, delay_seconds: float) -> dict[str, Any]:
     failed_at = round(letter.failed_at * 1_000_000)
+    due_at = not_before(letter, delay_seconds)
     held = abs(letter.timestamp) <= MILLISECONDS_MAX
     return {
         "id": letter_id(pipeline_id, letter),
@@ -83,6 +98,7 @@ def _row(pipeline_id: str, run_id: str, letter: Letter) -> dict[str, Any]:
         "run_id": run_id,
         "first_failed_at": failed_at,
         "last_failed_at": failed_at,
+        "not_before": None if due_at is None else round(due_at * 1_000_000),
     }
 
 

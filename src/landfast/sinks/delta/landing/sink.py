@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Protocol, cast
 
@@ -22,6 +22,7 @@ from landfast.sinks.delta.landing.rows import aligned, as_table
 from landfast.sinks.delta.landing.tenure import Tenure
 from landfast.sinks.delta.settings import UpsertSettings
 from landfast.sinks.delta.table.home import TableHome
+from landfast.sinks.delta.table.view import View
 from landfast.sinks.delta.upkeep.maintenance import Maintenance, MaintenanceSettings
 from landfast.threads import side_by_side
 
@@ -179,6 +180,14 @@ class DeltaSink:
         message = f"the staged file {gone.path} is gone or has another size than when it was written; nothing of the batch has landed"
         next_step = "Nothing: its records are read again. If it repeats, find out what removes files from the table's folder."
         raise Conflict("STAGED_FILE_GONE", message, stream=span.stream, position=span.start, next_step=next_step)
+
+    def owns(self, view: View, stream: Stream) -> bool:
+        """Whether nobody has taken the stream over since this sink did, by this view; also where it never did."""
+        return self._tenure.holds(view, stream)
+
+    def release(self, names: Iterable[str]) -> None:
+        """Forget files that were staged here, and that somebody else has committed or nobody will."""
+        self._staged.discard(names)
 
     def maintain(self, budget_seconds: float) -> None:
         """See `ports.Sink.maintain`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,11 +14,13 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 from landfast.sinks.delta.files.paths import trail_path
+from landfast.sinks.delta.files.plain import plain
 from landfast.sinks.delta.files.storage import Files, files_of
 from landfast.sinks.delta.log.snapshot import snapshot_or_none
-from landfast.sinks.delta.proof.letters import Row
+from landfast.sinks.delta.proof.letters import Row, microseconds, with_columns
 from landfast.sinks.delta.settings import DeltaSettings
-from landfast.sinks.delta.table.trail import EDITED, REFUSED, RESOLUTIONS, TRAIL_SCHEMA
+from landfast.sinks.delta.table import trail
+from landfast.sinks.delta.table.trail import EDITED, TRAIL_SCHEMA
 
 pc: Any = pyarrow.compute
 
@@ -31,10 +33,16 @@ class State(enum.StrEnum):
 
     OPEN = "open"
     """It waits for somebody to replay or to discard it."""
+    RETRYING = "retrying"
+    """It is open, and the pipeline tries it again by itself."""
     REPLAYED = "replayed"
     """It is a row of the table."""
     DISCARDED = "discarded"
     """Somebody has decided that it is not to be one."""
+
+
+OPEN_STATES = frozenset({State.OPEN, State.RETRYING})
+"""Of letters that nobody has resolved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,8 @@ class Dealings:
     """What became of a letter so far.
 
     acts        how many acts the trail has of it
-    refusals    how often a replay found that it cannot land, and `refused` the newest of these
+    refusals    how often a replay of people's found that it cannot land, and `refused` the newest of these
+    retried     the newest attempt of the pipeline that was in vain, and `given_up` that it was the last
     edit        the newest edit
     resolution  that it was replayed or discarded
     """
@@ -52,22 +61,45 @@ class Dealings:
     refused: Row | None = None
     edit: Row | None = None
     resolution: Row | None = None
+    retried: Row | None = None
+    given_up: bool = False
 
     @property
     def state(self) -> State:
-        """Where it stands."""
+        """Where it stands, but for whether it is tried again."""
         return State.OPEN if self.resolution is None else State(self.resolution["act"])
+
+    def state_of(self, letter: Row) -> State:
+        """Where the letter stands that this became of."""
+        return self.state if self.next_attempt_at(letter) is None else State.RETRYING
 
     def and_then(self, act: Row) -> Dealings:
         """The same after one more act of the trail, in whatever order these come."""
-        refused, edit, resolution = self.refused, self.edit, self.resolution
-        if act["act"] == REFUSED:
-            refused = _newer(refused, act)
-        elif act["act"] == EDITED:
-            edit = _newer(edit, act)
-        elif act["act"] in RESOLUTIONS:
-            resolution = act if resolution is None or act["number"] < resolution["number"] else resolution
-        return Dealings(max(self.acts, act["number"]), self.refusals + (act["act"] == REFUSED), refused, edit, resolution)
+        after = replace(self, acts=max(self.acts, act["number"]))
+        match act["act"]:
+            case trail.REFUSED:
+                return replace(after, refusals=self.refusals + 1, refused=_newer(self.refused, act))
+            case trail.EDITED:
+                return replace(after, edit=_newer(self.edit, act))
+            case trail.RETRIED | trail.GIVEN_UP:
+                return replace(after, retried=_newer(self.retried, act), given_up=self.given_up or act["act"] == trail.GIVEN_UP)
+            case trail.REPLAYED | trail.DISCARDED:
+                first = self.resolution is None or act["number"] < self.resolution["number"]
+                return replace(after, resolution=act if first else self.resolution)
+        return after
+
+    def failures(self, letter: Row) -> int:
+        """How often the record has failed by itself, the first time included; 0 where nobody has tried it yet."""
+        if self.retried is not None and self.retried["attempt"] is not None:
+            return int(self.retried["attempt"])
+        return 0 if letter["phase"] == trail.UNTRIED_PHASE else 1
+
+    def next_attempt_at(self, letter: Row) -> int | None:
+        """When the pipeline tries it again at the earliest, in microseconds since the epoch; None where it does not."""
+        if letter["not_before"] is None or self.given_up or self.resolution is not None:
+            return None
+        told = None if self.retried is None else self.retried["not_before"]
+        return int(letter["not_before"]) if told is None else microseconds(told)
 
 
 UNTOUCHED = Dealings()
@@ -116,8 +148,9 @@ class Acts:
         for path in self._paths(min(offsets), max(offsets)) if offsets else ():
             with self._files.open(path) as stored:
                 for batch in pq.ParquetFile(stored).iter_batches(_ROWS_AT_ONCE, columns=list(columns)):
-                    table = pa.Table.from_batches([batch.filter(pc.is_in(batch.column("id"), value_set=ids))])
-                    yield from table.to_pylist()
+                    acts = plain(pa.Table.from_batches([batch]))
+                    found = acts.filter(pc.is_in(acts.column("id"), value_set=ids))
+                    yield from with_columns(found, TRAIL_SCHEMA, columns).to_pylist()
 
     def _paths(self, first: int, last: int) -> Iterator[str]:
         for add in self._adds:

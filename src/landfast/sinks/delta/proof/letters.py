@@ -11,7 +11,7 @@ import bisect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -19,6 +19,7 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from landfast.sinks.delta.files.paths import check_way, letters_path
+from landfast.sinks.delta.files.plain import Table, plain
 from landfast.sinks.delta.files.storage import files_of
 from landfast.sinks.delta.log.snapshot import snapshot_or_none
 from landfast.sinks.delta.proof.coordinates import Coordinates, Named, coordinates_of
@@ -29,12 +30,14 @@ pc: Any = pyarrow.compute
 
 LISTED = ("id", "topic", "topic_id", "partition", "offset", "phase", "reason", "message", "attempts", "run_id", "last_failed_at")
 """The columns of a letter that say nothing of the record's content."""
-_PLACED = (*LISTED, "timestamp")
+_PLACED = (*LISTED, "timestamp", "not_before")
+_ADDED = pa.schema([pa.field("not_before", pa.timestamp("us", "UTC"))])
+"""Columns that the files of earlier versions do not have."""
 CONTENT = ("key", "value", "headers", "first_failed_at")
 _ORDER: list[tuple[str, Literal["ascending", "descending"]]] = [(name, "ascending") for name in Coordinates._fields]
 _ROWS_AT_ONCE = 8192
 _BYTES_AT_ONCE = 4 * MIB
-_MOMENTS = frozenset({"timestamp", "first_failed_at", "last_failed_at"})
+_MOMENTS = frozenset({"timestamp", "first_failed_at", "last_failed_at", "not_before"})
 _OFFSET_LAST = 2**63 - 1
 _NAMES = ("reason", "phase", "topic", "partition")
 
@@ -105,6 +108,22 @@ class _Part:
     path: str
     first: int
     last: int
+    later: bool
+
+
+class Wanted(Protocol):
+    """Which letters are meant."""
+
+    def mask(self, rows: pa.RecordBatch) -> Any:
+        """Which of the rows."""
+
+
+class LaterLetters:
+    """Those that were to be tried again by themselves when they were buried."""
+
+    def mask(self, rows: pa.RecordBatch) -> Any:
+        """Which of the rows are such letters."""
+        return pc.is_valid(rows.column("not_before"))
 
 
 class Letters:
@@ -128,12 +147,19 @@ class Letters:
         for _, batch in self._batches(0, _OFFSET_LAST, _PLACED):
             yield _rows(batch)
 
-    def windows(self, wanted: LetterFilter = EVERY_LETTER, only: Collection[Coordinates] | None = None) -> Iterator[list[Row]]:
+    def windows(
+        self, wanted: Wanted = EVERY_LETTER, only: Collection[Coordinates] | None = None, columns: Sequence[str] = _PLACED
+    ) -> Iterator[list[Row]]:
         """The letters that are wanted, without their content, each once, in order, so many at a time. With `only`: of these alone."""
         after: Coordinates | None = None
-        while found := self._next(wanted, only, after):
+        while found := self._next(wanted, only, after, columns):
             yield found
             after = coordinates_of(found[-1])
+
+    def later(self) -> Iterator[list[Row]]:
+        """Those that were to be tried again by themselves when they were buried, with their keys, in order, so many at a time."""
+        self._parts = [part for part in self._parts if part.later]
+        yield from self.windows(LaterLetters(), columns=(*_PLACED, "key"))
 
     def named(self, names: Sequence[Named]) -> Iterator[Row]:
         """The letters that any of these ids may name, without their content."""
@@ -160,7 +186,7 @@ class Letters:
         offsets = pa.array([place.offset for place in wanted], pa.int64())
         held: dict[Coordinates, Row] = {}
         nbytes = 0
-        for _, batch in self._batches(wanted[0].offset, wanted[-1].offset, (*_PLACED, *CONTENT), _rows_at_once):
+        for _, batch in self._batches(wanted[0].offset, wanted[-1].offset, (*_PLACED, *CONTENT), rows_at_once):
             if not left:
                 break
             # Those that cannot be, by the ascending offsets, are not looked up one by one.
@@ -178,7 +204,9 @@ class Letters:
                     left = {one for one in left if one < cut}
         return held
 
-    def _next(self, wanted: LetterFilter, only: Collection[Coordinates] | None, after: Coordinates | None) -> list[Row]:
+    def _next(
+        self, wanted: Wanted, only: Collection[Coordinates] | None, after: Coordinates | None, columns: Sequence[str] = _PLACED
+    ) -> list[Row]:
         """The first letters after this place."""
         size = self._limits.letters_max
         held: pa.Table | None = None
@@ -188,21 +216,21 @@ class Letters:
             if not offsets:
                 return []
             first, last = min(offsets), max(offsets)
-        for part, batch in self._batches(first, last, _PLACED):
+        for part, batch in self._batches(first, last, columns):
             if held is not None and held.num_rows >= size and part.first > held.column("offset")[size - 1].as_py():
                 break
             fits = pc.and_(wanted.mask(batch), _beyond(batch, after))
             if only is not None:
                 fits = pc.and_(fits, pc.is_in(batch.column("offset"), value_set=pa.array(offsets, pa.int64())))
             found = pa.Table.from_batches([batch.filter(fits)])
-            held = found if held is None else pa.concat_tables([held, found])
+            held = found if held is None else pa.concat_tables([held, found], promote_options="default")
             if held.num_rows >= size:
                 held = held.sort_by(_ORDER).slice(0, size).combine_chunks()
         rows = [] if held is None else _rows(held.sort_by(_ORDER))
         each = {coordinates_of(row): row for row in rows if only is None or coordinates_of(row) in only}
         if only is not None and rows and not each:
             # Only others that share an offset were found: those that are wanted lie behind them.
-            return self._next(wanted, only, coordinates_of(rows[-1]))
+            return self._next(wanted, only, coordinates_of(rows[-1]), columns)
         return list(each.values())
 
     def _batches(
@@ -214,10 +242,18 @@ class Letters:
                 with self._files.open(part.path) as stored:
                     parquet = pq.ParquetFile(stored)
                     for batch in parquet.iter_batches(rows(parquet), columns=list(columns)):
-                        yield part, batch
+                        yield part, with_columns(plain(batch), _ADDED, columns)
 
 
-def _rows_at_once(parquet: pq.ParquetFile) -> int:
+def with_columns(rows: Table, known: pa.Schema, wanted: Sequence[str]) -> Table:
+    """The wanted columns of the rows, in that order; nulls in those that a file of an earlier version lacks."""
+    for field in known:
+        if field.name in wanted and field.name not in rows.schema.names:
+            rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
+    return rows.select(list(wanted))
+
+
+def rows_at_once(parquet: pq.ParquetFile) -> int:
     """How many rows of a file to take at once, by what one of them has on average."""
     footer = parquet.metadata
     nbytes = sum(footer.row_group(index).total_byte_size for index in range(footer.num_row_groups))
@@ -239,10 +275,11 @@ def size_of(row: Row) -> int:
 
 
 def _parts(adds: pa.Table) -> Iterator[_Part]:
-    wanted = [name for name in ("path", "min.offset", "max.offset") if name in adds.column_names]
-    for row in adds.select(wanted).to_pylist():
-        first, last = row.get("min.offset"), row.get("max.offset")
-        yield _Part(unquote(row["path"]), 0 if first is None else first, _OFFSET_LAST if last is None else last)
+    names = ("path", "min.offset", "max.offset", "num_records", "null_count.not_before")
+    for row in adds.select([name for name in names if name in adds.column_names]).to_pylist():
+        first, last, rows = row.get("min.offset"), row.get("max.offset"), row.get("num_records")
+        later = rows is None or row.get("null_count.not_before") != rows
+        yield _Part(unquote(row["path"]), 0 if first is None else first, _OFFSET_LAST if last is None else last, later)
 
 
 def _beyond(rows: pa.RecordBatch, after: Coordinates | None) -> Any:

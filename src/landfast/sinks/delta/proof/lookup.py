@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import heapq
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -11,20 +12,25 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 
 from landfast.sinks.delta.errors import looked
 from landfast.sinks.delta.files.paths import check_way, letters_path
+from landfast.sinks.delta.files.plain import plain
 from landfast.sinks.delta.files.storage import files_of
 from landfast.sinks.delta.log.active import active_files
 from landfast.sinks.delta.log.entries import entries_back
 from landfast.sinks.delta.log.record import CommitRecord
 from landfast.sinks.delta.log.snapshot import snapshot_or_none
-from landfast.sinks.delta.proof.acts import UNTOUCHED, Acts, Dealings, State
+from landfast.sinks.delta.proof.acts import OPEN_STATES, UNTOUCHED, Acts, Dealings, State
 from landfast.sinks.delta.proof.coordinates import parsed_id
-from landfast.sinks.delta.proof.letters import EVERY_LETTER, LISTED, LetterFilter, Letters, Row
+from landfast.sinks.delta.proof.letters import EVERY_LETTER, LISTED, LetterFilter, Letters, Row, rows_at_once
 from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.table.place import open_handle
+
+# The stubs of pyarrow know neither Python values as operands nor the newer functions.
+pc: Any = pyarrow.compute
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -33,8 +39,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class Listed:
     """The newest letters that were asked for, and how many of those there are, by reason.
 
-    Each has beside its own columns `state`, `refusals`, `refused_at` and `edited`: what the trail says of it. `all_reasons` and
-    `all_topics` count every letter that stands as asked, and `states` every letter there is, whatever else was asked for.
+    Each has beside its own columns those of `standing`. `all_reasons` and `all_topics` count every letter that stands as asked, and
+    `states` every letter there is, whatever else was asked for: those that are tried again are among the open ones too.
     """
 
     newest: tuple[Mapping[str, Any], ...]
@@ -50,7 +56,7 @@ class Listed:
 
 
 def letters(
-    settings: DeltaSettings, *, limit: int, wanted: LetterFilter = EVERY_LETTER, states: AbstractSet[State] = frozenset({State.OPEN})
+    settings: DeltaSettings, *, limit: int, wanted: LetterFilter = EVERY_LETTER, states: AbstractSet[State] = OPEN_STATES
 ) -> Listed:
     """Dead letters, newest first and those of one moment from the last offset down, without key, value and headers.
 
@@ -68,8 +74,10 @@ def letters(
             known = {} if acts.none else acts.of(rows)
             for row in rows:
                 dealings = known.get(row["id"], UNTOUCHED)
-                by_state[dealings.state] += 1
-                if dealings.state not in states:
+                state = dealings.state_of(row)
+                by_state[state] += 1
+                by_state[State.OPEN] += state is State.RETRYING
+                if state not in states:
                     continue
                 there[row["reason"], row["topic"]] += 1
                 if wanted.fits(row):
@@ -83,9 +91,21 @@ def letters(
 
 def listed(row: Row, dealings: Dealings) -> dict[str, Any]:
     """A letter for people, without its content: its own columns, and what the trail says of it."""
-    refused_at = None if dealings.refused is None else dealings.refused["at"]
-    said = {"state": str(dealings.state), "refusals": dealings.refusals, "refused_at": refused_at, "edited": dealings.edit is not None}
-    return {**{name: row[name] for name in LISTED}, "last_failed_at": moment(row["last_failed_at"]), **said}
+    return {**{name: row[name] for name in LISTED}, "last_failed_at": moment(row["last_failed_at"]), **standing(row, dealings)}
+
+
+def standing(row: Row, dealings: Dealings) -> dict[str, Any]:
+    """What the trail says of a letter: where it stands, how often people's replays were refused, and how the pipeline's attempts go on."""
+    next_attempt_at = dealings.next_attempt_at(row)
+    return {
+        "state": str(dealings.state_of(row)),
+        "refusals": dealings.refusals,
+        "refused_at": None if dealings.refused is None else dealings.refused["at"],
+        "edited": dealings.edit is not None,
+        "failures": dealings.failures(row),
+        "given_up": dealings.given_up,
+        "next_attempt_at": None if next_attempt_at is None else moment(next_attempt_at),
+    }
 
 
 def moment(since_epoch: int) -> datetime:
@@ -106,15 +126,16 @@ def letters_named(settings: DeltaSettings, text: str) -> list[Row]:
     return list(found.values())
 
 
-def acts_of(settings: DeltaSettings, letter: Row) -> list[Row]:
-    """What was done with a letter, in order.
+def acts_of(settings: DeltaSettings, letter: Row) -> tuple[list[Row], dict[str, Any]]:
+    """What was done with a letter, in order; and where it stands by that.
 
     Raises:
         Unavailable: the store does not answer.
         Broken: the table is damaged.
     """
     with looked("reading what was done with a dead letter"):
-        return Acts(settings).told(letter)
+        acts = Acts(settings).told(letter)
+    return acts, standing(letter, functools.reduce(Dealings.and_then, acts, UNTOUCHED))
 
 
 def _summed(counts: Counter[tuple[str, str]], part: int) -> dict[str, int]:
@@ -136,9 +157,12 @@ def letter(settings: DeltaSettings, letter_id: str) -> Mapping[str, Any] | None:
     with looked("reading a dead letter"):
         for path, files in _letter_files(settings):
             with files.open(path) as stored:
-                found = pq.read_table(stored, filters=[("id", "=", letter_id)])
-            if found.num_rows:
-                return {name: _python_value(found.column(name)[0]) for name in found.column_names}
+                parquet = pq.ParquetFile(stored)
+                for batch in parquet.iter_batches(rows_at_once(parquet)):
+                    rows = plain(batch)
+                    found = rows.filter(pc.equal(rows.column("id"), letter_id))
+                    if found.num_rows:
+                        return {name: _python_value(found.column(name)[0]) for name in found.schema.names}
     return None
 
 

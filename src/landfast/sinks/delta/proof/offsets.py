@@ -33,6 +33,8 @@ def by_partition(coordinates: pa.Table) -> Iterator[tuple[TopicPartition | None,
 def grouped(table: pa.Table, keys: Sequence[str], value: str) -> Iterator[tuple[tuple[Any, ...], Offsets]]:
     """One column in runs of equal keys, each ascending; a key may come in several runs."""
     starts = _run_starts(table, keys)
+    if not starts:
+        return
     if len(starts) > RUNS_MAX:
         table = table.sort_by([(name, "ascending") for name in (*keys, value)])
         starts = _run_starts(table, keys)

@@ -17,7 +17,7 @@ from landfast.sinks.delta.log.snapshot import snapshot_or_none
 from landfast.sinks.delta.proof.foreign import look_for_foreign
 from landfast.sinks.delta.proof.offsets import Offsets, ascending, grouped, within
 from landfast.sinks.delta.proof.scan import Depth, Scan
-from landfast.sinks.delta.table.trail import DISCARDED, REPLAYED
+from landfast.sinks.delta.table.trail import DISCARDED, GIVEN_UP, REPLAYED
 
 TRAIL_KEYS = ("topic", "topic_id", "pipeline_id", "act", "version", "partition", "offset")
 NONE: Offsets = pa.array([], pa.int64())
@@ -26,10 +26,11 @@ ByStream = Mapping[Stream, Offsets]
 
 @dataclass(frozen=True, slots=True)
 class Trail:
-    """The resolutions of these pipelines' letters, and what there is to say of the files that hold them. Offsets are ascending."""
+    """What became of these pipelines' letters, and what there is to say of the files that hold it. Offsets are ascending."""
 
     replayed: ByStream = field(default_factory=dict)
     discarded: ByStream = field(default_factory=dict)
+    given_up: ByStream = field(default_factory=dict)
     rewritten: Sequence[Rewritten] = ()
     digested: int = 0
     undigested: int = 0
@@ -50,7 +51,7 @@ def read_trail(path: str, storage_options: Mapping[str, str], depth: Depth, whos
         table = snapshot_or_none(target, storage_options)
     if table is None:
         return Trail()
-    found: dict[str, defaultdict[Stream, list[Offsets]]] = {REPLAYED: defaultdict(list), DISCARDED: defaultdict(list)}
+    found: dict[str, defaultdict[Stream, list[Offsets]]] = {act: defaultdict(list) for act in (REPLAYED, DISCARDED, GIVEN_UP)}
     scan = Scan(target, storage_options, table, keys=TRAIL_KEYS, depth=depth)
     for keys in scan.keys(lambda _rows: None):
         for (topic, topic_id, pipeline_id, act, version, partition), offsets in grouped(keys, TRAIL_KEYS[:-1], TRAIL_KEYS[-1]):
@@ -58,7 +59,8 @@ def read_trail(path: str, storage_options: Mapping[str, str], depth: Depth, whos
                 found[act][Stream(topic, topic_id, partition)].append(offsets)
     rewritten = look_for_foreign(scan, table.version())
     findings.extend(scan.findings)
-    return Trail(_joined(found[REPLAYED]), _joined(found[DISCARDED]), rewritten, scan.digested, scan.undigested)
+    replayed, discarded, given_up = (_joined(found[act]) for act in (REPLAYED, DISCARDED, GIVEN_UP))
+    return Trail(replayed, discarded, given_up, rewritten, scan.digested, scan.undigested)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,17 @@ def resolved(letters: ByStream, trail: Trail, logged: Mapping[Stream, Sequence[R
         unresolved += len(_without(_without(landed, said), dropped))
         contested += len(_among(dropped, union))
     return Resolved(rows, replayed, discarded, unresolved, contested)
+
+
+def retrying(later: ByStream, trail: Trail, rows: ByStream) -> int:
+    """How many of the letters that were to be tried again by themselves still are: those that are no rows, not discarded, not given up."""
+    count = 0
+    for stream, offsets in later.items():
+        left = offsets
+        for done in (rows, trail.discarded, trail.given_up):
+            left = _without(left, done.get(stream, NONE))
+        count += len(left)
+    return count
 
 
 def without(letters: ByStream, rows: ByStream) -> dict[Stream, Offsets]:

@@ -23,6 +23,7 @@ from landfast.audit import Finding, Kind
 from landfast.sinks.delta.errors import mapped
 from landfast.sinks.delta.files.names import is_own
 from landfast.sinks.delta.files.paths import local_path
+from landfast.sinks.delta.files.plain import plain
 from landfast.sinks.delta.files.storage import Files, files_of
 from landfast.sinks.delta.log.active import ActiveFile, active_files
 from landfast.sinks.delta.log.digests import digests_of
@@ -55,10 +56,20 @@ class Content:
 class Scan:
     """Reads the files of one table, in the order of their commits. Collects findings instead of raising."""
 
-    def __init__(self, path: str, storage_options: Mapping[str, str], table: DeltaTable, *, keys: Sequence[str], depth: Depth) -> None:
+    def __init__(
+        self,
+        path: str,
+        storage_options: Mapping[str, str],
+        table: DeltaTable,
+        *,
+        keys: Sequence[str],
+        depth: Depth,
+        beside: Sequence[str] = (),
+    ) -> None:
         self.files: Files = files_of(path, storage_options)
         self._root: Path | None = local_path(path)
         self.key_names = tuple(keys)
+        self._names = (*keys, *beside)
         self._depth = depth
         self._schema = shape_of(table).schema
         with mapped("listing the files of the table"):
@@ -77,7 +88,7 @@ class Scan:
         return self._depth is Depth.EVERY_PAGE
 
     def keys(self, progress: Callable[[int], None]) -> Iterator[pa.Table]:
-        """The key columns of every file, checking each file on the way. Files that cannot be read are findings and yield what they can."""
+        """The key columns of every file, and those beside, checking each on the way. One that cannot be read yields what it can."""
         for file in self.active:
             said = len(self.findings)
             content = self._open(file)
@@ -172,16 +183,17 @@ class Scan:
                 return None
 
     def _key_tables(self, content: Content, findings: list[Finding]) -> Iterator[pa.Table]:
-        stored = [name for name in self.key_names if name in content.parquet.schema_arrow.names]
-        given = {name: content.file.partition_values[name] for name in self.key_names if name in content.file.partition_values}
-        absent = [name for name in self.key_names if name not in stored and name not in given]
+        stored = [name for name in self._names if name in content.parquet.schema_arrow.names]
+        given = {name: content.file.partition_values[name] for name in self._names if name in content.file.partition_values}
+        absent = [name for name in self._names if name not in stored and name not in given]
         try:
             for batch in content.parquet.iter_batches(batch_size=BATCH_ROWS, columns=stored):
-                columns = {name: batch.column(name) for name in stored}
+                found = plain(batch)
+                columns = {name: found.column(name) for name in stored}
                 for name in (*given, *absent):
                     kind = self._schema.field(name).type if name in self._schema.names else pa.null()
                     columns[name] = pa.repeat(pa.scalar(given.get(name), kind), batch.num_rows)
-                yield pa.table({name: columns[name] for name in self.key_names})  # refuses columns of unequal length
+                yield pa.table({name: columns[name] for name in self._names})  # refuses columns of unequal length
         except UNREADABLE as error:
             words = f"the file's coordinates cannot be read ({type(error).__name__}); rows that it held count as lost"
             findings.append(Finding(Kind.FILE_CORRUPT, words, file=content.file.path))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,7 +30,7 @@ from landfast.sinks.delta.proof.close_up import look_closely
 from landfast.sinks.delta.proof.foreign import look_for_foreign
 from landfast.sinks.delta.proof.offsets import COORDINATES, Offsets, TopicPartition, ascending, grouped, ranges_of, within
 from landfast.sinks.delta.proof.one_per_key import counted, effect_findings, key_findings, row_findings
-from landfast.sinks.delta.proof.resolutions import Whose, read_trail, resolved, without
+from landfast.sinks.delta.proof.resolutions import Whose, read_trail, resolved, retrying, without
 from landfast.sinks.delta.proof.scan import Depth, Scan
 from landfast.sinks.delta.proof.tally import Tally, regions_of
 from landfast.sinks.delta.settings import MIB
@@ -42,6 +42,7 @@ from landfast.sinks.delta.table.place import shape_of
 HELD_BYTES_MAX = 256 * MIB
 CLOSE_UP_ROWS_MAX = 8_000_000
 LETTER_KEYS = ("topic", "topic_id", "partition", "offset")
+NOT_BEFORE = "not_before"
 
 
 def verify_table(
@@ -147,6 +148,7 @@ def _verdict(table: DeltaTable, where: Where, held_bytes_max: int, close_up_rows
         pending=pending,
         replayed=fates.replayed,
         discarded=fates.discarded,
+        retrying=retrying(buried.later, trail, fates.rows),
         unresolved=fates.unresolved,
         contested=fates.contested,
         files=len(scan.active),
@@ -174,9 +176,13 @@ def _accounts(table: DeltaTable, history: History, findings: list[Finding]) -> l
 
 @dataclass(frozen=True, slots=True)
 class Buried:
-    """The table of dead letters: the buried offsets of each stream, ascending, and what there is to say of its files."""
+    """The table of dead letters: the buried offsets of each stream, ascending, and what there is to say of its files.
+
+    later   of the letters that were to be tried again by themselves
+    """
 
     offsets: Mapping[Stream, Offsets]
+    later: Mapping[Stream, Offsets] = field(default_factory=dict)
     rewritten: Sequence[Rewritten] = ()
     digested: int = 0
     undigested: int = 0
@@ -189,14 +195,16 @@ def _read_letters(path: str, storage_options: Mapping[str, str], depth: Depth, f
         table = snapshot_or_none(target, storage_options)
     if table is None:
         return Buried({})
-    scan = Scan(target, storage_options, table, keys=LETTER_KEYS, depth=depth)
+    later: defaultdict[Stream, list[Offsets]] = defaultdict(list)
+    scan = Scan(target, storage_options, table, keys=LETTER_KEYS, depth=depth, beside=(NOT_BEFORE,))
     for keys in scan.keys(lambda _rows: None):
-        for (topic, topic_id, partition), offsets in grouped(keys, LETTER_KEYS[:3], LETTER_KEYS[3]):
-            found[Stream(topic, topic_id, partition)].append(offsets)
+        for rows, by_stream in ((keys, found), (keys.filter(pc.is_valid(keys.column(NOT_BEFORE))), later)):
+            for (topic, topic_id, partition), offsets in grouped(rows, LETTER_KEYS[:3], LETTER_KEYS[3]):
+                by_stream[Stream(topic, topic_id, partition)].append(offsets)
     rewritten = look_for_foreign(scan, table.version())
     findings.extend(scan.findings)
-    offsets = {stream: ascending(pa.concat_arrays(parts)) for stream, parts in found.items()}
-    return Buried(offsets, rewritten, scan.digested, scan.undigested)
+    every, retried = ({stream: ascending(pa.concat_arrays(parts)) for stream, parts in one.items()} for one in (found, later))
+    return Buried(every, retried, rewritten, scan.digested, scan.undigested)
 
 
 def _check_letters(

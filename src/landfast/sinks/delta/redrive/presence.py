@@ -22,6 +22,7 @@ from landfast.model import Staged, Stream
 from landfast.sinks.delta.files.names import is_own
 from landfast.sinks.delta.files.own_columns import SYSTEM_COLUMNS, SYSTEM_SCHEMA
 from landfast.sinks.delta.files.parquet import DataFile
+from landfast.sinks.delta.files.plain import plain
 from landfast.sinks.delta.files.staged import first_gone
 from landfast.sinks.delta.log.active import ActiveFile, active_files
 from landfast.sinks.delta.log.replays import Actions, Told, ranges_among, replay_metadata
@@ -120,9 +121,10 @@ class Presence:
         with self._home.files.open(file.path) as stored:
             parquet = pq.ParquetFile(stored)
             there = [name for name in SYSTEM_COLUMNS if name in parquet.schema_arrow.names]
-            for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=there):
+            for stored_rows in parquet.iter_batches(_ROWS_AT_ONCE, columns=there):
+                batch = plain(stored_rows)
                 if "_offset" in there:
-                    batch = batch.filter(pc.is_in(batch.column("_offset"), value_set=offsets))  # noqa: PLW2901 — only these are looked at
+                    batch = batch.filter(pc.is_in(batch.column("_offset"), value_set=offsets))
                 for row in _with_plain_times(batch).to_pylist():
                     place = tuple({**row, **given}.get(name) for name in SYSTEM_COLUMNS)
                     one = self._wanted.get(place)  # type: ignore[arg-type]  # a row of another writer may have nulls: it is not found

@@ -16,11 +16,13 @@ import hashlib
 from array import array
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from landfast.errors import Broken, Halted, Rejected, Unavailable, check
 from landfast.model import TIMESTAMP_ABSENT, Batch, Chunk, Decoded, Span, Staged, Stream
 from landfast.ports import Decoder
 from landfast.sinks.delta.errors import mapped
+from landfast.sinks.delta.files.parquet import DataFile
 from landfast.sinks.delta.landing.partitions import parts_of
 from landfast.sinks.delta.landing.retries import wait_seconds
 from landfast.sinks.delta.landing.rows import MICROSECONDS, aligned, as_table
@@ -59,9 +61,13 @@ class Outcome(enum.StrEnum):
     """A row of another incarnation of its topic has its place and time: nobody can tell whose it is. It stays open."""
     RESOLVED = "resolved"
     """It was replayed or discarded before, or meanwhile."""
+    SKIPPED = "skipped"
+    """The settings skip such records by now, so that no row is to land: what an attempt of the pipeline comes to, and never a replay."""
+    BEHIND = "behind"
+    """An earlier letter of its key stays open. So does it: what an attempt of the pipeline comes to, and never a replay."""
 
 
-OPEN_STILL = frozenset({Outcome.REFUSED, Outcome.LEFT, Outcome.WAITING, Outcome.UNCLEAR})
+OPEN_STILL = frozenset({Outcome.REFUSED, Outcome.LEFT, Outcome.WAITING, Outcome.UNCLEAR, Outcome.BEHIND})
 """What leaves a letter open."""
 
 
@@ -109,14 +115,36 @@ def groups(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
         yield group
 
 
+class Manner:
+    """How people's replays go about it: each letter on its own. The attempts of the pipeline itself have a manner of their own.
+
+    `skipped` is what becomes of a letter whose record the settings skip.
+    """
+
+    skipped = Outcome.REFUSED
+
+    def check(self, view: View, streams: Collection[Stream]) -> None:
+        """Raise where letters of these streams must not land after this view."""
+
+    def behind(self, stuck: Sequence[Candidate], others: Sequence[Candidate]) -> list[Candidate]:
+        """Those of the others that must not land before the ones that are stuck, which stay open."""
+        return []
+
+    def note(self, one: Candidate, result: Result) -> Note | None:
+        """What to write down of a result; None where there is nothing."""
+        return note_of(one, result)
+
+
 class Replay:
     """Lands letters in one table. For one thread."""
 
-    def __init__(self, home: TableHome, sink: DeltaSink, decoder: Decoder, trail: Trail) -> None:
+    def __init__(self, home: TableHome, sink: DeltaSink, decoder: Decoder, trail: Trail, manner: Manner | None = None) -> None:
         self._home = home
         self._sink = sink
         self._decoder = decoder
         self._trail = trail
+        self._manner = manner or Manner()
+        self._names: list[str] = []
 
     def run(self, candidates: Sequence[Candidate], *, dry: bool = False) -> Iterator[Result]:
         """Land these, in the order given, which is that of their offsets; what came of each. With `dry`, only say what would.
@@ -130,8 +158,13 @@ class Replay:
             yield from self._dry(group) if dry else self._landed(group)
 
     def _landed(self, group: Sequence[Candidate]) -> list[Result]:
-        results = {result.letter["id"]: result for result in self._land(group)}
-        notes = [note for one in group if (note := _note(one, results[one.letter["id"]])) is not None]
+        try:
+            results = {result.letter["id"]: result for result in self._land(group)}
+        finally:
+            # Named by the log by now, or by nobody ever.
+            self._sink.release(self._names)
+            self._names.clear()
+        notes = [note for one in group if (note := self._manner.note(one, results[one.letter["id"]])) is not None]
         for name, dealings in self._trail.write(notes).items():
             if results[name].outcome is not Outcome.REFUSED:
                 results[name] = _after_all(results[name], dealings, self._home.run.id)
@@ -147,6 +180,7 @@ class Replay:
             if attempt:
                 home.clock.sleep(wait_seconds(attempt))
             view = self._opened()
+            self._manner.check(view, {one.place.stream for one in left})
             with mapped("looking for rows that are there already"):
                 told, rest = self._looked_up(view, ground, left)
             results += told
@@ -205,7 +239,14 @@ class Replay:
                 results.append(Result(one.letter, Outcome.WAITING, message=message))
             else:
                 rest.append(one)
-        return results, rest
+        open_still = {result.letter["id"] for result in results if result.outcome in OPEN_STILL}
+        behind, rest = self._parted([one for one in group if one.letter["id"] in open_still], rest)
+        return results + behind, rest
+
+    def _parted(self, stuck: Sequence[Candidate], others: Sequence[Candidate]) -> tuple[list[Result], list[Candidate]]:
+        """What is said of those that must not land before the ones that are stuck; and all the others."""
+        behind = {_key(one): Result(one.letter, Outcome.BEHIND) for one in self._manner.behind(stuck, others)}
+        return list(behind.values()), [one for one in others if _key(one) not in behind]
 
     def _position(self, view: View, stream: Stream) -> int:
         return view.transaction_version(position_app_id(self._home.pipeline_id, stream)) or 0
@@ -223,31 +264,37 @@ class Replay:
                     self._checked(decoded)
                     return results, rest, None
                 except Rejected as error:
-                    refused = {(one.stream, one.offset): (one.reason, one.message) for one in error.refusals}
-            results += [Result(one.letter, Outcome.REFUSED, *refused[_key(one)]) for one in rest if _key(one) in refused]
-            kept = [one for one in rest if _key(one) not in refused]
+                    said = {(one.stream, one.offset): (one.reason, one.message) for one in error.refusals}
+                    refused = {_key(one): _refused(one, *said[_key(one)]) for one in rest if _key(one) in said}
+            stuck = [one for one in rest if _key(one) in refused and refused[_key(one)].outcome is Outcome.REFUSED]
+            behind, kept = self._parted(stuck, rest)
+            results += behind + [refused[_key(one)] for one in kept if _key(one) in refused]
+            kept = [one for one in kept if _key(one) not in refused]
             check(len(kept) < len(rest), "rows were refused that are none of those to replay")
             rest = kept
         return results, [], None
 
-    def _decoded(self, group: Sequence[Candidate]) -> tuple[dict[tuple[Stream, int], tuple[str, str]], list[Decoded]]:
-        """Those that the decoder makes no row of, with reason and words; and what it makes of all."""
+    def _decoded(self, group: Sequence[Candidate]) -> tuple[dict[tuple[Stream, int], Result], list[Decoded]]:
+        """What is said of those that the decoder makes no row of; and what it makes of all."""
         by_stream: dict[Stream, list[Candidate]] = {}
         for one in group:
             by_stream.setdefault(one.place.stream, []).append(one)
-        refused: dict[tuple[Stream, int], tuple[str, str]] = {}
+        refused: dict[tuple[Stream, int], Result] = {}
         made = [self._decoder.decode(_chunk(stream, ones)) for stream, ones in by_stream.items()]
         for decoded, ones in zip(made, by_stream.values(), strict=True):
             for reject in decoded.rejects:
-                refused[_key(ones[reject.index])] = (reject.reason, reject.message)
+                refused[_key(ones[reject.index])] = _refused(ones[reject.index], reject.reason, reject.message)
             for reason, indices in decoded.skips.items():
                 words = "the settings skip such records: no row would land"
-                refused |= {_key(ones[index]): (reason, words) for index in indices}
+                refused |= {_key(ones[index]): Result(ones[index].letter, self._manner.skipped, reason, words) for index in indices}
         return refused, made
 
     def _written(self, decoded: Sequence[Decoded]) -> Staged:
         spans = tuple(_span(one) for one in decoded)
-        return self._sink.stage(Batch(0, spans, {span.stream: 0 for span in spans}, tuple(decoded)))
+        staged = self._sink.stage(Batch(0, spans, {span.stream: 0 for span in spans}, tuple(decoded)))
+        if self._home.settings.upsert is None:
+            self._names += [file.path for file in cast("tuple[DataFile, ...]", staged.content)]
+        return staged
 
     def _checked(self, decoded: Sequence[Decoded]) -> None:
         """Refuse what staging would, without a file. A table that grows would get its columns first: of that nothing is said."""
@@ -271,6 +318,10 @@ def ground_of(home: TableHome, trail: Trail, letters: Sequence[Row]) -> Presence
 
 def _landed(one: Candidate, there: Collection[Coordinates], version: int) -> Result:
     return Result(one.letter, Outcome.LANDED if one.place in there else Outcome.OLDER, version=version)
+
+
+def _refused(one: Candidate, reason: str, message: str) -> Result:
+    return Result(one.letter, Outcome.REFUSED, reason, message)
 
 
 def _key(one: Candidate) -> tuple[Stream, int]:
@@ -300,8 +351,8 @@ def _span(decoded: Decoded) -> Span:
     return Span(chunk.stream, chunk.start, chunk.end, rows, rows, 0, {}, "")
 
 
-def _note(one: Candidate, result: Result) -> Note | None:
-    """What to write down of a result; None where there is nothing."""
+def note_of(one: Candidate, result: Result) -> Note | None:
+    """What is written down of a result of a replay of people's; None where there is nothing."""
     if result.outcome in {Outcome.LANDED, Outcome.OLDER, Outcome.ALREADY}:
         # Of a row that was there before nobody can say any more which bytes it was made of.
         known = (None, None) if result.outcome is Outcome.ALREADY else (one.digest, one.edited)

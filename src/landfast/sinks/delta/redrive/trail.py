@@ -21,9 +21,11 @@ from landfast.sinks.delta.files.parquet import Part, write
 from landfast.sinks.delta.files.paths import trail_path
 from landfast.sinks.delta.landing.retries import wait_seconds
 from landfast.sinks.delta.log.mending import make_certain, mend
+from landfast.sinks.delta.log.snapshot import snapshot_or_none
 from landfast.sinks.delta.proof.acts import UNTOUCHED, Acts, Dealings
 from landfast.sinks.delta.proof.letters import Row
 from landfast.sinks.delta.settings import DeltaSettings
+from landfast.sinks.delta.table.columns import opened_with
 from landfast.sinks.delta.table.creation import create_or_open
 from landfast.sinks.delta.table.home import TableHome
 from landfast.sinks.delta.table.place import place_of
@@ -32,6 +34,7 @@ from landfast.sinks.delta.upkeep.maintenance import Maintenance, MaintenanceSett
 
 _SAID = {"landfast.act": "trail"}
 _UPKEEP_SECONDS_MAX = 2.0
+_OF_THE_NOTE = ("reason", "message", "digest", "edited", "version", "value", "attempt", "not_before")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class Note:
     edited: bool | None = None
     version: int | None = None
     value: bytes | None = None
+    attempt: int | None = None
+    not_before: int | None = None
 
 
 class Trail:
@@ -60,6 +65,12 @@ class Trail:
         self._place = place_of(self._settings, data.place.disk, data.place.opener)
         self._home: TableHome | None = None
         self._upkeep: Maintenance | None = None
+
+    def version(self) -> int | None:
+        """The newest version of the trail: while it is the same, nobody has done anything. None: nobody ever has."""
+        with mapped("opening the trail of dead letters"):
+            table = snapshot_or_none(self._settings.path, self._settings.storage_options)
+            return None if table is None else table.version()
 
     def dealings(self, letters: Sequence[Row]) -> Mapping[str, Dealings]:
         """What became of these letters by now, by id; those that nobody has touched are left out."""
@@ -97,7 +108,7 @@ class Trail:
     def _open_home(self) -> TableHome:
         if self._home is None:
             mend(self._settings.path, self._place.disk, self._data.observer)
-            handle = create_or_open(self._place, TRAIL_SCHEMA, {})
+            handle = opened_with(self._place, create_or_open(self._place, TRAIL_SCHEMA, {}), TRAIL_SCHEMA)
             make_certain(self._place.files, handle.version())
             self._home = self._data.beside(self._place, handle)
         return self._home
@@ -113,7 +124,7 @@ class Trail:
             "by": self._by,
             "why": note.why,
             "run_id": self._data.run.id,
-            **{name: getattr(note, name) for name in ("reason", "message", "digest", "edited", "version", "value")},
+            **{name: getattr(note, name) for name in _OF_THE_NOTE},
         }
 
     def _tidy(self, version: int) -> None:

@@ -131,6 +131,16 @@ def misfits(column: Any, kind: Any, start: int = 0) -> Iterator[int]:
         yield from misfits(column.slice(half), kind, start + half)
 
 
+def opened_with(place: Place, handle: DeltaTable, wanted: pa.Schema) -> DeltaTable:
+    """A handle on the table with all of these columns, which it is given where an earlier version has made it without."""
+    known = shape_of(handle).schema.names
+    missing = pa.schema([field for field in wanted if field.name not in known])
+    if not missing.names:
+        return handle
+    add_columns(place, missing)
+    return place.handle()
+
+
 def add_columns(place: Place, fields: pa.Schema) -> None:
     """Give the table these columns where it lacks them; several processes may do so at once.
 
