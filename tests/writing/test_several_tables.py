@@ -18,6 +18,7 @@ from deltalake import DeltaTable
 from landfast.delta_api import RunContext, TablesCommit, complete_commits, resume_run, sealed, start_run, write_idempotent
 from landfast.errors import Conflict, Misconfigured
 from landfast.sinks.delta.files.local import Disk
+from landfast.sinks.delta.files.names import COMMITS
 from tests.writing.writers import PATIENT, Crash, landed, rows
 
 
@@ -214,3 +215,26 @@ def interrupted(lake: Path, monkeypatch: pytest.MonkeyPatch, sequence: int = 1) 
     with Mortal(monkeypatch, number, after=True):
         commit_both(run, lake)
     assert (landed(lake / "a")["a", sequence], landed(lake / "b")["b", sequence]) == (1, 0)
+
+
+def test_what_was_meant_goes_when_it_is_sealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small seal is left of each commit; what a crash has left beside one goes with the next look."""
+    run = start_run("pair", run_id="r1")
+    kept = tmp_path / "a" / COMMITS
+
+    def crash(_disk: Disk, path: Path) -> None:
+        if path.parent == kept:
+            raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Disk, "remove", crash)
+        with contextlib.suppress(Crash):
+            commit_both(run, tmp_path)
+    assert sorted(path.name.partition(".")[2] for path in kept.iterdir()) == ["intent.json", "sealed.json"]
+    assert seen(tmp_path) == {"a": {0: 3}, "b": {0: 3}}
+    assert complete_commits(tmp_path / "a") == []
+    commit_both(run, tmp_path)
+    assert [path.name.partition(".")[2] for path in kept.iterdir()] == ["sealed.json"]
+    with pytest.raises(Conflict):
+        commit_both(run, tmp_path, count=5)
+    assert [path.name.partition(".")[2] for path in kept.iterdir()] == ["sealed.json"]

@@ -1,14 +1,14 @@
 """What a commit to several tables writes down beforehand: everything that it takes to make it, by whoever comes after a crash.
 
-It lies in a folder of the first table, with the seal beside it once all has landed. Readers of a Delta table pass over both: their
-names begin with an underscore.
+It lies in a folder of the first table. Once all has landed a seal takes its place, which says in which versions. Readers of a Delta table
+pass over both: their names begin with an underscore.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -44,6 +44,11 @@ class Intent:
         """The name of the file that says that it was carried out."""
         return _name(self.identity, _SEAL)
 
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """Which rows are meant for each table."""
+        return {path: share.digest for path, share in self.shares.items()}
+
     def to_json(self) -> bytes:
         """The content of the file."""
         shares = {path: _share(prepared) for path, prepared in self.shares.items()}
@@ -56,14 +61,17 @@ def seal_of(identity: IdempotentWriteOptions) -> str:
     return _name(identity, _SEAL)
 
 
-def read_intent(files: Files, name: str) -> Intent:
-    """The intent in this file.
+def read_intent(files: Files, name: str) -> Intent | None:
+    """The intent in this file; None where there is none: it was carried out.
 
     Raises:
         Broken: it is not as Landfast writes it, or a later version has written it.
     """
+    content = files.read(name)
+    if content is None:
+        return None
     try:
-        body = json.loads(files.read(name) or b"")
+        body = json.loads(content)
         if body["format"] > FORMAT:
             message = f"{name} was written by a later version of Landfast"
             raise Broken("VERSION_TOO_OLD", message, next_step="Run the version that wrote it, or a later one.")
@@ -74,22 +82,41 @@ def read_intent(files: Files, name: str) -> Intent:
         raise Broken("LOG_CORRUPT", message, next_step="Restore the file from a backup, or write the rows again as another run.") from error
 
 
-def read_seal(files: Files, intent: Intent) -> Mapping[str, int | None]:
-    """In which version of each table the intent was carried out; nothing where it has no seal yet."""
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """That a commit was carried out: in which version of each table, and with which rows."""
+
+    versions: Mapping[str, int | None]
+    digests: Mapping[str, str]
+
+    def to_json(self, at: int) -> bytes:
+        """The content of the file; `at` is in milliseconds since the epoch, for people."""
+        return json.dumps({"at": at, "versions": dict(self.versions), "digests": dict(self.digests)}).encode()
+
+
+def read_seal(files: Files, intent: Intent) -> Seal | None:
+    """The seal of the commit that is meant; None where it has none yet."""
     content = files.read(intent.seal)
+    if content is None:
+        return None
     try:
-        return {} if content is None else dict(json.loads(content)["versions"])
+        said = json.loads(content)
+        return Seal(dict(said["versions"]), dict(said["digests"]))
     except (ValueError, KeyError, TypeError) as error:
         message = f"{intent.seal} is not as Landfast writes it"
         raise Broken("LOG_CORRUPT", message, next_step="Restore the file from a backup.") from error
 
 
-def open_intents(files: Files) -> Iterator[str]:
-    """The names of the intents that have no seal, oldest number first within each run."""
+def intents(files: Files) -> tuple[list[str], list[str]]:
+    """The names of the intents without a seal, oldest number first within each run; and of those with one, which nobody needs any more."""
     names = set(files.names(COMMITS))
+    unsealed: list[str] = []
+    carried_out: list[str] = []
     for name in sorted(names):
-        if name.endswith(_INTENT) and name.removesuffix(_INTENT) + _SEAL not in names:
-            yield f"{COMMITS}/{name}"
+        if name.endswith(_INTENT):
+            has_seal = name.removesuffix(_INTENT) + _SEAL in names
+            (carried_out if has_seal else unsealed).append(f"{COMMITS}/{name}")
+    return unsealed, carried_out
 
 
 def _name(identity: IdempotentWriteOptions, end: str) -> str:

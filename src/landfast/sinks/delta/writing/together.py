@@ -8,7 +8,6 @@ A reader who wants all tables or none asks for the versions that are sealed.
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import nullcontext
@@ -25,7 +24,7 @@ from landfast.sinks.delta.settings import DeltaSettings
 from landfast.sinks.delta.table.place import place_of
 from landfast.sinks.delta.writing.attempts import Journal
 from landfast.sinks.delta.writing.commit import Committer, Ways
-from landfast.sinks.delta.writing.intent import Intent, open_intents, read_intent, read_seal, seal_of
+from landfast.sinks.delta.writing.intent import Intent, Seal, intents, read_intent, read_seal, seal_of
 from landfast.sinks.delta.writing.persistence import Persistence
 from landfast.sinks.delta.writing.record import WriteRecord, writes_back
 from landfast.sinks.delta.writing.values import DeltaWriteResult, DeltaWriteRetryPolicy, IdempotentWriteOptions
@@ -60,13 +59,13 @@ class Together:
             Unavailable: attempts or time are over. Once the intent is written, `complete` carries it out.
         """
         persistence = Persistence(self._policy, self._clock)
-        kept = persistence.tries("writing the intent of a commit", lambda _: self._put(intent))
-        versions = persistence.tries("reading the seal of a commit", lambda _: read_seal(self._first, kept))
-        if not versions:
-            return self._carry_out(kept)
+        (seal,) = persistence.tries("reading the seal of a commit", lambda _: (read_seal(self._first, intent),))
+        if seal is None:
+            return self._carry_out(persistence.tries("writing the intent of a commit", lambda _: self._put(intent)))
+        _check_same(intent, seal.digests)
         return {
-            way: DeltaWriteResult("already there", kept.identity, versions.get(way), share.rows, 0, 0, 0, persistence.seconds)
-            for way, share in kept.shares.items()
+            way: DeltaWriteResult("already there", intent.identity, seal.versions.get(way), share.rows, 0, 0, 0, persistence.seconds)
+            for way, share in intent.shares.items()
         }
 
     def complete(self, app_ids: Collection[str] | None = None) -> list[Completion]:
@@ -90,7 +89,10 @@ class Together:
     def unsealed(self) -> list[Intent]:
         """The intents that have no seal, oldest number first within each run."""
         with mapped("looking for commits to several tables"):
-            return [read_intent(self._first, name) for name in open_intents(self._first)]
+            unsealed, carried_out = intents(self._first)
+            for name in carried_out:
+                self._first.remove(name)
+            return [found for name in unsealed if (found := read_intent(self._first, name)) is not None]
 
     def _completion(self, intent: Intent, missing: str) -> Completion:
         tables = tuple(shown(at_end_of(way, self._path)) for way in intent.shares)
@@ -101,10 +103,10 @@ class Together:
         if self._first.put(intent.name, intent.to_json()):
             return intent
         kept = read_intent(self._first, intent.name)
-        meant, known = ({path: share.digest for path, share in one.shares.items()} for one in (intent, kept))
-        if meant != known:
-            message = f"commit {intent.identity.version} of {intent.identity.app_id!r} was begun before, with other tables or other rows"
-            raise Conflict("WRITE_DIFFERS", message, next_step="Write other rows under the next number. Nothing of this commit has landed.")
+        if kept is None:
+            # Somebody has carried it out and taken it away since: its seal says what landed, and the tables do.
+            return intent
+        _check_same(intent, kept.digests)
         return kept
 
     def _carry_out(self, intent: Intent) -> dict[str, DeltaWriteResult]:
@@ -118,9 +120,22 @@ class Together:
             with nullcontext() if journal is None else journal.kept(place.settings.path, self._storage_options):
                 results[way] = Committer(place, self._clock, persistence, Ways(journal=journal)).land(share)
         versions = {way: result.table_version for way, result in results.items()}
-        said = json.dumps({"at": int(self._clock.now() * 1000), "versions": versions}).encode()
+        said = Seal(versions, intent.digests).to_json(int(self._clock.now() * 1000))
         persistence.tries("sealing a commit", lambda _: (self._first.put(intent.seal, said), True)[1])
+        # It names every file of the commit, and there may be very many such commits.
+        persistence.tries("taking the intent of a commit away", lambda _: self._removed(intent))
         return results
+
+    def _removed(self, intent: Intent) -> bool:
+        self._first.remove(intent.name)
+        return True
+
+
+def _check_same(intent: Intent, known: Mapping[str, str]) -> None:
+    """See that what is meant is what was meant under this identity before."""
+    if intent.digests != known:
+        message = f"commit {intent.identity.version} of {intent.identity.app_id!r} was begun before, with other tables or other rows"
+        raise Conflict("WRITE_DIFFERS", message, next_step="Write other rows under the next number. Nothing of this commit has landed.")
 
 
 def first_tables(path: str, storage_options: Mapping[str, str]) -> list[str]:
