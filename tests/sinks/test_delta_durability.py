@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from deltalake import DeltaTable
 
 from landfast.errors import Broken
 from landfast.sinks.delta import DeltaDeadLetters
-from landfast.sinks.delta.files.local import Disk
+from landfast.sinks.delta.files.local import Disk, LocalFiles
 from landfast.sinks.delta.files.names import log_name
 from landfast.sinks.delta.log.active import active_files
 from landfast.sinks.delta.settings import DeltaSettings
@@ -178,3 +180,19 @@ def test_s6_a_failed_fsync_stops_the_run(world: DeltaWorld, diary: DiskDiary, fa
     if position is None:
         later.commit([later.stage(world.batch(LANE, 0, 10, first=True))])
     assert world.landed() == [("events", 0, offset) for offset in range(10)]
+
+
+def test_a_draft_that_vanishes_while_a_folder_is_looked_at_hides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another writer has put its entry at that moment: the log is not taken for one that is not there."""
+    listed = os.scandir
+    for name in ("entry", "draft"):
+        (tmp_path / name).write_bytes(b"12345")
+
+    def then_gone(path: Path) -> Iterator[os.DirEntry[str]]:
+        with listed(path) as entries:
+            found = list(entries)
+        (tmp_path / "draft").unlink(missing_ok=True)
+        return iter(found)
+
+    monkeypatch.setattr(os, "scandir", then_gone)
+    assert LocalFiles(tmp_path, Disk()).sizes(".") == {"entry": 5}

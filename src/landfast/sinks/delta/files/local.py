@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -107,9 +107,16 @@ class LocalFiles:
     def sizes(self, folder: str) -> dict[str, int]:
         """See `Files.sizes`."""
         try:
-            return {entry.name: entry.stat().st_size for entry in os.scandir(self._root / folder) if entry.is_file()}
+            entries = list(os.scandir(self._root / folder))
         except FileNotFoundError:
             return {}
+        found: dict[str, int] = {}
+        for entry in entries:
+            # A draft of another writer, say, is gone at any moment.
+            with suppress(FileNotFoundError):
+                if entry.is_file():
+                    found[entry.name] = entry.stat().st_size
+        return found
 
     def probe(self) -> None:
         """See `Files.probe`."""
