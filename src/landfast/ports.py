@@ -180,6 +180,9 @@ class Retries(Protocol):
         """What waits of each of these streams, read from the store, and from now on looked after. They must be claimed by us.
 
         Letters that the position is not past yet are among it: their records are dead already, so that later ones of their keys wait.
+
+        Raises:
+            Conflict: somebody else has claimed one of the streams since.
         """
 
     def due_seconds(self) -> float | None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future
+from itertools import pairwise
+from typing import TypeVar
 
 import pytest
 
@@ -32,6 +35,7 @@ from landfast.testing.memory import (
 from tests.core.rig import Rig
 
 DELAYS = (10.0, 20.0)
+T = TypeVar("T")
 
 
 class MendedDecoder(LineDecoder):
@@ -443,33 +447,53 @@ def test_a_round_that_tries_nothing_is_not_begun_again_at_once() -> None:
 def test_no_landing_begins_while_letters_are_tried(seed: int) -> None:
     """Whatever runs when: a round and a commit are never under way at once, and a key lands in order."""
     shop = Shop(batch_records=2)
-    shop.rig.executor = lambda: SteppedExecutor(seed, ahead=1)
     executors: list[SteppedExecutor] = []
+    told: list[str] = []
+
+    class Told(SteppedExecutor):
+        """Says what is asked of it."""
+
+        def submit(self, call: Callable[[], T]) -> Future[T]:
+            """Say it."""
+            told.append(getattr(getattr(call, "func", call), "__name__", ""))
+            return super().submit(call)
 
     def stepped() -> SteppedExecutor:
-        executors.append(SteppedExecutor(seed + len(executors), ahead=1))
+        executors.append(Told(seed + len(executors), ahead=1))
         return executors[-1]
 
     shop.rig.executor = stepped
     for number in range(8):
         shop.write((b"a", b"bad" if number % 3 == 0 else b"line"), (b"b", b"line"))
-    letters = shop.retries()
+    settings = MemoryRetriesSettings((0.3,) * 100)
+    letters = MemoryRetries(shop.rig.store, shop.rig.table, shop.decoder, shop.rig.clock, settings)
     runner = shop.rig.runner(shop.rig.route(letters=letters, decoder=shop.decoder, retries=letters))
     clock = shop.rig.clock
 
     def go_on() -> None:
         for executor in executors:
             executor.step()
-        if clock.monotonic() > 8:
+        if clock.monotonic() > 20:
             shop.decoder.mend()
+        if clock.monotonic() > 3 and shop.rig.log[shop.stream].end < 100:
+            shop.write((b"a", b"line"), (b"b", b"line"))
         if clock.monotonic() > 60:
             runner.stop()
 
-    clock.during_sleep = go_on
+    notice, clock.during_sleep = shop.observer.notice, go_on
+
+    def heard(event: events.Event) -> None:
+        told.append("answer" if isinstance(event, events.LettersRetried) else "")
+        notice(event)
+
+    shop.observer.notice = heard  # type: ignore[method-assign]
     runner.run()
+    acts = [act for act in told if act in {"retry", "land", "answer"}]
+    assert not [pair for pair in pairwise(acts) if pair == ("retry", "land")]
+    assert {"retry", "land", "answer"} == set(acts)
     rows = [offset for offset in shop.landed if offset % 2 == 0]
     assert rows == sorted(rows)
-    assert sorted(shop.landed) == list(range(16))
+    assert sorted(shop.landed) == list(range(100))
 
 
 def test_attempts_and_landings_take_turns() -> None:

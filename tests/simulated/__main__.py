@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from landfast.testing.world import drawn, problem_of
+from landfast.testing.world import problem_of
 from tests.simulated.plants import PLANTS, SEEDS_FILE, SEEDS_MAX, Plant
 
 
@@ -15,7 +15,7 @@ def first_seed(plant: Plant) -> int | None:
     """The first seed whose schedule finds the bug."""
     with pytest.MonkeyPatch.context() as patch:
         plant.sow(patch)
-        return next((seed for seed in range(SEEDS_MAX) if problem_of(drawn(seed))), None)
+        return next((seed for seed in range(SEEDS_MAX) if problem_of(plant.draw(seed))), None)
 
 
 def main() -> int:

@@ -6,10 +6,10 @@ import json
 from itertools import chain
 from pathlib import Path
 
-from tests.simulated import planted_in_flows, planted_in_lanes, planted_in_letters, planted_in_races, planted_in_sinks
+from tests.simulated import planted_in_flows, planted_in_lanes, planted_in_later, planted_in_letters, planted_in_races, planted_in_sinks
 from tests.simulated.planting import Plant
 
-_PARTS = (planted_in_sinks, planted_in_letters, planted_in_lanes, planted_in_flows, planted_in_races)
+_PARTS = (planted_in_sinks, planted_in_letters, planted_in_lanes, planted_in_flows, planted_in_races, planted_in_later)
 PLANTS: tuple[Plant, ...] = tuple(chain.from_iterable(part.BED.plants for part in _PARTS))
 
 SEEDS_MAX = 10_000

@@ -14,8 +14,22 @@ import pytest
 from landfast.core.flow import Flow
 from landfast.testing.faults import Fault, Kind, Stuck, When
 from landfast.testing.memory import MemoryTable
-from landfast.testing.world import Act, Deed, Schedule, Sizes, World, campaign, drawn, every_call, problem_of, smallest
+from landfast.testing.world import (
+    Act,
+    Deed,
+    Schedule,
+    Sizes,
+    World,
+    campaign,
+    drawn,
+    drawn_later,
+    every_call,
+    problem_of,
+    reached_later,
+    smallest,
+)
 from landfast.testing.world.__main__ import main
+from landfast.testing.world.families import LATER
 from landfast.testing.world.scheduler import Scheduler, TaskExecutor
 
 SCHEDULES = 20_000
@@ -40,6 +54,19 @@ def test_schedules_of_whole_worlds_lose_double_and_stop_nothing() -> None:
     assert upshot.schedules == SCHEDULES
     assert min(upshot.records, upshot.commits, upshot.crashes, upshot.steps, len(upshot.faults)) > 0
     assert not upshot.missed
+
+
+LATER_SCHEDULES = 400
+"""`make simulate SIMULATE="--family later"` plays more of those in which letters are tried again."""
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("unmeasured")
+def test_letters_that_are_tried_again_are_nowhere_twice_and_in_order() -> None:
+    """Records that fail for a while, keys, people who replay and discard: each record ends in one place, each key in order, none waits."""
+    upshot = campaign(0, LATER_SCHEDULES, family="later")
+    assert upshot.problems == {}
+    assert not [state for state in reached_later.STATES if not upshot.states[state]]
 
 
 FAILED_ONCE = {
@@ -93,9 +120,18 @@ def test_every_call_fails_from_the_command_line_too(capsys: pytest.CaptureFixtur
     assert '{"seed": 1, ' in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("unmeasured")
+def test_every_call_may_fail_where_letters_are_tried_again() -> None:
+    """A spread sample of the calls of a workload with rounds of attempts fails in a spread sample of ways."""
+    whole = every_call(pairs_apart=0, singles_apart=7, workload=LATER.workload)
+    assert [(problem, schedule.to_json()) for schedule, problem in whole.failures] == []
+    assert whole.singles > 50
+
+
 def test_the_world_is_measured() -> None:
     """Of all the schedules that are played these are the ones that coverage sees."""
     assert campaign(0, 100).problems == {}
+    assert campaign(0, 40, family="later").problems == {}
 
 
 def test_what_was_drawn_once_is_drawn_again() -> None:
@@ -131,6 +167,7 @@ def test_a_schedule_is_the_same_after_it_was_printed_and_read() -> None:
     """What a failing campaign prints is all that is needed to play it again, elsewhere."""
     for seed in range(200):
         assert Schedule.from_json(drawn(seed).to_json()) == drawn(seed)
+        assert Schedule.from_json(drawn_later(seed).to_json()) == drawn_later(seed)
 
 
 def test_a_world_that_cannot_come_to_rest_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,6 +213,7 @@ def test_one_schedule_can_be_played_from_the_command_line(capsys: pytest.Capture
     """By its seed or as it was printed; where it fails, the smallest that does is printed as well."""
     schedule = Schedule(3, Sizes(workers=2), (Act(0.0, Deed.PRODUCE), Act(1.0, Deed.KILL)), ((Fault(3, When.AFTER, Kind.CRASH),),))
     assert main(["--seed", "3"]) == 0
+    assert main(["--seed", "3", "--family", "later"]) == 0
     assert main(["--schedule", schedule.to_json()]) == 0
     assert "nothing lost" in capsys.readouterr().out
     put_as_asked = MemoryTable.put

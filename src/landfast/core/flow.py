@@ -344,7 +344,7 @@ class Flow:
     def held(self) -> set[Stream]:
         """Streams that should not be read now: halted, unplaced, read to the end; all while the flow has enough to do."""
         enough = self._room.crowded or (self.busy() and self._room.taken)
-        return {stream for stream, lane in self.lanes.items() if enough or not lane.reads or self._attempts.holds(lane)}
+        return self._attempts.held() | {stream for stream, lane in self.lanes.items() if enough or not lane.reads}
 
     def busy(self, streams: Collection[Stream] | None = None) -> bool:
         """Whether something of these streams (or of any) was read and has not landed yet."""

@@ -191,7 +191,7 @@ class Lane:
     @property
     def owes_letters(self) -> bool:
         """Whether letters lie ahead, at or behind where the reader stands, of records that have not landed: only reading gets past them."""
-        return bool(self.buried) and self.read_to is not None and self.read_to <= max(self.buried)
+        return bool(self.buried) and (self.read_to is None or self.read_to <= max(self.buried))
 
     def unlanded(self, in_flight: int) -> int:
         """Records that were read and have not landed, with those of it that are in flight."""

@@ -37,12 +37,10 @@ class Attempts:
     No landing is under way during a round: from its first attempt until its answer is taken in nobody knows which keys wait.
 
     backoff  where it stands between its failures
-    full     as many letters wait as may
     """
 
     def __init__(self, route: Route, surroundings: Surroundings, lanes: Mapping[Stream, Lane], ledger: Ledger) -> None:
         self.backoff = Backoff(route.limits.retry, route.limits.retry_by_class)
-        self.full = False
         self._retries = route.retries
         self._name = route.name
         self._limits = route.limits.later
@@ -53,6 +51,7 @@ class Attempts:
         self._look_soon = False
         self._looked_at = self._rest_until = 0.0
         self._told = (0, 0)
+        self._told_full = False
 
     # ---- what waits ----
 
@@ -190,15 +189,22 @@ class Attempts:
         self._told = told
         letters, most = told[0], self._limits.waiting_records_max
         self._around.observer.notice(events.LettersWaiting(self._name, *told, most))
-        full, self.full = self.full, letters >= most
-        if full != self.full:
+        if self._told_full != self.full:
+            self._told_full = self.full
             words = f"{letters} dead letters wait to be tried again, of at most {most}"
             words += ": nothing is read until fewer do" if self.full else ": reading goes on"
             self._around.observer.notice(events.Notice(self._name, "RETRY_BACKLOG", words, "warning" if self.full else "cleared"))
 
-    def holds(self, lane: Lane) -> bool:
-        """Whether a lane is not to be read for what waits already. What was read before, or is buried ahead, still is."""
-        return self.full and not lane.reading_again and not lane.owes_letters
+    @property
+    def full(self) -> bool:
+        """Whether as many letters wait as may."""
+        return self._retries is not None and self.letters >= self._limits.waiting_records_max
+
+    def held(self) -> set[Stream]:
+        """Streams that are not to be read for what waits already. What was read before, or is buried ahead, still is."""
+        if not self.full:
+            return set()
+        return {stream for stream, lane in self._lanes.items() if not lane.reading_again and not lane.owes_letters}
 
     def at_risk(self, streams: Collection[Stream], in_flight: Collection[Stream]) -> set[Stream]:
         """Those of the streams of which something was cut, or handed out, under what waited before."""

@@ -77,6 +77,11 @@ MAY_BE_UNAVAILABLE = frozenset(
 MAY_CONFLICT = frozenset({("sink", "commit"), ("letters", "put")})
 MAY_LOSE_ITS_ANSWER = frozenset({("table", "snapshot"), ("table", "put"), ("store", "take"), ("store", "append"), ("store", "buried")})
 
+ROUND_MAY_BE_UNAVAILABLE = frozenset({("retries", "waiting"), ("retries", "retry")})
+ROUND_MAY_CONFLICT = frozenset({("retries", "retry")})
+ROUND_MAY_LOSE_ITS_ANSWER = frozenset({("store", "retriable"), ("store", "fail")})
+"""The same where letters are tried again."""
+
 
 MAY_BE_LATE = frozenset({("table", "put")})
 """A put of a version that is refused where the version is taken may arrive at any time: what is not so guarded must not be late."""
@@ -256,13 +261,13 @@ def can_show(fault: Fault, call: Call) -> bool:
         return True
     place = (call.port, call.method)
     if fault.kind is Kind.ANSWER_LOST:
-        return place in MAY_LOSE_ITS_ANSWER
+        return place in MAY_LOSE_ITS_ANSWER or place in ROUND_MAY_LOSE_ITS_ANSWER
     return fault.when is When.BEFORE and place in _PLACES_BEFORE[fault.kind]
 
 
 _PLACES_BEFORE = {
-    Kind.UNAVAILABLE: MAY_BE_UNAVAILABLE,
-    Kind.CONFLICT: MAY_CONFLICT,
+    Kind.UNAVAILABLE: MAY_BE_UNAVAILABLE | ROUND_MAY_BE_UNAVAILABLE,
+    Kind.CONFLICT: MAY_CONFLICT | ROUND_MAY_CONFLICT,
     Kind.ANSWER_LATE: MAY_BE_LATE,
     Kind.OVERTAKEN: MAY_BE_LATE,
 }

@@ -53,7 +53,8 @@ class LetterStore(Protocol):
 class MemoryLetterStore:
     """The durable half of `MemoryDeadLetters`: who has claimed which stream, all letters, and how they failed since. Thread-safe.
 
-    It keeps whatever it is given: a letter that is put twice is here twice, for a ledger to find.
+    It keeps whatever it is given: a letter that is put twice is here twice, for a ledger to find. `changes` counts what it was told,
+    and `buriers` keeps the owner by whom each letter was buried.
     """
 
     def __init__(self) -> None:
@@ -61,6 +62,8 @@ class MemoryLetterStore:
         self._claims: dict[Stream, str] = {}
         self._puts: dict[str, tuple[Letter, ...]] = {}
         self._failures: dict[tuple[Stream, int], Failures] = {}
+        self.changes = 0
+        self.buriers: dict[tuple[Stream, int], str] = {}
 
     @property
     def letters(self) -> tuple[Letter, ...]:
@@ -79,7 +82,9 @@ class MemoryLetterStore:
             for letter in letters:
                 if self._claims.get(letter.stream) != owner:
                     return letter.stream
+            self.changes += 1
             self._puts.setdefault(token, tuple(letters))
+            self.buriers.update(dict.fromkeys(((letter.stream, letter.offset) for letter in letters), owner))
             return None
 
     def buried(self, stream: Stream, start: Position) -> frozenset[int]:
@@ -106,6 +111,7 @@ class MemoryLetterStore:
             for stream, _ in failures:
                 if self._claims.get(stream) != owner:
                     return stream
+            self.changes += 1
             self._failures.update(failures)
             return None
 

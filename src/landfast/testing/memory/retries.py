@@ -168,11 +168,13 @@ class MemoryRetries(MemoryDeadLetters):
                 # It waits anew: what was known of it before says nothing of that.
                 self._looked[stream].pop(offset)
         if resolved:
-            resolve(self._table, resolved, rows, self._settings.attempts_max)
+            resolve(self._table, resolved, rows, self.owner, self._settings.attempts_max)
         return failed
 
 
-def resolve(table: Table, resolved: Mapping[tuple[Stream, int], str], rows: Sequence[LandedRow], attempts_max: int = 3) -> None:
+def resolve(
+    table: Table, resolved: Mapping[tuple[Stream, int], str], rows: Sequence[LandedRow], who: str = "a person", attempts_max: int = 3
+) -> None:
     """Say in one version what became of these letters, with their rows; what was said of one of them before stays.
 
     Raises:
@@ -186,7 +188,7 @@ def resolve(table: Table, resolved: Mapping[tuple[Stream, int], str], rows: Sequ
             if token in snapshot.tokens or not news:
                 return
             landing = tuple(row for row in rows if (row.stream, row.offset) in news)
-            table.put(snapshot.version + 1, TableCommit(token, "retries", 0, rows=landing, resolved=news))
+            table.put(snapshot.version + 1, TableCommit(token, who, 0, rows=landing, resolved=news))
         except (VersionTaken, AnswerLost):
             continue
         return

@@ -9,7 +9,9 @@ landfast.testing.world` plays many seeds. It needs the package `greenlet`.
 
 from landfast.testing.world.campaign import Upshot, campaign, problem_of, smallest
 from landfast.testing.world.every_call import EveryCall, every_call
+from landfast.testing.world.later import drawn_later
 from landfast.testing.world.reached import expected, reached
+from landfast.testing.world.reached_later import expected_later
 from landfast.testing.world.schedule import Act, Deed, Schedule, Sizes, drawn, shrunk
 from landfast.testing.world.world import Outcomes, World
 
@@ -24,8 +26,10 @@ __all__ = [
     "World",
     "campaign",
     "drawn",
+    "drawn_later",
     "every_call",
     "expected",
+    "expected_later",
     "problem_of",
     "reached",
     "shrunk",

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 
 from landfast.testing.world.campaign import Upshot, campaign, problem_of, smallest
 from landfast.testing.world.every_call import EveryCall, every_call
-from landfast.testing.world.reached import expected
-from landfast.testing.world.schedule import Schedule, drawn
+from landfast.testing.world.families import FAMILIES, PLAIN
+from landfast.testing.world.schedule import Schedule
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Play what the command line says."""
     parser = argparse.ArgumentParser(prog="python -m landfast.testing.world", description=__doc__)
-    parser.add_argument("--schedules", type=int, default=20_000, help="how many schedules to play (default: %(default)s)")
+    parser.add_argument("--schedules", type=int, help="how many schedules to play (default: as many as meet every rare state)")
     parser.add_argument("--first", type=int, default=0, help="the seed of the first (default: %(default)s)")
     parser.add_argument("--processes", type=int, default=1, help="how many at once (default: %(default)s)")
     parser.add_argument("--seed", type=int, help="play the schedule of this seed alone, and print it; where it fails, make it smaller")
@@ -24,14 +24,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--every-call", action="store_true", help="fail every call of a port once in every way, then all pairs on the commit path"
     )
     parser.add_argument("--pairs-apart", type=int, default=1, help="play every so many-th pair only (default: all)")
+    parser.add_argument(
+        "--family", choices=tuple(FAMILIES), default=PLAIN.name, help="plain, or later: letters are tried again (default: %(default)s)"
+    )
     chosen = parser.parse_args(arguments)
+    family = FAMILIES[chosen.family]
     if chosen.every_call:
-        return _failed_one_by_one(every_call(chosen.pairs_apart))
+        return _failed_one_by_one(every_call(chosen.pairs_apart, workload=family.workload))
     if chosen.schedule is not None:
         return _one(Schedule.from_json(chosen.schedule))
     if chosen.seed is not None:
-        return _one(drawn(chosen.seed))
-    return _told(campaign(chosen.first, chosen.schedules, chosen.processes))
+        return _one(family.draw(chosen.seed))
+    return _told(campaign(chosen.first, chosen.schedules or family.schedules_min, chosen.processes, family.name))
 
 
 def _one(schedule: Schedule) -> int:
@@ -51,8 +55,9 @@ def _told(upshot: Upshot) -> int:
     print(f"{upshot.schedules:,} schedules in {upshot.seconds:.0f} s, {rate:.0f} per second of one core; {hours:.0f} virtual hours")
     print(f"{upshot.records:,} records, {upshot.commits:,} commits, {upshot.crashes:,} crashes, {upshot.steps:,} steps")
     print("faults: " + ", ".join(f"{kind} {count:,}" for kind, count in upshot.faults.most_common()))
-    print(f"rare states: {len(expected()) - len(upshot.missed)} of {len(expected())} reached")
-    for state in expected():
+    expected = FAMILIES[upshot.family].expected()
+    print(f"rare states: {len(expected) - len(upshot.missed)} of {len(expected)} reached")
+    for state in expected:
         print(f"  {upshot.states[state]:>9,}  {state}" if upshot.states[state] else f"  missed: {state}")
     for seed, problem in sorted(upshot.problems.items())[:20]:
         print(f"  seed {seed}: {problem}")
@@ -61,7 +66,8 @@ def _told(upshot: Upshot) -> int:
     print(f"trace {upshot.trace}")
     print(f"{wrong} with something lost, doubled or wrong, {stuck} stuck" if upshot.problems else "0 lost, 0 doubled, 0 stuck")
     if upshot.missed:
-        print(f"no valid campaign: {len(upshot.missed)} rare states were never met; 20,000 schedules meet all")
+        enough = FAMILIES[upshot.family].schedules_min
+        print(f"no valid campaign: {len(upshot.missed)} rare states were never met; {enough:,} schedules meet all")
     return 1 if upshot.problems or upshot.missed else 0
 
 

@@ -9,14 +9,16 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from types import FrameType
 
 from landfast.testing.faults import Stuck
-from landfast.testing.world.reached import expected, reached
-from landfast.testing.world.schedule import Schedule, drawn, shrunk
+from landfast.testing.world.families import FAMILIES, PLAIN
+from landfast.testing.world.reached import reached
+from landfast.testing.world.schedule import Schedule, shrunk
 from landfast.testing.world.world import World
 
 _SHARE = 250
@@ -28,7 +30,7 @@ CPU_SECONDS_MAX = 30.0
 
 @dataclass(slots=True)
 class Upshot:
-    """What came of some schedules.
+    """What came of some schedules of one family.
 
     problems     seed -> what was wrong
     faults       kind -> how many happened
@@ -37,6 +39,7 @@ class Upshot:
     trace        a digest of everything that happened in all of them, in order
     """
 
+    family: str = PLAIN.name
     schedules: int = 0
     records: int = 0
     commits: int = 0
@@ -71,7 +74,7 @@ class Upshot:
     @property
     def missed(self) -> tuple[str, ...]:
         """Rare states that were never met: a campaign that has any proves less than it says."""
-        return tuple(state for state in expected() if not self.states[state])
+        return tuple(state for state in FAMILIES[self.family].expected() if not self.states[state])
 
 
 def problem_of(schedule: Schedule, upshot: Upshot | None = None) -> str:
@@ -120,13 +123,13 @@ def guarded(cpu_seconds_max: float) -> Iterator[None]:
         signal.signal(signal.SIGVTALRM, before)
 
 
-def share(seeds: range) -> Upshot:
+def share(seeds: range, family: str = PLAIN.name) -> Upshot:
     """Play the schedules of these seeds."""
-    upshot = Upshot()
+    upshot = Upshot(family)
     began = time.process_time()
     with _collected_between():
         for seed in seeds:
-            problem = problem_of(drawn(seed), upshot)
+            problem = problem_of(FAMILIES[family].draw(seed), upshot)
             upshot.schedules += 1
             if problem:
                 upshot.problems[seed] = problem
@@ -148,11 +151,11 @@ def _collected_between() -> Iterator[None]:
             gc.enable()
 
 
-def campaign(first: int, schedules: int, processes: int = 1) -> Upshot:
+def campaign(first: int, schedules: int, processes: int = 1, family: str = PLAIN.name) -> Upshot:
     """Play the schedules of so many seeds."""
     began = time.perf_counter()
-    whole = Upshot()
-    for upshot in _shares(_portions(first, schedules), processes):
+    whole = Upshot(family)
+    for upshot in _shares(partial(share, family=family), _portions(first, schedules), processes):
         whole.add(upshot)
     whole.seconds = time.perf_counter() - began
     return whole
@@ -163,12 +166,12 @@ def _portions(first: int, schedules: int) -> Iterator[range]:
         yield range(start, min(start + _SHARE, first + schedules))
 
 
-def _shares(portions: Iterable[range], processes: int) -> Iterator[Upshot]:
+def _shares(play: Callable[[range], Upshot], portions: Iterable[range], processes: int) -> Iterator[Upshot]:
     if processes == 1:
-        yield from map(share, portions)
+        yield from map(play, portions)
         return
     with ProcessPoolExecutor(processes) as pool:
-        yield from pool.map(share, portions)
+        yield from pool.map(play, portions)
 
 
 def smallest(schedule: Schedule) -> Schedule:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from landfast.model import Stream
+from landfast.model import Letter, Stream
 from landfast.testing.ledger import positions_of
+from landfast.testing.memory import LandedRow, resolve
+from landfast.testing.world.ailing import AILING, SORE, key_of, passing
 from landfast.testing.world.schedule import Act, Deed
 from landfast.testing.world.workers import DISPUTED, POISON, Worker
 
@@ -38,10 +40,56 @@ def _writing(value: bytes | None) -> Callable[[World, Act], None]:
     def write(world: World, act: Act) -> None:
         stream = _stream(world, act)
         for _ in range(act.amount):
-            line = value if value is None or value == POISON else b"%s %d" % (value, world.log[stream].end)
-            world.log.append(stream.topic, stream.partition, line, key=b"k")
+            end = world.log[stream].end
+            line = value if value is None or value == POISON else b"%s %d" % (value, end)
+            key = key_of(act.pick, end) if world.schedule.sizes.later_seconds else b"k"
+            world.log.append(stream.topic, stream.partition, line, key=key)
 
     return write
+
+
+def _ailing(kind: bytes) -> Callable[[World, Act], None]:
+    """Append one record that fails for a while, and others behind it."""
+
+    def write(world: World, act: Act) -> None:
+        stream = _stream(world, act)
+        for number in range(1 + act.amount // 2):
+            end = world.log[stream].end
+            until = 0.0 if number else world.scheduler.now + 4.0 * act.amount
+            world.log.append(stream.topic, stream.partition, passing(kind, until, end), key=key_of(act.pick, end))
+
+    return write
+
+
+# ---- a person with dead letters ----
+
+
+def _open_letter(world: World, act: Act) -> Letter | None:
+    """One of those that the position is past."""
+    snapshot = world.table.snapshot()
+    letters = [
+        letter
+        for letter in world.store.letters
+        if letter.offset < snapshot.positions.get(letter.stream, 0) and (letter.stream, letter.offset) not in snapshot.resolved
+    ]
+    return letters[act.pick % len(letters)] if letters else None
+
+
+def _replay(world: World, act: Act) -> None:
+    """A person lands a letter, whatever is wrong with it, and whatever waits before it."""
+    letter = _open_letter(world, act)
+    if letter is not None:
+        place = (letter.stream, letter.offset)
+        resolve(world.table, {place: "landed"}, [LandedRow(*place, letter.value)])
+        world.by_hand.add(place)
+
+
+def _discard(world: World, act: Act) -> None:
+    letter = _open_letter(world, act)
+    if letter is not None:
+        place = (letter.stream, letter.offset)
+        resolve(world.table, {place: "discarded"}, [])
+        world.by_hand.add(place)
 
 
 def _mark(world: World, act: Act) -> None:
@@ -205,6 +253,10 @@ _DEEDS: dict[Deed, Callable[[World, Act], None]] = {
     Deed.PRODUCE_BAD: _writing(b"bad"),
     Deed.PRODUCE_POISON: _writing(POISON),
     Deed.PRODUCE_DISPUTED: _writing(DISPUTED),
+    Deed.PRODUCE_AILING: _ailing(AILING),
+    Deed.PRODUCE_SORE: _ailing(SORE),
+    Deed.REPLAY: _replay,
+    Deed.DISCARD: _discard,
     Deed.TOMBSTONE: _writing(None),
     Deed.MARKER: _mark,
     Deed.OPEN_TRANSACTION: _open_transaction,

@@ -13,6 +13,7 @@ from itertools import islice
 
 from landfast.testing.faults import Call, Fault, Kind, When, can_show
 from landfast.testing.world.campaign import problem_of
+from landfast.testing.world.later import ROUND_PLACES
 from landfast.testing.world.schedule import COMMIT_PATH, Act, Deed, Schedule, Sizes
 from landfast.testing.world.world import World
 
@@ -61,17 +62,18 @@ class EveryCall:
     failures: list[tuple[Schedule, str]] = field(default_factory=list)
 
 
-def every_call(pairs_apart: int = 1, singles_apart: int = 1) -> EveryCall:
-    """Fail each call alone, and every so many-th of all pairs; 0 leaves them out."""
+def every_call(pairs_apart: int = 1, singles_apart: int = 1, workload: Schedule | None = None) -> EveryCall:
+    """Fail each call of a workload alone, or every so many-th, and every so many-th of all pairs; 0 leaves them out."""
+    workload = workload or WORKLOAD
     began = time.process_time()
     whole = EveryCall()
-    calls = _calls(WORKLOAD, 0)
+    calls = _calls(workload, 0)
     whole.calls = len(calls)
     whole.calls_on_path = sum(_on_path(call) for call in calls)
-    for schedule in islice(_singles(calls), 0, None, singles_apart):
+    for schedule in islice(_singles(workload, calls), 0, None, singles_apart):
         whole.singles += 1
         _play(schedule, whole)
-    for schedule in islice(_pairs(calls), 0, None, pairs_apart) if pairs_apart else ():
+    for schedule in islice(_pairs(workload, calls), 0, None, pairs_apart) if pairs_apart else ():
         whole.pairs += 1
         _play(schedule, whole)
     whole.cpu_seconds = time.process_time() - began
@@ -92,7 +94,7 @@ def _calls(schedule: Schedule, worker: int) -> list[Call]:
 
 
 def _on_path(call: Call) -> bool:
-    return (call.port, call.method) in COMMIT_PATH
+    return (call.port, call.method) in COMMIT_PATH or (call.port, call.method) in ROUND_PLACES
 
 
 def _faults(calls: list[Call], after: int = 0) -> Iterator[Fault]:
@@ -104,19 +106,19 @@ def _faults(calls: list[Call], after: int = 0) -> Iterator[Fault]:
                 yield fault
 
 
-def _singles(calls: list[Call]) -> Iterator[Schedule]:
+def _singles(workload: Schedule, calls: list[Call]) -> Iterator[Schedule]:
     for fault in _faults(calls):
-        yield replace(WORKLOAD, faults=((fault,),))
+        yield replace(workload, faults=((fault,),))
 
 
-def _pairs(calls: list[Call]) -> Iterator[Schedule]:
+def _pairs(workload: Schedule, calls: list[Call]) -> Iterator[Schedule]:
     """Two faults of one process; where the first is a crash, the second befalls the process that is started in its place."""
     for first in _faults(calls):
         if not _on_path(calls[first.number - 1]):
             continue
-        alone = replace(WORKLOAD, faults=((first,),))
+        alone = replace(workload, faults=((first,),))
         crashed = first.kind is Kind.CRASH
-        later = _calls(alone, WORKLOAD.sizes.workers if crashed else 0)
+        later = _calls(alone, workload.sizes.workers if crashed else 0)
         for second in _faults(later, 0 if crashed else first.number):
             if _on_path(later[second.number - 1]):
-                yield replace(WORKLOAD, faults=((first,), (), (second,)) if crashed else ((first, second),))
+                yield replace(workload, faults=((first,), (), (second,)) if crashed else ((first, second),))

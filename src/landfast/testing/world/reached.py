@@ -11,6 +11,7 @@ from landfast.core.report import Outcome
 from landfast.errors import Conflict
 from landfast.model import Stream
 from landfast.testing.faults import MAY_BE_UNAVAILABLE, MAY_CONFLICT, MAY_LOSE_ITS_ANSWER, Kind, When
+from landfast.testing.world.reached_later import reached_later
 from landfast.testing.world.schedule import AIMED, COMMIT_PATH, CRASH_PLACES, Deed, disturbance
 from landfast.testing.world.workers import DISPUTED, Worker
 from landfast.testing.world.world import FOREIGN, Outcomes, World
@@ -91,7 +92,8 @@ def expected() -> tuple[str, ...]:
 
 def reached(world: World, outcomes: Outcomes) -> Iterator[str]:
     """Each state that was met, as often as it was."""
-    return chain(_faults(world), *map(_of_worker, world.workers), _of_commits(world), _of_world(world, outcomes))
+    later = reached_later(world) if world.schedule.sizes.later_seconds else ()
+    return chain(_faults(world), *map(_of_worker, world.workers), _of_commits(world), _of_world(world, outcomes), later)
 
 
 def _faults(world: World) -> Iterator[str]:
@@ -262,7 +264,7 @@ def _of_disputes(world: World) -> Iterator[str]:
     disputed = {(letter.stream, letter.offset) for letter in world.store.letters if (letter.value or b"").startswith(DISPUTED)}
     if disputed:
         yield "a disputed record that became a letter"
-        lenient = [commit for commit in world.table.commits if commit.run_id != FOREIGN and int(commit.run_id.rpartition("-")[2]) % 2]
+        lenient = [commit for commit in world.table.commits if commit.spans and int(commit.run_id.rpartition("-")[2]) % 2]
         if any(
             span.start <= offset < span.end
             for commit in lenient

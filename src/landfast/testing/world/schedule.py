@@ -44,15 +44,24 @@ class Deed(enum.StrEnum):
     KILL = "kill"
     SKEW = "skew"
     FOREIGN_COMMIT = "foreign commit"
+    PRODUCE_AILING = "produce ailing"
+    PRODUCE_SORE = "produce sore"
+    REPLAY = "replay"
+    DISCARD = "discard"
 
     @property
     def disturbs(self) -> bool:
         """Whether it is more than what producers do."""
-        return self not in _LIFE
+        return self not in _LIFE and self not in PASSING
 
 
 DISASTERS = frozenset({Deed.EXPIRE, Deed.TRUNCATE, Deed.RECREATE})
 """After these a lane may halt and keep what it has not landed: the operator decides."""
+
+PASSING = (Deed.PRODUCE_AILING, Deed.PRODUCE_SORE)
+"""Records that the decoder, or the table, refuses for a while."""
+
+_BY_HAND = (Deed.REPLAY, Deed.DISCARD)
 
 _LIFE = (
     Deed.PRODUCE,
@@ -65,7 +74,7 @@ _LIFE = (
     Deed.MARKER,
 )
 
-_DISTURBANCES = tuple(deed for deed in Deed if deed.disturbs)
+_DISTURBANCES = tuple(deed for deed in Deed if deed.disturbs and deed not in _BY_HAND)
 _KINDS = tuple(Kind)
 _KINDS_BESIDE = tuple(kind for kind in Kind if kind not in {Kind.FROZEN, Kind.SLOW})
 """What may befall a worker that is held up as well."""
@@ -164,9 +173,14 @@ AIMED = (
 """What may happen at the very moment of a call."""
 
 
+AIMED_BY_HAND = (Act(0.0, Deed.REPLAY, 0), Act(0.0, Deed.REPLAY, 1), Act(0.0, Deed.DISCARD, 0), Act(0.0, Deed.DISCARD, 1))
+"""The same of what people do with letters; numbered behind the others."""
+
+
 def disturbance(number: int) -> Act:
     """The act of this number, from 1 on, over and over."""
-    return AIMED[(number - 1) % len(AIMED)]
+    acts = AIMED + AIMED_BY_HAND
+    return acts[(number - 1) % len(acts)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +189,8 @@ class Sizes:
 
     poll_seconds   of a poll where nothing else is due: who waits long hears late that a stream is its own
     store_seconds  the longest that a call of the table or of the dead letters takes: meanwhile the rest of the world goes on
+    later_seconds  the delays after which letters are tried again; empty: they are not
+    waiting_max    letters that may wait
     """
 
     workers: int = 1
@@ -192,6 +208,8 @@ class Sizes:
     store_seconds: float = 0.0
     poll_seconds: float = 5.0
     until_end: bool = False
+    later_seconds: tuple[float, ...] = ()
+    waiting_max: int = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +243,8 @@ class Schedule:
             tuple(Fault(number, When(when), Kind(kind), lasting, place) for number, when, kind, lasting, place in row)
             for row in read["faults"]
         )
-        return cls(read["seed"], Sizes(**read["sizes"]), acts, faults)
+        sizes = Sizes(**{**read["sizes"], "later_seconds": tuple(read["sizes"].get("later_seconds", ()))})
+        return cls(read["seed"], sizes, acts, faults)
 
 
 def drawn(seed: int) -> Schedule:

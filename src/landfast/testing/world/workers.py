@@ -11,14 +11,22 @@ from landfast.core.breaker import BreakerLimits
 from landfast.core.pieces import PieceLimits
 from landfast.core.report import RunReport
 from landfast.core.retry import RetryPolicy
-from landfast.core.route import FlowLimits, Route
+from landfast.core.route import FlowLimits, Later, Route, every_topic
 from landfast.core.runner import Runner, RunnerLimits, Workplace
 from landfast.core.upkeep import UpkeepLimits
 from landfast.events import Event, LaneHalted
 from landfast.model import Bounds, Position, Run, Stream
-from landfast.ports import Extent
+from landfast.ports import Decoder, Extent
 from landfast.testing.faults import Fault, FaultPlan, Powers
-from landfast.testing.faulty import FaultyDeadLetters, FaultyLetterStore, FaultyObserver, FaultySink, FaultySource, FaultyTable
+from landfast.testing.faulty import (
+    FaultyDeadLetters,
+    FaultyLetterStore,
+    FaultyObserver,
+    FaultyRetries,
+    FaultySink,
+    FaultySource,
+    FaultyTable,
+)
 from landfast.testing.ledger import DEAD, EITHER, line_fate
 from landfast.testing.memory import (
     LandedRow,
@@ -27,6 +35,8 @@ from landfast.testing.memory import (
     MemoryGroup,
     MemoryLetterStore,
     MemoryLog,
+    MemoryRetries,
+    MemoryRetriesSettings,
     MemorySink,
     MemorySinkSettings,
     MemorySource,
@@ -36,6 +46,7 @@ from landfast.testing.memory import (
     RecordingObserver,
     TableCommit,
 )
+from landfast.testing.world.ailing import AILING, SORE, AilingDecoder, refuse_sore
 from landfast.testing.world.schedule import Sizes
 from landfast.testing.world.scheduler import Scheduler, TaskExecutor, VirtualClock
 
@@ -52,6 +63,9 @@ DISPUTED = b"disputed"
 """A value that one release of the settings takes for a row and the other for a dead letter."""
 
 
+_EITHER = (DISPUTED, AILING, SORE)
+
+
 class StricterDecoder(LineDecoder):
     """The other release: what is disputed is rejected."""
 
@@ -60,7 +74,7 @@ class StricterDecoder(LineDecoder):
 
 def fate(record: Record) -> str:
     """Where a record of a world must end."""
-    if record.value is not None and record.value.startswith(DISPUTED):
+    if record.value is not None and record.value.startswith(_EITHER):
         return EITHER
     return DEAD if record.value == POISON else line_fate(record)
 
@@ -179,15 +193,11 @@ def hired(ground: Ground, sizes: Sizes, name: str, faults: Sequence[Fault], powe
     scheduler = ground.scheduler
     plan = FaultPlan(faults, powers=powers)
     clock = VirtualClock(scheduler)
-    settings = MemorySourceSettings(chunk_records_max=sizes.chunk_records, checks_apart=sizes.checks_apart, checks=sizes.checks)
-    reader = MemorySource(ground.group, name, clock, settings)
+    reading = MemorySourceSettings(chunk_records_max=sizes.chunk_records, checks_apart=sizes.checks_apart, checks=sizes.checks)
+    reader = MemorySource(ground.group, name, clock, reading)
     source = FaultySource(reader, reader, plan)
     extent = WatchedExtent(source)
-    sink = MemorySink(FaultyTable(ground.table, plan), name, MemorySinkSettings(refuse_at_commit=refuse_poison))
-    letters = MemoryDeadLetters(FaultyLetterStore(ground.store, plan))
-    limits = _flow_limits(sizes)
-    decoder = StricterDecoder() if int(name.rpartition("-")[2]) % 2 == 0 else LineDecoder()
-    route = Route("route", lambda _: True, decoder, FaultySink(sink, plan), FaultyDeadLetters(letters, plan), limits)
+    route = _route(ground, sizes, name, plan, clock)
     observer = WorkersObserver(ground.halted)
     workplace = Workplace(
         clock,
@@ -200,6 +210,26 @@ def hired(ground: Ground, sizes: Sizes, name: str, faults: Sequence[Fault], powe
     return Worker(name, plan, runner, observer, clock, extent, dict(ground.table.positions))
 
 
+def _route(ground: Ground, sizes: Sizes, name: str, plan: FaultPlan, clock: VirtualClock) -> Route:
+    """The ports of a worker. Only where letters are tried again something fails for a while."""
+    table, store = FaultyTable(ground.table, plan), FaultyLetterStore(ground.store, plan)
+    decoder: Decoder = StricterDecoder() if int(name.rpartition("-")[2]) % 2 == 0 else LineDecoder()
+    limits = _flow_limits(sizes)
+    if not sizes.later_seconds:
+        sink = MemorySink(table, name, MemorySinkSettings(refuse_at_commit=refuse_poison))
+        return Route("route", every_topic, decoder, FaultySink(sink, plan), FaultyDeadLetters(MemoryDeadLetters(store), plan), limits)
+
+    def refuse(row: LandedRow) -> str | None:
+        return refuse_poison(row) or refuse_sore(row, ground.scheduler.now)
+
+    decoder = AilingDecoder(decoder, lambda: ground.scheduler.now)
+    sink = MemorySink(table, name, MemorySinkSettings(refuse_at_commit=refuse))
+    settings = MemoryRetriesSettings(sizes.later_seconds, refuse)
+    letters = MemoryRetries(store, table, decoder, clock, settings)
+    dead_letters, retries = FaultyDeadLetters(letters, plan), FaultyRetries(letters, plan)
+    return Route("route", every_topic, decoder, FaultySink(sink, plan), dead_letters, limits, retries)
+
+
 @lru_cache(maxsize=1)
 def _flow_limits(sizes: Sizes) -> FlowLimits:
     return FlowLimits(
@@ -210,6 +240,7 @@ def _flow_limits(sizes: Sizes) -> FlowLimits:
         flight_batches_max=sizes.flight_batches,
         upkeep=UpkeepLimits(landings_between=sizes.maintain_landings),
         conflicts_max=1_000,
+        later=Later(waiting_records_max=sizes.waiting_max),
     )
 
 

@@ -16,6 +16,7 @@ from landfast.testing.ledger import Verdict, ahead, audit, passed_before_buried
 from landfast.testing.memory import MemoryLetterStore, MemoryLog, TableCommit, VersionTaken
 from landfast.testing.world.deeds import do
 from landfast.testing.world.operator import finished_early, operators_view, read_without_leave
+from landfast.testing.world.retried import audit_retried, waiting_letters
 from landfast.testing.world.schedule import QUIET_AT_SECONDS, Act, Deed, Schedule, disturbance
 from landfast.testing.world.scheduler import Scheduler
 from landfast.testing.world.workers import Ground, WatchedGroup, WatchedTable, Worker, fate, hired
@@ -33,6 +34,7 @@ RESTART_SECONDS = 1.0
 REJOIN_SECONDS = 3.0
 LATE_SECONDS = 4.0
 OPERATOR_SECONDS = 40.0
+_NEVER = (-1, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class World:
     halted     streams of which a worker said that it stands still
     compacted  records that were compacted away, perhaps after they were read
     done       every deed that has happened
+    by_hand    letters that a person has resolved
     both_own   whether two workers ever held the same stream for theirs at once
     late       versions that were put when nobody waited for them any more
     quiet      nothing disturbs any more
@@ -75,6 +78,7 @@ class World:
         self.halted: set[Stream] = set()
         self.compacted: set[tuple[Stream, int]] = set()
         self.done: set[Deed] = set()
+        self.by_hand: set[tuple[Stream, int]] = set()
         self.both_own = False
         self.late = 0
         self._violations: list[str] = []
@@ -83,7 +87,7 @@ class World:
         self.quiet = self._ending = False
         self._acknowledgements_seen = self._commits_seen = 0
         self._frozen: set[str] = set()
-        self._settled_at, self._is_settled = (-1, 0), False
+        self._settled_at, self._is_settled = _NEVER, False
 
     # ---- the life of a world ----
 
@@ -117,7 +121,7 @@ class World:
             worker.plan.calm()
             self.thaw(worker.name)
         self.group.balance()
-        self.quiet, self._settled_at = True, (-1, 0)
+        self.quiet, self._settled_at = True, _NEVER
 
     def _at_rest(self) -> bool:
         """Whether everything has landed that must, and workers of bounded runs have ended by themselves."""
@@ -126,11 +130,16 @@ class World:
     @property
     def _settled(self) -> bool:
         """Whether everything has landed, but for what stands still and says so."""
-        stands = (self.table.version, len(self.halted))
+        stands = (self.table.version, len(self.halted), self.store.changes)
         if self._settled_at != stands:
             self._settled_at = stands
-            self._is_settled = not any(self.waiting())
+            self._is_settled = not any(self.waiting()) and not (self._tries_again and any(waiting_letters(self)))
         return self._is_settled
+
+    @property
+    def _tries_again(self) -> bool:
+        """Whether letters must not wait for ever: a bounded run leaves those that are not due."""
+        return bool(self.schedule.sizes.later_seconds) and not self.schedule.sizes.until_end
 
     def waiting(self) -> Iterator[tuple[Stream, int]]:
         """What was written, is not passed, and of which nobody has said that it stands still; of topics as they are today.
@@ -291,7 +300,10 @@ class World:
 
     def _judge(self) -> Outcomes:
         self._look()
-        verdict = audit(self.log.truth(), self.table.commits, self.store.letters, fate)
+        if self.schedule.sizes.later_seconds:
+            verdict = audit_retried(self)
+        else:
+            verdict = audit(self.log.truth(), self.table.commits, self.store.letters, fate)
         problems = [*self._violations, *self._wrongs(verdict)]
         problems += [*operators_view(self), *read_without_leave(self.table.commits)]
         scheduler = self.scheduler
