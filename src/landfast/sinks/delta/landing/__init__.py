@@ -5,6 +5,7 @@ rows           decoded rows in exactly the table's schema, split by its `partiti
 entities       the rows of a batch for a table with one row per key
 commit         compare and set: the one way in which rows and positions land
 tenure         who may move a stream's position
+turns          who comes first, where upserts of several workers write the same files again
 dead_letters   records that are refused, buried whole as `letters`
 retries        what all who commit share: waits, and a look at what became of a lost answer
 """

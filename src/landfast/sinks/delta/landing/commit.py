@@ -20,6 +20,7 @@ from landfast.sinks.delta.errors import is_foreign
 from landfast.sinks.delta.files.parquet import DataFile
 from landfast.sinks.delta.landing.retries import followed, open_patiently, outcome_words, wait_seconds
 from landfast.sinks.delta.landing.tenure import Tenure
+from landfast.sinks.delta.landing.turns import LOST_BEFORE_ASKING, Turns
 from landfast.sinks.delta.log.app_ids import incarnation_app_id, incarnation_number, owner_app_id, position_app_id
 from landfast.sinks.delta.log.entries import Entry, entries_back
 from landfast.sinks.delta.log.record import CommitRecord, to_metadata
@@ -101,6 +102,7 @@ class Committer:
         self._tenure = tenure
         self._view: View | None = None
         self._landed_version: int | None = None
+        self._turns = Turns(home)
         self.sequence = 0
 
     def forget_view(self) -> None:
@@ -127,11 +129,16 @@ class Committer:
         """
         check(commit.moves, "a commit without a stream")
         attempts = self._home.settings.commit_attempts_max
+        longest_seconds = 0.0
         for attempt in range(attempts):
             if attempt:
                 self._home.clock.sleep(wait_seconds(attempt))
                 self._view = self._view and followed(self._home, self._view)
+            if commit.upsert is not None and attempt >= LOST_BEFORE_ASKING:
+                self._turns.ask(self._view or self._home.open(), longest_seconds)
+            began = self._home.clock.monotonic()
             landed = self._attempt(commit)
+            longest_seconds = max(longest_seconds, self._home.clock.monotonic() - began)
             if landed is not None:
                 self._landed_version = landed.version
                 self.sequence += 1
@@ -148,7 +155,10 @@ class Committer:
         if version is not None:
             return Committed(version, already=True)
         base = view.version
-        change = None if commit.upsert is None else commit.upsert.change_of(view.handle)
+        change = None
+        if commit.upsert is not None:
+            change = commit.upsert.change_of(view.handle)
+            transactions |= self._turns.over(view)
         files = commit.files if change is None else change.files
         said = to_metadata(self._record(commit, change))
         try:
@@ -181,6 +191,9 @@ class Committer:
         if kept is not None and kept.answers(asked) and compare(self._home, self._tenure, kept, commit.moves) is Comparison.AT_START:
             return kept, None
         view = self._opened(self._home.open())
+        if commit.upsert is not None:
+            heeded = self._turns.heed(view)
+            view = heeded if heeded.handle.version() == heeded.version else self._home.open()
         for conflict in column_conflicts(view.handle, self._home.settings, None):
             # Somebody changed the columns while running so that an append of own files would break the table.
             raise Broken(conflict.code, conflict.message, next_step=conflict.next_step)

@@ -35,6 +35,7 @@ class Turns:
         self._home = home
         self._app_id = turn_app_id(home.pipeline_id)
         self._ours: int | None = None
+        self._ours_until = 0.0
         self._heeded: int | None = None
 
     def _told(self, view: View) -> tuple[int, int]:
@@ -56,14 +57,15 @@ class Turns:
             view = followed(self._home, view)
 
     def ask(self, view: View, seconds: float) -> None:
-        """Ask the others for a turn, as long as twice what an attempt took. Where they are too many for that as well, nobody is asked."""
+        """Ask the others for a turn, as long as twice what an attempt took, unless one lasts. Where they are too fast for that too, not now."""
+        clock = self._home.clock
         wanted = max(1, math.ceil(min(TURN_SECONDS_MAX, 2 * seconds)))
         for _ in range(_ASK_ATTEMPTS):
             number, standing = self._told(view)
-            if standing and number == self._ours:
+            if standing and number == self._ours and clock.monotonic() < self._ours_until:
                 return
             if self._home.put(view, TURN, {self._app_id: (number + 1) << _SECONDS_BITS | wanted}):
-                self._ours = number + 1
+                self._ours, self._ours_until = number + 1, clock.monotonic() + wanted
                 return
             view = followed(self._home, view)
 

@@ -32,6 +32,11 @@ def replays_app_id(pipeline_id: str) -> str:
     return f"landfast/{pipeline_id}/replays"
 
 
+def turn_app_id(pipeline_id: str) -> str:
+    """The application id whose transaction version, in a table with one row per key, tells which worker would like to come first."""
+    return f"landfast/{pipeline_id}/turn"
+
+
 def digest_app_id(app_id: str) -> str:
     """The application id beside that of a person's own writer, whose transaction version tells the rows of its newest write."""
     return f"landfast/write/{app_id}/digest"

@@ -21,6 +21,8 @@ KEY = "landfast"
 DIGEST_KEY = "landfast.digest"
 TAKE_OVER = {"landfast.act": "take over"}
 """What a take-over says of itself in its `commitInfo`."""
+TURN = {"landfast.act": "turn"}
+"""What asking for a turn says of itself."""
 COMPACTION_KEY = "landfast.compaction"
 """What a compaction says of itself: how many files it replaces, and how many rows they hold."""
 
