@@ -1,12 +1,14 @@
 """A lake: real Delta tables on a disk, and all who write to them, in one thread, moved on by chance from one act of the disk to the next.
 
-Workers of the engine land a simulated log, with upserts or without; somebody replays dead letters; jobs write to several tables at once; a
-reader looks at what is sealed. Anyone may be killed between any two acts. The seed decides all of it but the names of files.
+Workers of the engine land a simulated log, with upserts or without, and in some lakes try dead letters again by themselves; people replay
+them; jobs write to several tables at once; a reader looks at what is sealed. Anyone may be killed between any two acts. The seed decides
+all of it but the names of files.
 """
 
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import threading
 from collections import Counter
@@ -26,12 +28,14 @@ from landfast.core.batching import BatchLimits
 from landfast.core.breaker import BreakerLimits
 from landfast.core.report import Outcome
 from landfast.core.retry import RetryPolicy
-from landfast.core.route import FlowLimits, Route, every_topic
+from landfast.core.route import FlowLimits, Later, Route, every_topic
 from landfast.core.runner import Runner, RunnerLimits, Workplace
 from landfast.core.upkeep import UpkeepLimits
 from landfast.delta_api import DeltaWriteRetryPolicy, complete_commits, sealed, start_run
 from landfast.errors import LandfastError, Misconfigured
-from landfast.events import ConflictMet, LaneHalted, LettersBuried
+from landfast.events import ConflictMet, LaneHalted, LettersBuried, LettersRetried
+from landfast.model import Chunk, Decoded
+from landfast.ports import Clock, Decoder
 from landfast.sinks.delta import DeltaDeadLetters, DeltaSink
 from landfast.sinks.delta.files.local import Disk
 from landfast.sinks.delta.proof.coordinates import coordinates_of
@@ -39,6 +43,7 @@ from landfast.sinks.delta.proof.letters import LetterLimits, Letters
 from landfast.sinks.delta.proof.verify import verify_table
 from landfast.sinks.delta.redrive.replay import Candidate, Replay
 from landfast.sinks.delta.redrive.trail import Trail
+from landfast.sinks.delta.retrying.retries import DeltaRetries
 from landfast.sinks.delta.upkeep.maintenance import Maintenance, MaintenanceSettings
 from landfast.testing.memory import MemoryGroup, MemoryLog, MemorySource, MemorySourceSettings, RecordingObserver
 from landfast.testing.world.scheduler import Scheduler, TaskExecutor, VirtualClock
@@ -48,6 +53,7 @@ from tests.sinks.entity_world import BY_TIME, Event, entities_at, event_at, held
 
 TOPIC = "events"
 BAD = b"not what it should be: "
+LATE = re.compile(rb"after (\d+): ")
 FATE = "fate"
 QUIET_AT_SECONDS = 20.0
 ACT_SECONDS_MAX = 0.1
@@ -75,6 +81,28 @@ path = "{path}"
 _UPSERT = 'mode = "upsert"\nkey = ["id"]\norder_by = "updated"\ndelete_when = "gone"'
 
 
+def mended(value: bytes) -> bytes:
+    """What the record should have been."""
+    return LATE.sub(b"", value.removeprefix(BAD), count=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """Decodes what comes too early when its time has come."""
+
+    decoder: Decoder
+    clock: Clock
+
+    def decode(self, chunk: Chunk) -> Decoded:
+        """See `ports.Decoder`."""
+        values = [None if value is None else self._as_it_is_now(value) for value in chunk.values]
+        return replace(self.decoder.decode(replace(chunk, values=values)), chunk=chunk)
+
+    def _as_it_is_now(self, value: bytes) -> bytes:
+        found = LATE.match(value)
+        return value if found is None or int(found[1]) > self.clock.monotonic() else mended(value)
+
+
 @contextmanager
 def stepped(step: Callable[[], None]) -> Iterator[None]:
     """Let `step` happen before and after each act of a disk that makes something durable or gives it its name."""
@@ -100,6 +128,7 @@ class Met:
     kills: int = 0
     conflicts: int = 0
     letters: int = 0
+    tried_again: int = 0
     replayed: int = 0
     sealed: int = 0
     compactions: int = 0
@@ -113,6 +142,7 @@ class Lake:
         self._draw = random.Random(seed)
         self._folder = folder
         self.upserts = self._draw.random() < 2 / 3
+        self.tries_again = self._draw.random() < 1 / 2
         self.met = Met()
         self._scheduler = Scheduler(seed, self._start_again)
         self._ending = self._quiet = False
@@ -207,7 +237,8 @@ class Lake:
         for _ in range(self._draw.randrange(1, 9)):
             event = event_at(stream.partition, self._log[stream].end, ids=12)
             self._events.append(event)
-            bad = BAD if self._draw.random() < 0.15 else b""
+            late = b"after %d: " % (self._scheduler.now + self._draw.uniform(1.0, 9.0))
+            bad = self._draw.choices((b"", BAD, late), (0.75, 0.1, 0.15))[0]
             self._log.append(TOPIC, stream.partition, bad + value_of(event), key=(event.id or "").encode())
 
     def _kill(self, name: str) -> None:
@@ -250,15 +281,17 @@ class Lake:
         home = replace(self._world, ears=ears).home(name)  # type: ignore[arg-type]  # any observer does
         often = MaintenanceSettings(checkpoint_commits=4, compaction_interval_seconds=0.0, compaction_files_min=3)
         sink = DeltaSink(home, Maintenance(often, home.settings, clock, ears))
-        decoder = wiring.decoder_of(self._route.decode, sink.schema, self._route.sink.key)
+        decoder = Patient(wiring.decoder_of(self._route.decode, sink.schema, self._route.sink.key), clock)
+        retries = DeltaRetries(home, sink, decoder, (0.5, 2.0, 4.0)) if self.tries_again else None
         limits = FlowLimits(
             batch=BatchLimits(records_max=6, seconds_max=0.5),
             breaker=BreakerLimits(share_max=1.0),
             retry=RetryPolicy(attempts_max=1_000, total_seconds_max=100_000.0),
             conflicts_max=1_000,
             upkeep=UpkeepLimits(landings_between=3),
+            later=Later(waiting_records_max=12),
         )
-        route = Route("route", every_topic, decoder, sink, DeltaDeadLetters(home), limits)
+        route = Route("route", every_topic, decoder, sink, retries or DeltaDeadLetters(home), limits, retries)
         source = MemorySource(self._group, name, clock, MemorySourceSettings(chunk_records_max=4))
         workplace = Workplace(
             clock,
@@ -297,10 +330,9 @@ class Lake:
             by_letter = trail.dealings(rows)
             wanted = [coordinates_of(row) for row in rows if row["id"] not in by_letter or by_letter[row["id"]].resolution is None]
             for part in letters.whole(wanted):
-                mended = [Candidate(row, row["value"].removeprefix(BAD), edited=True) for row in part]
-                results = list(replay.run(mended))
+                results = list(replay.run([Candidate(row, mended(row["value"]), edited=True) for row in part]))
                 self.met.replayed += sum(result.outcome == "landed" for result in results)
-                still_open += sum(result.outcome not in {"landed", "already there", "resolved"} for result in results)
+                still_open += sum(result.outcome not in {"landed", "older", "already there", "resolved"} for result in results)
         return still_open
 
     def _write_both(self, name: str) -> None:
@@ -336,6 +368,7 @@ class Lake:
         for ears in self._ears:
             problems += [f"halted: {event}" for event in ears.of(LaneHalted)]
             self.met.conflicts += len(ears.of(ConflictMet))
+            self.met.tried_again += sum(event.landed for event in ears.of(LettersRetried))
             self.met.letters += sum(event.letters for event in ears.of(LettersBuried))
         self.met.compactions = sum(commit["operation"] == "OPTIMIZE" for commit in DeltaTable(path).history())
         if self.upserts:
