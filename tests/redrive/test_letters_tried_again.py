@@ -12,6 +12,8 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
+from landfast import wiring
+from landfast.config import load
 from landfast.errors import Conflict, ErrorClass, Unavailable
 from landfast.model import Batch, Staged, Stream
 from landfast.sinks.delta import DeltaDeadLetters, DeltaSink, letters_path
@@ -101,6 +103,17 @@ def test_the_commands_tell_which_letters_wait_and_until_when(scene: Scene) -> No
     assert "open, failed 3 times, given up" in ask("dead-letters", "list", scene.file).out
     states = ask("dead-letters", "list", scene.file, "--state", "all", "--json").data["states"]
     assert states == {"open": 2, "replayed": 1}
+
+
+def test_a_check_says_which_letters_are_tried_again_and_when(scene: Scene) -> None:
+    """Before anything runs, so that nobody has to compute it from the settings."""
+    settings = load(scene.file)
+    words, problems, _ = wiring.look_at_sink(settings, settings.routes[0])
+    assert (words.partition("; ")[2], problems) == ("dead letters are tried again after 60 s, 600 s, while no more than 10,000 wait", ())
+    scene.file.write_text(scene.file.read_text().replace("[60, 600]", '[0.5]\nreasons = ["not_json", "missing"]'))
+    settings = load(scene.file)
+    words, _, _ = wiring.look_at_sink(settings, settings.routes[0])
+    assert "dead letters of the reasons not_json, missing are tried again after 0.5 s" in words
 
 
 def test_in_python_a_letter_says_that_it_is_tried_again(scene: Scene) -> None:
@@ -197,9 +210,6 @@ def test_a_value_that_nobody_names_is_found_by_halving_and_the_others_land(scene
 
 def worker_decoder(scene: Scene, sink: DeltaSink) -> Any:
     """The decoder of the settings."""
-    from landfast import wiring
-    from landfast.config import load
-
     return wiring.decoder_of(load(scene.file).routes[0].decode, sink.schema)
 
 

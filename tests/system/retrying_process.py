@@ -66,6 +66,7 @@ class Shop:
     folder: Path
     partitions: int = 1
     later: dict[str, Any] = field(default_factory=lambda: {"delays_seconds": SOON})
+    sink: dict[str, Any] = field(default_factory=dict)
     topic: str = field(default_factory=lambda: unique("orders"))
 
     def __post_init__(self) -> None:
@@ -103,7 +104,7 @@ class Shop:
             "name": self.topic,
             "source": {"servers": self.servers, "topics": [self.topic], "session_seconds": 3.0, "options": options},
             "decode": {"columns": COLUMNS},
-            "sink": {"path": self.table},
+            "sink": {"path": self.table, **self.sink},
             "batch": {"seconds": 0.1},
             "dead_letters": {"max_share": 1.0},
             "retry": {"later": self.later},
@@ -166,7 +167,7 @@ def work(shop: Shop, doom: Doom | None, until_end: bool) -> None:
     with stop_on_signals(pipeline.stop):
         print("at work", flush=True)  # noqa: T201
         report = pipeline.run(until_end=until_end, observer=Ears())
-    counts = f"written {report.totals.written}, dead {report.totals.dead}, waiting {report.waiting}"
+    counts = f"written {report.totals.written}, dead {report.totals.dead}, waiting {report.waiting}, abandoned {report.abandoned}"
     print(f"report: {report.outcome}, {counts}, error {report.error}", flush=True)  # noqa: T201
     sys.exit(report.exit_code)
 

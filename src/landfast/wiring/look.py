@@ -122,11 +122,19 @@ def look_at_sink(settings: Settings, route: RouteSettings) -> tuple[str, tuple[L
     words = "will be created" if inspection.version is None else f"a table at version {inspection.version}"
     left_out = "" if inspection.shape is None else columns_left_out(route, inspection.shape.data_schema.names)
     words += f"; {left_out}" if left_out else ""
+    words += f"; {_later_words(route)}" if route.retry.later.delays_seconds else ""
     if inspection.hollow:
         lost = ", ".join(inspection.hollow)
         words += f"; TAIL_EMPTY: {lost} is empty or torn, as a power cut leaves it: a run fills it and reads those records again"
     problems = tuple(problem.at(named(route)) for problem in inspection.problems)
     return words, problems, inspection.pipeline_id(settings.name, chosen.adopt)
+
+
+def _later_words(route: RouteSettings) -> str:
+    later = route.retry.later
+    which = f"of the reasons {', '.join(later.reasons)} " if later.reasons else ""
+    after = ", ".join(f"{seconds:g} s" for seconds in later.delays_seconds)
+    return f"dead letters {which}are tried again after {after}, while no more than {later.waiting_records_max:,} wait"
 
 
 def samples(settings: Settings, site: Site, records: int) -> list[bytes]:

@@ -25,6 +25,7 @@ from landfast.sinks.delta.table.trail import EDITED, TRAIL_SCHEMA
 pc: Any = pyarrow.compute
 
 _ROWS_AT_ONCE = 8192
+_ENDS = pa.array([*trail.RESOLUTIONS, trail.GIVEN_UP], pa.string())
 _TOLD = [name for name in TRAIL_SCHEMA.names if name not in {"topic", "topic_id", "partition", "pipeline_id", "value"}]
 
 
@@ -129,6 +130,16 @@ class Acts:
         for act in self._acts(letters, _TOLD):
             found[act["id"]] = found.get(act["id"], UNTOUCHED).and_then(act)
         return found
+
+    def unfinished(self, letters: pa.Table) -> pa.Table:
+        """Those of these letters that nobody has resolved, and the pipeline has not given up. Makes rows of none: most are done with."""
+        done = [pa.array([], pa.string())]
+        ends = pc.min_max(letters.column("offset")).as_py()
+        for path in self._paths(ends["min"], ends["max"]) if letters.num_rows else ():
+            with self._files.open(path) as stored:
+                acts = plain(pq.read_table(stored, columns=["id", "act"]))
+            done += acts.filter(pc.is_in(acts.column("act"), value_set=_ENDS)).column("id").chunks
+        return letters.filter(pc.invert(pc.is_in(letters.column("id"), value_set=pa.concat_arrays(done))))
 
     def edits(self, letters: Sequence[Row]) -> Mapping[str, bytes | None]:
         """The bytes of the newest edit of these letters, by id."""

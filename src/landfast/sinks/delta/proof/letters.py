@@ -31,6 +31,7 @@ pc: Any = pyarrow.compute
 LISTED = ("id", "topic", "topic_id", "partition", "offset", "phase", "reason", "message", "attempts", "run_id", "last_failed_at")
 """The columns of a letter that say nothing of the record's content."""
 _PLACED = (*LISTED, "timestamp", "not_before")
+_LATER = ("id", "topic", "topic_id", "partition", "offset", "phase", "not_before", "key")
 _ADDED = pa.schema([pa.field("not_before", pa.timestamp("us", "UTC"))])
 """Columns that the files of earlier versions do not have."""
 CONTENT = ("key", "value", "headers", "first_failed_at")
@@ -147,19 +148,23 @@ class Letters:
         for _, batch in self._batches(0, _OFFSET_LAST, _PLACED):
             yield _rows(batch)
 
-    def windows(
-        self, wanted: Wanted = EVERY_LETTER, only: Collection[Coordinates] | None = None, columns: Sequence[str] = _PLACED
-    ) -> Iterator[list[Row]]:
+    def windows(self, wanted: LetterFilter = EVERY_LETTER, only: Collection[Coordinates] | None = None) -> Iterator[list[Row]]:
         """The letters that are wanted, without their content, each once, in order, so many at a time. With `only`: of these alone."""
         after: Coordinates | None = None
-        while found := self._next(wanted, only, after, columns):
+        while found := self._next(wanted, only, after):
             yield found
             after = coordinates_of(found[-1])
 
-    def later(self) -> Iterator[list[Row]]:
-        """Those that were to be tried again by themselves when they were buried, with their keys, in order, so many at a time."""
+    def later(self, sifted: Callable[[pa.Table], pa.Table]) -> Iterator[list[Row]]:
+        """Those that were to be tried again by themselves when they were buried, with their keys, in order: what `sifted` leaves of these.
+
+        Most of them are done with long since, so they are sifted before rows are made of them.
+        """
         self._parts = [part for part in self._parts if part.later]
-        yield from self.windows(LaterLetters(), columns=(*_PLACED, "key"))
+        found = self._window(LaterLetters(), None, None, _LATER)
+        while found.num_rows:
+            yield _rows(sifted(found))
+            found = self._window(LaterLetters(), None, coordinates_of(_rows(found.slice(found.num_rows - 1))[0]), _LATER)
 
     def named(self, names: Sequence[Named]) -> Iterator[Row]:
         """The letters that any of these ids may name, without their content."""
@@ -204,34 +209,34 @@ class Letters:
                     left = {one for one in left if one < cut}
         return held
 
-    def _next(
-        self, wanted: Wanted, only: Collection[Coordinates] | None, after: Coordinates | None, columns: Sequence[str] = _PLACED
-    ) -> list[Row]:
+    def _next(self, wanted: LetterFilter, only: Collection[Coordinates] | None, after: Coordinates | None) -> list[Row]:
         """The first letters after this place."""
-        size = self._limits.letters_max
-        held: pa.Table | None = None
-        first, last = 0 if after is None else after.offset, _OFFSET_LAST
-        if only is not None:
-            offsets = [place.offset for place in only if after is None or place > after]
-            if not offsets:
-                return []
-            first, last = min(offsets), max(offsets)
-        for part, batch in self._batches(first, last, columns):
-            if held is not None and held.num_rows >= size and part.first > held.column("offset")[size - 1].as_py():
-                break
-            fits = pc.and_(wanted.mask(batch), _beyond(batch, after))
-            if only is not None:
-                fits = pc.and_(fits, pc.is_in(batch.column("offset"), value_set=pa.array(offsets, pa.int64())))
-            found = pa.Table.from_batches([batch.filter(fits)])
-            held = found if held is None else pa.concat_tables([held, found], promote_options="default")
-            if held.num_rows >= size:
-                held = held.sort_by(_ORDER).slice(0, size).combine_chunks()
-        rows = [] if held is None else _rows(held.sort_by(_ORDER))
+        offsets = None if only is None else [place.offset for place in only if after is None or place > after]
+        rows = [] if offsets == [] else _rows(self._window(wanted, offsets, after, _PLACED))
         each = {coordinates_of(row): row for row in rows if only is None or coordinates_of(row) in only}
         if only is not None and rows and not each:
             # Only others that share an offset were found: those that are wanted lie behind them.
-            return self._next(wanted, only, coordinates_of(rows[-1]), columns)
+            return self._next(wanted, only, coordinates_of(rows[-1]))
         return list(each.values())
+
+    def _window(self, wanted: Wanted, offsets: Sequence[int] | None, after: Coordinates | None, columns: Sequence[str]) -> pa.Table:
+        """The first letters after this place, in order; at these offsets, where any are given."""
+        size = self._limits.letters_max
+        held = _ADDED.empty_table()
+        first, last = 0 if after is None else after.offset, _OFFSET_LAST
+        if offsets is not None:
+            first, last = min(offsets), max(offsets)
+        for part, batch in self._batches(first, last, columns):
+            if held.num_rows >= size and part.first > held.column("offset")[size - 1].as_py():
+                break
+            fits = pc.and_(wanted.mask(batch), _beyond(batch, after))
+            if offsets is not None:
+                fits = pc.and_(fits, pc.is_in(batch.column("offset"), value_set=pa.array(offsets, pa.int64())))
+            found = pa.Table.from_batches([batch.filter(fits)])
+            held = pa.concat_tables([held, found], promote_options="default") if held.num_rows else found
+            if held.num_rows >= size:
+                held = held.sort_by(_ORDER).slice(0, size).combine_chunks()
+        return held.sort_by(_ORDER) if held.num_rows else held
 
     def _batches(
         self, first: int, last: int, columns: Sequence[str], rows: Callable[[pq.ParquetFile], int] = lambda _: _ROWS_AT_ONCE

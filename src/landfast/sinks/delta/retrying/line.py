@@ -56,11 +56,16 @@ class Line:
 
     def add(self, waiters: Iterable[Waiter]) -> None:
         """Letters that wait from now on, of streams that are looked after; others are left out."""
+        unsorted: set[Stream] = set()
         for waiter in waiters:
-            held = self._by_stream.get(waiter.place.stream)
+            stream, offset = waiter.place.stream, waiter.place.offset
+            held = self._by_stream.get(stream)
             if held is not None:
-                held.setdefault(waiter.place.offset, waiter)
-        self._by_stream = {stream: dict(sorted(held.items())) for stream, held in self._by_stream.items()}
+                if offset < next(reversed(held), offset):
+                    unsorted.add(stream)
+                held.setdefault(offset, waiter)
+        for stream in unsorted:
+            self._by_stream[stream] = dict(sorted(self._by_stream[stream].items()))
         self.settle()
 
     def remove(self, waiter: Waiter) -> None:

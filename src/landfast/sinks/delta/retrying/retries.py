@@ -125,9 +125,9 @@ class DeltaRetries:
         """The letters of these streams that wait, by the tables."""
         settings = self._home.settings
         prefixes = {stream: f"{letter_id(self._home.pipeline_id, stream)}/" for stream in streams}
-        for rows in Letters(settings).later():
+        acts = Acts(settings)
+        for rows in Letters(settings).later(acts.unfinished):
             ours = [row for row in rows if row["id"].startswith(prefixes.get(coordinates_of(row).stream, "\0"))]
-            acts = Acts(settings)
             known = {} if acts.none else acts.of(ours)
             for row in ours:
                 dealings = known.get(row["id"], UNTOUCHED)
@@ -162,10 +162,10 @@ class DeltaRetries:
 
     def _hear(self) -> None:
         """Take in what people have done with the letters that wait, where anybody has done anything since the last time."""
-        waiters = self._line.each()
-        version = self._trail.version() if waiters else None
+        version = None if self._line.next_due_at is None else self._trail.version()
         if version is None or version == self._heard:
             return
+        waiters = self._line.each()
         for start in range(0, len(waiters), AT_ONCE_MAX):
             self._take_in(waiters[start : start + AT_ONCE_MAX])
         self._heard = version
