@@ -57,7 +57,7 @@ class Turns:
             view = followed(self._home, view)
 
     def ask(self, view: View, seconds: float) -> None:
-        """Ask the others for a turn, as long as twice what an attempt took, unless one lasts. Where they are too fast for that too, not now."""
+        """Ask the others for a turn, twice as long as an attempt took, unless one lasts. Where they are too fast for that too, not now."""
         clock = self._home.clock
         wanted = max(1, math.ceil(min(TURN_SECONDS_MAX, 2 * seconds)))
         for _ in range(_ASK_ATTEMPTS):
