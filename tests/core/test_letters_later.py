@@ -411,6 +411,28 @@ def test_a_conflict_takes_the_streams_over_anew() -> None:
     assert shop.landed == [0, 1]
 
 
+def test_a_conflict_over_a_stream_that_went_meanwhile_takes_nothing_over() -> None:
+    """Its new owner has claimed the letters, as it should: the round is over, and nobody is to be told."""
+    shop = Shop()
+    shop.write((b"a", b"bad 0"))
+    letters = shop.retries()
+
+    class Overtaken(Stubborn):
+        """Loses its streams while it tries."""
+
+        def retry(self, streams: Collection[Stream], budget_seconds: float) -> Retried:
+            """Once."""
+            if not self.rounds:
+                shop.rig.group.revoke(streams)
+            return super().retry(streams, budget_seconds)
+
+    overtaken = Overtaken(letters, Conflict("PIPELINE_CONFLICT", "claimed by another"))
+    shop.run(20.0, letters=letters, retries=overtaken)
+    assert overtaken.rounds == 1
+    assert len(shop.observer.of(events.StreamLost)) == 1
+    assert not shop.observer.of(events.ConflictMet)
+
+
 def test_damage_that_a_round_finds_breaks_the_flow() -> None:
     """As damage that a landing finds."""
     shop = Shop()
