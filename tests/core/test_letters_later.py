@@ -290,6 +290,32 @@ def test_while_too_many_wait_nothing_is_read() -> None:
     assert shop.observer.of(events.LettersWaiting)[-1] == events.LettersWaiting("route", 0, 0, 2)
 
 
+def test_reading_goes_on_when_a_tenth_fewer_wait() -> None:
+    """Not as soon as one has gone: an alarm that begins and ends all the time is heard by nobody."""
+    shop = Shop(Later(waiting_records_max=10))
+    shop.write(*[(b"%d" % number, b"bad") for number in range(10)])
+    letters = MemoryRetries(shop.rig.store, shop.rig.table, shop.decoder, shop.rig.clock, MemoryRetriesSettings((10.0,) * 9))
+    seen: list[list[int]] = []
+
+    def discard(offset: int) -> Callable[[], object]:
+        return lambda: resolve(shop.rig.table, {(shop.stream, offset): "discarded"}, [])
+
+    def look() -> None:
+        seen.append(shop.landed)
+
+    shop.run(
+        26.0,
+        (3.0, lambda: shop.write((b"other", b"line 10"))),
+        (4.0, discard(0)),
+        (13.0, look),
+        (14.0, discard(1)),
+        (24.0, look),
+        letters=letters,
+    )
+    assert seen == [[], [10]]
+    assert [each.severity for each in shop.observer.of(events.Notice)] == ["warning", "cleared"]
+
+
 def test_letters_that_a_crash_left_ahead_are_read_past_however_many_wait() -> None:
     """Their batch never landed: only reading gets past them, and until then no attempt on them may be made."""
     shop = Shop(Later(waiting_records_max=1))
@@ -327,6 +353,21 @@ def self_ended(shop: Shop) -> RunReport:
     """A bounded run."""
     retries = shop.retries()
     return shop.rig.land(shop.rig.route(letters=retries, decoder=shop.decoder, retries=retries))
+
+
+@pytest.mark.parametrize("waiting_max", [1, 1_000])
+def test_a_stop_lands_what_it_finds_out_to_wait(waiting_max: int) -> None:
+    """What a stop has to read again, since a key was found to wait, it reads and lands, also where no more letters may wait."""
+    shop = Shop(Later(waiting_records_max=waiting_max))
+    shop.write((b"b", b"bad 0"))
+    shop.run(5.0)
+    shop.write((b"a", b"bad 1"), (b"a", b"line 2"), (b"c", b"line 3"))
+    if waiting_max == 1:
+        resolve(shop.rig.table, {(shop.stream, 0): "discarded"}, [])
+    report = shop.run(0.3)
+    assert (report.outcome, report.abandoned) == (Outcome.STOPPED, 0)
+    assert (shop.landed, sorted(shop.letters)) == ([3], [0, 1, 2])
+    assert report.waiting == len(shop.open)
 
 
 def test_those_that_wait_do_not_trip_the_breaker() -> None:

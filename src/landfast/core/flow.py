@@ -373,7 +373,7 @@ class Flow:
     @property
     def landing(self) -> bool:
         """Whether a commit is under way, or attempts on letters, which commit as well."""
-        return self._flight.landing or self._attempts.open
+        return self._flight.landing or self._attempts.under_way
 
     @property
     def at_work(self) -> bool:

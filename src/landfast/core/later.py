@@ -189,16 +189,20 @@ class Attempts:
         self._told = told
         letters, most = told[0], self._limits.waiting_records_max
         self._around.observer.notice(events.LettersWaiting(self._name, *told, most))
-        if self._told_full != self.full:
-            self._told_full = self.full
+        full = self.full
+        if self._told_full != full:
+            self._told_full = full
             words = f"{letters} dead letters wait to be tried again, of at most {most}"
-            words += ": nothing is read until fewer do" if self.full else ": reading goes on"
-            self._around.observer.notice(events.Notice(self._name, "RETRY_BACKLOG", words, "warning" if self.full else "cleared"))
+            words += ": nothing is read until a tenth fewer do" if full else ": reading goes on"
+            self._around.observer.notice(events.Notice(self._name, "RETRY_BACKLOG", words, "warning" if full else "cleared"))
 
     @property
     def full(self) -> bool:
-        """Whether as many letters wait as may."""
-        return self._retries is not None and self.letters >= self._limits.waiting_records_max
+        """Whether as many letters wait as may. Once told, that holds until a tenth fewer do: it must not begin and end all the time."""
+        if self._retries is None:
+            return False
+        most = self._limits.waiting_records_max
+        return self.letters >= (max(1, most * 9 // 10) if self._told_full else most)
 
     def held(self) -> set[Stream]:
         """Streams that are not to be read for what waits already. What was read before, or is buried ahead, still is."""

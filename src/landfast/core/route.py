@@ -19,7 +19,7 @@ class Later:
     """Which letters are tried again by themselves, and how many may wait.
 
     reasons              of the letters that are; None: all of them
-    waiting_records_max  while so many letters of the route wait, it reads no more
+    waiting_records_max  when so many letters of the route wait, it reads no more until a tenth fewer do
     attempts_seconds_max the budget of one round of attempts: landings wait for it
     """
 
