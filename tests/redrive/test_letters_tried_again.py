@@ -327,6 +327,9 @@ def test_each_stream_has_its_own_line(scene: Scene) -> None:
     one.buried(failed(2), behind(3), failed(2, GOOD_VALUE, lane=OTHER), behind(3, lane=OTHER))
     assert one.round(LANE, OTHER, ahead=DELAYS[0]) == (2, 1, 0)
     assert one.retries.retry([LANE, OTHER], 1.0).waiting[LANE].keys == {KEY: 2}
+    assert one.round(OTHER) == (0, 0, 0)
+    # It was not looked after any more, and is read anew.
+    assert one.round(LANE, ahead=DELAYS[1]) == (1, 0, 1)
 
 
 def waiter(offset: int, key: bytes | None, due_at: float, lane: Stream = LANE) -> Waiter:

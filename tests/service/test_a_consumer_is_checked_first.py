@@ -64,6 +64,7 @@ def test_an_asynchronous_handler_is_refused_before_anything_is_read(handler: Cal
         ({"settings": {"source": {"options": {"enable.auto.commit": "true"}}}}, "run ahead"),
         ({"settings": {"engine": {"shutdown_second": 1}}}, "did you mean shutdown_seconds"),
         ({"settings": {"retry": {"transient": {"attempts": 0}}}}, "attempts"),
+        ({"settings": {"retry": {"later": {"delays_seconds": [60]}}}}, "tries no record again later"),
         ({"dead_letters": "orders"}, "one of the topics"),
         ({"dead_letters": DeadLetterTopic("dead", calls_max=-1)}, "calls_max"),
     ],

@@ -65,6 +65,9 @@ def service_settings(source: Mapping[str, Any], batch: int, sections: Mapping[st
     if settings.source.start == "latest":
         message = "source.start cannot be latest: a group whose offsets have expired looks like a new one, and would skip what it missed"
         raise Misconfigured("CONFIG_UNSAFE", message, next_step='Leave it out, or give start = "timestamp" with start_at.')
+    if settings.routes[0].retry.later.delays_seconds:
+        message = "retry.later: a service tries no record again later, since its letters lie in a topic"
+        raise Misconfigured("CONFIG_INVALID", message, next_step="Leave it out; or land the records in a table, whose letters can be.")
     if letters_topic in settings.source.topics:
         message = f"the dead-letter topic {letters_topic} is one of the topics: its letters would be read as records, for ever"
         raise Misconfigured("CONFIG_INVALID", message, next_step="Give the dead letters a topic of their own.")
