@@ -133,7 +133,7 @@ class Acts:
 
     def unfinished(self, letters: pa.Table) -> pa.Table:
         """Those of these letters that nobody has resolved, and the pipeline has not given up. Makes rows of none: most are done with."""
-        done = [pa.array([], pa.string())]
+        done: list[Any] = [pa.array([], pa.string())]
         ends = pc.min_max(letters.column("offset")).as_py()
         for path in self._paths(ends["min"], ends["max"]) if letters.num_rows else ():
             with self._files.open(path) as stored:
