@@ -32,19 +32,20 @@ class LaneMachine(RuleBasedStateMachine):
         self.lane = Lane(STREAM, Breaker(BreakerLimits()))
         self.stop_at = stop_at
         self.epoch = 0
+        self.began: Position | None = None
         self.place(position)
         if stop_at is not None:
             self.lane.bound(Bounds(0, stop_at))
 
     @rule(position=st.none() | st.integers(0, 20))
     def place(self, position: Position | None) -> None:
-        """Placed anew: whatever waited is forgotten, and where nothing was ever landed the next cut is the first."""
+        """Placed anew: whatever waited is forgotten; where nothing was ever landed the next cut is the first, and begins where it began."""
         self.epoch += 1
         self.lane.place(self.epoch, position, frozenset())
         self.placed, self.fresh = True, position is None
         self.waiting: list[int] = []
         self.handed: list[int] = []
-        self.read_to = self.cut_to = position
+        self.read_to = self.cut_to = self.began if position is None else position
 
     @rule()
     def unplace(self) -> None:
@@ -64,6 +65,7 @@ class LaneMachine(RuleBasedStateMachine):
         if whole:
             return
         end = chunk.end if self.stop_at is None else max(start, min(chunk.end, self.stop_at))
+        self.began = start if self.read_to is None else self.began
         self.cut_to = start if self.cut_to is None else self.cut_to
         self.read_to = end
         self.waiting += [offset for offset in chunk.offsets if self.stop_at is None or offset < self.stop_at]
@@ -85,6 +87,7 @@ class LaneMachine(RuleBasedStateMachine):
         if self.stop_at is not None:
             position = min(position, self.stop_at)
         self.cut_to = position if self.cut_to is None else self.cut_to
+        self.began = position if self.read_to is None else self.began
         self.read_to = position if self.read_to is None else max(self.read_to, position)
 
     @precondition(lambda self: self.placed)

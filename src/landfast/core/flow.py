@@ -109,7 +109,7 @@ class Flow:
             lane.bound(self._bounds.get(stream, Bounds(0, 0)))
         self.ledger.open(stream, position)
         self._notice(events.StreamGained(self.route.name, stream, position, lane.epoch))
-        return Assignment(position, lane.epoch)
+        return Assignment(lane.read_to, lane.epoch)
 
     def bound(self, bounds: Mapping[Stream, Bounds]) -> None:
         """Make the run a bounded one, before it has lanes: each will stop at the end of its stream as it is now."""

@@ -60,6 +60,8 @@ class Intake:
             drain
             or now - min(lane.waiting_since for lane in waiting) >= self._limits.batch.seconds_max
             or any(lane.state is LaneState.HALTING for lane in waiting)
+            # Until it has landed, a start at the latest record would be a later one.
+            or any(lane.fresh and not lane.records for lane in waiting)
             or all(lane.read_whole for lane in self.lanes.values() if lane.state is LaneState.RUNNING)
             or self.full
         )

@@ -58,6 +58,7 @@ class Lane:
 
     epoch      of the last placement; what carries another one is stale
     fresh      the sink has no position, and nothing was cut yet
+    began      where the source began it, of a stream that the sink has never seen: read again, it begins there, and nowhere later
     read_to    where the reader stands: the end of the last chunk, or beyond it over a gap; None until the source said
     cut_to     where the next cut starts
     confirmed  below this, the source vouches for the incarnation
@@ -78,6 +79,7 @@ class Lane:
     epoch: int = 0
     state: LaneState = LaneState.UNPLACED
     fresh: bool = False
+    began: Position | None = None
     read_to: Position | None = None
     cut_to: Position | None = None
     confirmed: Position = -1
@@ -106,8 +108,8 @@ class Lane:
         self.forget()
         self.epoch = epoch
         self.state = LaneState.RUNNING
-        self.read_to = self.cut_to = position
         self.fresh = position is None
+        self.read_to = self.cut_to = self.began if self.fresh else position
         self.confirmed = -1
         self.buried = buried
         self.refused = {offset: refusal for offset, refusal in self.refused.items() if position is None or offset >= position}
@@ -158,7 +160,7 @@ class Lane:
             return
         self._begin_waiting(now)
         if self.read_to is None:
-            self.read_to = self.cut_to = chunk.start
+            self.began = self.read_to = self.cut_to = chunk.start
         check(chunk.start == self.read_to, f"a chunk starts at {chunk.start}", stream=self.stream, position=self.read_to)
         inside = len(chunk) == 0 or chunk.start <= chunk.offsets[0] <= chunk.offsets[-1] < chunk.end
         check(inside, f"offsets leave the chunk's range {chunk.start} to {chunk.end}", stream=self.stream, position=chunk.start)
@@ -177,7 +179,7 @@ class Lane:
             position = min(position, self.stop_at)
         if self.read_to is None:
             self._begin_waiting(now)
-            self.read_to = self.cut_to = position
+            self.began = self.read_to = self.cut_to = position
         elif position > self.read_to:
             self._begin_waiting(now)
             self.read_to = position
