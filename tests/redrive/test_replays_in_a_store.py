@@ -14,6 +14,7 @@ from landfast.sinks.delta.settings import DeltaSettings
 from landfast.testing.stores import BUCKET, FakeS3
 from tests.redrive.entity_letters_world import entity_scene, replay_entities, value_of
 from tests.redrive.letters_world import GOOD, replay_on, scene_at
+from tests.redrive.retrying_world import DELAYS, GOOD_VALUE, Ahead, behind, failed, worker
 from tests.sinks.delta_world import DeltaWorld
 from tests.sinks.entity_world import BY_POSITION, ENTITIES, Event
 from tests.writing.test_in_a_store import Deaf
@@ -62,3 +63,24 @@ def test_a_replay_whose_answers_are_lost_lands_once(store: FakeS3, tmp_path: Pat
     proof = scene.proof()
     assert (proof.findings, proof.replayed, proof.unresolved) == ((), 3, 0)
     assert [act for act in scene.acted() if act[2] == "replayed"] == [(0, offset, "replayed") for offset in GOOD]
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+def test_attempts_of_the_pipeline_whose_answers_are_lost_land_each_letter_once(store: FakeS3, tmp_path: Path, lost: int) -> None:
+    """Of the entry that lands them, and of that of the trail: the next round finds what is there, in order, and goes on."""
+    objects, disk = Deaf(0), Disk()
+    disk.objects = objects
+    settings = DeltaSettings("", storage_options=store.storage_options)
+    world = DeltaWorld(f"s3://{BUCKET}/later-{lost}", settings=settings, clock=Ahead(), disk=disk)
+    scene = scene_at(tmp_path, {}, world=world)
+    one = worker(scene).buried(failed(2, GOOD_VALUE), behind(3), failed(5, key=b"two"))
+    objects.lost = lost
+    while objects.lost:
+        with contextlib.suppress(LandfastError):
+            one.round(ahead=DELAYS[0])
+    one.round()
+    assert sorted(scene.rows().items()) == [((0, offset), 1) for offset in (0, 1, 2, 3, 4)]
+    assert one.round(ahead=DELAYS[1]) == (0, 0, 1)
+    proof = scene.proof()
+    assert (proof.findings, proof.replayed, proof.unresolved, proof.open_letters, proof.retrying) == ((), 2, 0, 1, 0)
+    assert [act[2] for act in scene.acted()] == ["replayed", "replayed", "retried", "given_up"]
