@@ -146,6 +146,13 @@ def test_delays_of_later_attempts_are_read_from_a_variable(tmp_path: Path) -> No
     assert (later.delays_seconds, later.reasons) == ((60, 600), ("not_json", "no_key"))
 
 
+def test_letters_of_a_table_with_one_row_per_key_may_be_tried_again_later() -> None:
+    """An older record never comes over a newer one there, whenever it lands."""
+    sink = {"path": "lake/t", "mode": "upsert", "key": ["id"]}
+    settings = from_mapping({**BODY, "sink": sink, "retry": {"later": {"delays_seconds": [60]}}})
+    assert settings.routes[0].retry.later.delays_seconds == (60,)
+
+
 def test_parts_that_are_objects_try_nothing_again_later() -> None:
     """Said at once, rather than ignored."""
     parts: Any = object()
