@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from itertools import pairwise
 from typing import TypeVar
 
@@ -17,6 +19,7 @@ from landfast.core.pieces import PieceLimits
 from landfast.core.report import Outcome, RunReport
 from landfast.core.retry import RetryPolicy
 from landfast.core.route import FlowLimits, Later
+from landfast.core.runner import RunnerLimits
 from landfast.errors import Broken, Conflict, Unavailable
 from landfast.model import Chunk, Decoded, Letter, Retried, Stream, Waiting
 from landfast.ports import Retries
@@ -591,3 +594,50 @@ def test_attempts_and_landings_take_turns() -> None:
     assert "attempt attempt" not in " ".join(order[: order.index("landing")])
     assert first < len(order)
     assert sorted(shop.landed) == list(range(40))
+
+
+def test_a_bounded_run_that_may_not_read_on_for_letters_halts_there() -> None:
+    """It neither waits hours for their attempts nor calls itself finished; the next run goes on where it stands."""
+    shop = Shop(Later(waiting_records_max=2), batch_records=2)
+    shop.rig.runner_limits = RunnerLimits(poll_records=2)
+    shop.write((b"a", b"bad 0"), (b"b", b"bad 1"), *((b"c%d" % number, b"line %d" % number) for number in range(2, 12)))
+    letters, began = shop.retries(), shop.rig.clock.monotonic()
+    report = shop.rig.land(shop.rig.route(letters=letters, decoder=shop.decoder, retries=letters))
+    assert (report.outcome, report.waiting) == (Outcome.HALTED, 2)
+    assert [halt.code for halt in report.halts.values()] == ["RETRY_BACKLOG"]
+    assert shop.rig.clock.monotonic() - began < min(DELAYS)
+    shop.decoder.mend()
+    shop.rig.clock.advance(max(DELAYS))
+    letters = shop.retries()
+    assert shop.rig.land(shop.rig.route(letters=letters, decoder=shop.decoder, retries=letters)).outcome is Outcome.FINISHED
+    assert sorted(shop.landed) == list(range(12))
+
+
+def test_conflicts_between_rounds_that_succeed_are_not_conflicts_in_a_row() -> None:
+    """Over days a quiet topic meets a rebalance in many a round: that is no second copy of the pipeline."""
+    shop = Shop(conflicts_max=3)
+    shop.write(*((b"k%d" % number, b"bad %d" % number) for number in range(3)))
+    letters = MemoryRetries(shop.rig.store, shop.rig.table, shop.decoder, shop.rig.clock, MemoryRetriesSettings((5.0,) * 50))
+    met = Conflict("PIPELINE_CONFLICT", "somebody else has claimed the stream")
+    report = shop.run(400.0, letters=letters, retries=Stubborn(letters, *[met, None] * 8))
+    assert len(shop.observer.of(events.ConflictMet)) > 3
+    assert report.outcome is Outcome.STOPPED
+
+
+def test_records_that_fail_by_chance_are_not_read_again_without_an_end() -> None:
+    """Another one fails at each reading: batches get smaller until one lands, and larger again."""
+    shop = Shop(batch_records=1000)
+    chance = random.Random(7)
+
+    class Moody(LineDecoder):
+        def decode(self, chunk: Chunk) -> Decoded:
+            failing = {index for index in range(len(chunk)) if chance.random() < 0.01}
+            values = [b"bad" if index in failing else value for index, value in enumerate(chunk.values)]
+            return replace(super().decode(replace(chunk, values=values)), chunk=chunk)
+
+    shop.write(*((b"k%d" % number, b"line %d" % number) for number in range(1000)))
+    letters = shop.retries()
+    shop.rig.land(shop.rig.route(letters=letters, decoder=Moody(), retries=letters))
+    read = sum(event.records for event in shop.observer.of(events.RecordsRead))
+    assert read < 20 * 1000
+    assert len(shop.landed) + len(shop.letters) == 1000

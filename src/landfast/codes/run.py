@@ -42,7 +42,7 @@ TABLE: Mapping[str, Code] = MappingProxyType(
             "the others can be refused by `decode.record_bytes_max`.",
         ),
         "RETRY_BACKLOG": Code(
-            "As many dead letters wait to be tried again as may, so the route reads nothing.",
+            "As many dead letters wait to be tried again as may, so the route reads nothing. A run to the end of the log halts there.",
             "Nothing is evicted: they are durable, and reading goes on when fewer wait. Other routes go on.",
             "Look at `landfast dead-letters list` for why they fail. Mend the cause, or discard what is not worth another try; or raise "
             "the limit of those that may wait.",

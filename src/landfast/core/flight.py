@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice, takewhile
 
+from landfast.core.breaker import too_many_dead
 from landfast.core.landing import InFlight, Landed, land
+from landfast.core.lanes import Lane
 from landfast.core.prepare import Prepared, prepare
 from landfast.core.route import Route
-from landfast.model import Stream
+from landfast.model import Halt, Stream
 from landfast.ports import Executor
 
 _GROUP_BATCHES_MAX = 16
@@ -132,3 +134,15 @@ class Flight:
         self._queue.clear()
         self._generation += 1
         return forgotten
+
+
+def trips(item: InFlight, lanes: Mapping[Stream, Lane]) -> tuple[Stream, Halt] | None:
+    """Count a batch's deaths, once: the lane whose breaker they trip, and why it halts."""
+    if item.prepared is None or item.counted:
+        return None
+    item.counted = True
+    for deaths in item.prepared.deaths:
+        tripped = lanes[deaths.stream].breaker.count(deaths.ordinals, deaths.records)
+        if tripped is not None:
+            return deaths.stream, too_many_dead(tripped, item.prepared.letters, deaths.stream)
+    return None

@@ -12,9 +12,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 from landfast import events
 from landfast.core.asking import Asking, Standing
-from landfast.core.breaker import Breaker, too_many_dead
+from landfast.core.breaker import Breaker
 from landfast.core.contest import Contest
-from landfast.core.flight import Flight
+from landfast.core.flight import Flight, trips
 from landfast.core.intake import Intake
 from landfast.core.landing import InFlight, Landed
 from landfast.core.lanes import Lane, LaneState
@@ -181,9 +181,9 @@ class Flow:
             return False
         try:
             self._read_again(self._attempts.at_risk(self._attempts.take_in(ended, now), self._flight.streams))
+            self._contest.landed()
         except Conflict as error:
-            current = self._attempts.current(ended)
-            if current:
+            if current := self._attempts.current(ended):
                 self._conflict(error, now)
                 self._read_again(current)
         except Unavailable as error:
@@ -242,6 +242,7 @@ class Flow:
         self._contest.landed()
         self._committing.succeeded()
         self._upkeep.landed()
+        self._intake.widen()
         if landed.letters:
             reasons = Counter(letter.reason for letter in landed.letters)
             self._notice(events.LettersBuried(self.route.name, len(landed.letters), tuple(sorted(reasons.items()))))
@@ -279,6 +280,8 @@ class Flow:
             self._conflict(error, now)
         except Rejected as error:
             self._refuse(error)
+        if learned:
+            self._intake.narrow()
         self._read_again(learned)
         if not self._staging.waiting(now):
             self._flight.go_on_preparing()
@@ -304,15 +307,10 @@ class Flow:
 
     def _alive(self, item: InFlight) -> bool:
         """Count the batch's deaths, once; a lane whose breaker trips halts before any of them is buried."""
-        if item.prepared is None or item.counted:
-            return True
-        item.counted = True
-        for deaths in item.prepared.deaths:
-            tripped = self.lanes[deaths.stream].breaker.count(deaths.ordinals, deaths.records)
-            if tripped is not None:
-                self.halt(deaths.stream, too_many_dead(tripped, item.prepared.letters, deaths.stream))
-                return False
-        return True
+        tripped = trips(item, self.lanes)
+        if tripped is not None:
+            self.halt(*tripped)
+        return tripped is None
 
     # ---- when something does not go on ----
 
@@ -389,7 +387,7 @@ class Flow:
     @property
     def waiting(self) -> int:
         """Letters that wait to be tried again."""
-        return self._attempts.letters
+        return sum(lane.waits for lane in self.lanes.values())
 
     @property
     def halts(self) -> dict[Stream, Halt]:

@@ -22,6 +22,7 @@ class Intake:
         self._limits = route.limits
         self._around = surroundings
         self._batches = 0
+        self._records_max = route.limits.batch.records_max
 
     def admit(self, chunk: Chunk, now: float) -> None:
         """Take in a chunk; one of an older epoch, or of a lane that is not running, is dropped and counted."""
@@ -32,9 +33,17 @@ class Intake:
         lane.admit(chunk, now)
         self._around.observer.notice(events.RecordsRead(self._route.name, chunk.stream, len(chunk), chunk.nbytes, chunk.end))
 
+    def narrow(self) -> None:
+        """Cut half as much from now on: where records fail by chance, the more are read, the surer another one fails at each reading."""
+        self._records_max = max(1, self._records_max // 2)
+
+    def widen(self) -> None:
+        """Something has landed: cut twice as much again, up to the limit."""
+        self._records_max = min(2 * self._records_max, self._limits.batch.records_max)
+
     def decode_ahead(self) -> None:
         """Hand to the pool what makes whole pieces, as far as the next batch has room for them."""
-        limits, records_max = self._limits.piece, self._limits.batch.records_max
+        limits, records_max = self._limits.piece, self._records_max
         loose = [lane for lane in self.lanes.values() if lane.loose]
         room = records_max - sum(lane.handed for lane in self.lanes.values()) if loose else 0
         for lane in loose:
@@ -71,7 +80,7 @@ class Intake:
         now = self._around.clock.now()
         waiting = sorted((lane for lane in self.lanes.values() if lane.uncut), key=lambda lane: lane.waiting_since)
         # What was handed out is of this batch; `decode_ahead` sees to it that it never is too much.
-        room = self._limits.batch.records_max - sum(lane.handed for lane in waiting)
+        room = self._records_max - sum(lane.handed for lane in waiting)
         cuts: list[Cut] = []
         for lane in waiting:
             cut = lane.cut(room, now)
@@ -89,7 +98,8 @@ class Intake:
     def full(self) -> bool:
         """Whether what waits fills a batch."""
         lanes = self.lanes.values()
-        return full(self._limits.batch, sum(lane.records for lane in lanes), sum(lane.nbytes for lane in lanes))
+        records, nbytes = sum(lane.records for lane in lanes), sum(lane.nbytes for lane in lanes)
+        return records >= self._records_max or full(self._limits.batch, records, nbytes)
 
     @property
     def undecoded(self) -> int:

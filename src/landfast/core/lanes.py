@@ -197,7 +197,7 @@ class Lane:
 
     def unlanded(self, in_flight: int) -> int:
         """Records that were read and have not landed, with those of it that are in flight."""
-        return max(self.records + in_flight, self.forgotten if self.reading_again else 0)
+        return max(self.records + in_flight, self.forgotten if self.reading_again or self.state is LaneState.HALTED else 0)
 
     def _begin_waiting(self, now: float) -> None:
         if not self.uncut:

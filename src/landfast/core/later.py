@@ -14,7 +14,7 @@ from landfast.core.lanes import Lane, LaneState
 from landfast.core.ledger import Ledger
 from landfast.core.retry import Backoff
 from landfast.core.route import Route, Surroundings
-from landfast.model import Letter, Position, Retried, Stream, Waiting
+from landfast.model import Halt, Letter, Position, Retried, Stream, Waiting
 
 LOOK_SECONDS_MAX = 30.0
 """While something waits, how long until the store is looked at again: people discard letters, and replay them."""
@@ -182,6 +182,7 @@ class Attempts:
         """Tell what waits, if that has changed, and whether it is as much as may be."""
         if self._retries is None:
             return
+        self._end_bounded()
         keys = sum(len(lane.held.keys) for lane in self._lanes.values() if lane.held is not None)
         told = (self.letters, keys)
         if told == self._told:
@@ -195,6 +196,15 @@ class Attempts:
             words = f"{letters} dead letters wait to be tried again, of at most {most}"
             words += ": nothing is read until a tenth fewer do" if full else ": reading goes on"
             self._around.observer.notice(events.Notice(self._name, "RETRY_BACKLOG", words, "warning" if full else "cleared"))
+
+    def _end_bounded(self) -> None:
+        """A run to the end of the log waits for no letter: where so many wait that its lanes are not read on, they halt there."""
+        if not self.full or self.owed:
+            return
+        for stream in self.held():
+            lane = self._lanes[stream]
+            if lane.stop_at is not None and lane.reads:
+                lane.end(_backlog(self.letters, self._limits.waiting_records_max))
 
     @property
     def full(self) -> bool:
@@ -213,3 +223,9 @@ class Attempts:
     def at_risk(self, streams: Collection[Stream], in_flight: Collection[Stream]) -> set[Stream]:
         """Those of the streams of which something was cut, or handed out, under what waited before."""
         return {stream for stream in streams if stream in in_flight or self._lanes[stream].handed}
+
+
+def _backlog(letters: int, most: int) -> Halt:
+    message = f"{letters} dead letters wait to be tried again, of at most {most}, and nothing more is read until fewer do"
+    step = "Run it again when they have landed or were given up; or raise retry.later.waiting_records_max."
+    return Halt("RETRY_BACKLOG", message, step)

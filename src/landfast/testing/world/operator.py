@@ -21,9 +21,10 @@ _CAUSES = {
     "TOPIC_REPLACED": {Deed.RECREATE},
     "TOPIC_GONE": {Deed.RECREATE},
 }
-"""What must have happened before a lane may halt with this code. No other code has a cause in a world but the one of bounded runs."""
+"""What must have happened before a lane may halt with this code. No other code has a cause in a world but those of bounded runs."""
 
-_OF_BOUNDED_RUNS = "HELD_ELSEWHERE"
+OF_BOUNDED_RUNS = frozenset({"HELD_ELSEWHERE", "RETRY_BACKLOG"})
+"""Codes with which a lane halts of a run that would have to wait for others, or for letters: the next run goes on."""
 
 
 def finished_early(world: World, worker: Worker) -> Iterator[str]:
@@ -61,7 +62,7 @@ def operators_view(world: World) -> Iterator[str]:
     for worker in world.workers:
         for event in worker.observer.events:
             if isinstance(event, events.LaneHalted):
-                waited = event.halt.code == _OF_BOUNDED_RUNS and world.schedule.sizes.until_end
+                waited = event.halt.code in OF_BOUNDED_RUNS and world.schedule.sizes.until_end
                 if not waited and not world.done & _CAUSES.get(event.halt.code, set()):
                     yield f"false alarm: {worker.name} halted {event.stream} with {event.halt.code}: {event.halt.message}"
         if worker.report is not None and not worker.report.totals.holds:

@@ -172,6 +172,9 @@ class World:
         worker.report = worker.runner.run(until_end=self.schedule.sizes.until_end)
         self.scheduler.trace(f"{worker.name} {worker.report.outcome}")
         worker.company = bool(self.living)
+        if Deed.SKEW not in self.done:
+            # What waits is tried in time, and then the next run goes on; but for a clock that was set back it is not due in any of them.
+            self.halted -= {stream for stream, halt in worker.report.halts.items() if halt.code == "RETRY_BACKLOG"}
         if self.schedule.sizes.until_end and worker.report.outcome is Outcome.FINISHED:
             self._violations += finished_early(self, worker)
         if not (self.quiet and self._settled):
