@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future
-from dataclasses import replace
-from itertools import pairwise
-from typing import TypeVar
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from landfast import events
-from landfast.core.batching import BatchLimits
 from landfast.core.breaker import BreakerLimits
 from landfast.core.later import LOOK_SECONDS_MAX
-from landfast.core.pieces import PieceLimits
-from landfast.core.report import Outcome, RunReport
-from landfast.core.retry import RetryPolicy
+from landfast.core.report import Outcome
 from landfast.core.route import FlowLimits, Later
 from landfast.core.runner import RunnerLimits
-from landfast.errors import Broken, Conflict, Unavailable
-from landfast.model import Chunk, Decoded, Letter, Retried, Stream, Waiting
-from landfast.ports import Retries
-from landfast.testing.executor import SteppedExecutor
+from landfast.errors import Broken
+from landfast.model import Chunk, Decoded
 from landfast.testing.memory import (
     LandedRow,
     LineDecoder,
@@ -31,93 +21,9 @@ from landfast.testing.memory import (
     MemoryRetriesSettings,
     MemorySink,
     MemorySinkSettings,
-    MemorySource,
-    RecordingObserver,
     resolve,
 )
-from tests.core.rig import Rig
-
-DELAYS = (10.0, 20.0)
-T = TypeVar("T")
-
-
-class MendedDecoder(LineDecoder):
-    """Takes what it refused, once it is mended."""
-
-    def mend(self) -> None:
-        """From now on nothing is refused."""
-        self.rejected = ()
-
-
-class Shop:
-    """A rig with one stream, whose records have keys, and letters that are tried again."""
-
-    def __init__(self, later: Later | None = None, batch_records: int = 100, **limits: object) -> None:
-        flow = FlowLimits(
-            batch=BatchLimits(records_max=batch_records, seconds_max=0.5),
-            piece=PieceLimits(records_max=2),
-            breaker=BreakerLimits(share_max=1.0),
-            retry=RetryPolicy(wait_seconds_first=1.0, total_seconds_max=30.0),
-            later=later or Later(),
-            **limits,  # type: ignore[arg-type]
-        )
-        self.rig = Rig(partitions=1, limits=flow)
-        self.stream = self.rig.streams[0]
-        self.decoder = MendedDecoder()
-        self.observer: RecordingObserver = self.rig.observer
-
-    def write(self, *records: tuple[bytes | None, bytes | None]) -> None:
-        """Append these keys and values."""
-        for key, value in records:
-            self.rig.log.append("t", 0, value, key=key)
-
-    def retries(self) -> MemoryRetries:
-        """What tries letters again in another process."""
-        return MemoryRetries(self.rig.store, self.rig.table, self.decoder, self.rig.clock, MemoryRetriesSettings(DELAYS))
-
-    def run(
-        self,
-        seconds: float,
-        *deeds: tuple[float, Callable[[], object]],
-        letters: MemoryRetries | None = None,
-        retries: Retries | None = None,
-        sink: MemorySink | None = None,
-        source: MemorySource | None = None,
-    ) -> RunReport:
-        """Run a process for so many seconds, and let deeds happen in them, each after so many."""
-        theirs = letters or self.retries()
-        runner = self.rig.runner(self.rig.route(sink, theirs, self.decoder, retries=retries or theirs), source=source)
-        clock, began, left = self.rig.clock, self.rig.clock.monotonic(), sorted(deeds, key=lambda deed: deed[0])
-
-        def go_on() -> None:
-            now = clock.monotonic() - began
-            while left and left[0][0] <= now:
-                left.pop(0)[1]()
-            if now >= seconds:
-                runner.stop()
-
-        clock.during_sleep = go_on
-        try:
-            return runner.run()
-        finally:
-            clock.during_sleep = None
-
-    @property
-    def landed(self) -> list[int]:
-        """Offsets of rows, in the order landed."""
-        return self.rig.landed(self.stream)
-
-    @property
-    def letters(self) -> dict[int, Letter]:
-        """All letters, by their offsets; each is there once."""
-        letters = {letter.offset: letter for letter in self.rig.store.letters}
-        assert len(letters) == len(self.rig.store.letters)
-        return letters
-
-    @property
-    def open(self) -> list[int]:
-        """The letters that nothing became of."""
-        return sorted(self.letters.keys() - {offset for _, offset in self.rig.table.snapshot().resolved})
+from tests.core.shop import DELAYS, Shop, self_ended
 
 
 def test_a_record_that_fails_lands_when_it_does_not_fail_any_more() -> None:
@@ -352,12 +258,6 @@ def test_a_bounded_run_tries_what_is_due_and_waits_for_nothing_else() -> None:
     assert sorted(shop.landed) == [0, 1, 2]
 
 
-def self_ended(shop: Shop) -> RunReport:
-    """A bounded run."""
-    retries = shop.retries()
-    return shop.rig.land(shop.rig.route(letters=retries, decoder=shop.decoder, retries=retries))
-
-
 @pytest.mark.parametrize("waiting_max", [1, 1_000])
 def test_a_stop_lands_what_it_finds_out_to_wait(waiting_max: int) -> None:
     """What a stop has to read again, since a key was found to wait, it reads and lands, also where no more letters may wait."""
@@ -383,219 +283,6 @@ def test_those_that_wait_do_not_trip_the_breaker() -> None:
     assert self_ended(shop).outcome is Outcome.HALTED
 
 
-class Stubborn:
-    """Retries that raise what they are told to, round by round, and otherwise do what others do."""
-
-    def __init__(self, retries: Retries, *errors: Exception | None) -> None:
-        self.rounds = 0
-        self._retries = retries
-        self._errors = list(errors)
-
-    def waiting(self, streams: Collection[Stream]) -> Mapping[Stream, Waiting]:
-        """See `ports.Retries`."""
-        return self._retries.waiting(streams)
-
-    def due_seconds(self) -> float | None:
-        """See `ports.Retries`."""
-        return self._retries.due_seconds()
-
-    def retry(self, streams: Collection[Stream], budget_seconds: float) -> Retried:
-        """Raise, or see `ports.Retries`."""
-        self.rounds += 1
-        error = self._errors.pop(0) if self._errors else None
-        if error is not None:
-            raise error
-        return self._retries.retry(streams, budget_seconds)
-
-
-def test_a_round_that_the_store_cannot_do_is_tried_again() -> None:
-    """It is told with the wait, and nothing is lost by it."""
-    shop = Shop()
-    shop.write((b"a", b"bad 0"), (b"a", b"line 1"))
-    letters = shop.retries()
-    stubborn = Stubborn(letters, Unavailable("SINK_DOWN", "not now"), Unavailable("SINK_DOWN", "not now"))
-    shop.run(20.0, (5.0, shop.decoder.mend), letters=letters, retries=stubborn)
-    assert [event.attempt for event in shop.observer.of(events.RetryScheduled)] == [1, 2]
-    assert shop.landed == [0, 1]
-
-
-def test_a_store_that_never_answers_halts_the_lanes() -> None:
-    """As every other act that fails for too long."""
-    shop = Shop()
-    shop.write((b"a", b"bad 0"))
-    letters = shop.retries()
-    report = shop.run(200.0, letters=letters, retries=Stubborn(letters, *[Unavailable("SINK_DOWN", "not now")] * 100))
-    assert report.outcome is Outcome.HALTED
-    assert [halt.code for halt in report.halts.values()] == ["SINK_DOWN"]
-
-
-def test_a_bounded_run_does_not_wait_for_rounds_that_fail() -> None:
-    """One failure is told; the letters stay for the next run."""
-    shop = Shop()
-    shop.write((b"a", b"bad 0"))
-    self_ended(shop)
-    shop.rig.clock.advance(DELAYS[0])
-    shop.write((b"b", b"line 1"))
-    letters = shop.retries()
-    stubborn = Stubborn(letters, *[Unavailable("SINK_DOWN", "not now")] * 100)
-    report = shop.rig.land(shop.rig.route(letters=letters, decoder=shop.decoder, retries=stubborn))
-    assert (report.outcome, report.waiting) == (Outcome.FINISHED, 1)
-    assert stubborn.rounds == 1
-
-
-def test_a_conflict_takes_the_streams_over_anew() -> None:
-    """Somebody else has claimed the letters: the lanes ask again where they stand and what waits, and go on."""
-    shop = Shop()
-    shop.write((b"a", b"bad 0"), (b"a", b"line 1"))
-    letters = shop.retries()
-    stubborn = Stubborn(letters, Conflict("PIPELINE_CONFLICT", "claimed by another"))
-    shop.run(20.0, (5.0, shop.decoder.mend), letters=letters, retries=stubborn)
-    assert len(shop.observer.of(events.ConflictMet)) == 1
-    assert len(shop.observer.of(events.StreamGained)) > 1
-    assert shop.landed == [0, 1]
-
-
-def test_a_conflict_over_a_stream_that_went_meanwhile_takes_nothing_over() -> None:
-    """Its new owner has claimed the letters, as it should: the round is over, and nobody is to be told."""
-    shop = Shop()
-    shop.write((b"a", b"bad 0"))
-    letters = shop.retries()
-
-    class Overtaken(Stubborn):
-        """Loses its streams while it tries."""
-
-        def retry(self, streams: Collection[Stream], budget_seconds: float) -> Retried:
-            """Once."""
-            if not self.rounds:
-                shop.rig.group.revoke(streams)
-            return super().retry(streams, budget_seconds)
-
-    overtaken = Overtaken(letters, Conflict("PIPELINE_CONFLICT", "claimed by another"))
-    shop.run(20.0, letters=letters, retries=overtaken)
-    assert overtaken.rounds == 1
-    assert len(shop.observer.of(events.StreamLost)) == 1
-    assert not shop.observer.of(events.ConflictMet)
-
-
-def test_damage_that_a_round_finds_breaks_the_flow() -> None:
-    """As damage that a landing finds."""
-    shop = Shop()
-    shop.write((b"a", b"bad 0"))
-    letters = shop.retries()
-    report = shop.run(20.0, letters=letters, retries=Stubborn(letters, Broken("INVARIANT_BROKEN", "a hole")))
-    assert report.outcome is Outcome.BROKEN
-
-
-def test_a_round_that_tries_nothing_is_not_begun_again_at_once() -> None:
-    """A letter that is due and that the position is not past would keep the loop busy for nothing."""
-    shop = Shop()
-    shop.write((b"a", b"bad 0"))
-
-    class Never(Stubborn):
-        """Says that something is due, and tries nothing."""
-
-        def due_seconds(self) -> float | None:
-            """Now."""
-            return 0.0
-
-        def retry(self, streams: Collection[Stream], budget_seconds: float) -> Retried:
-            """Nothing."""
-            self.rounds += 1
-            return Retried({stream: Waiting() for stream in streams})
-
-    letters = shop.retries()
-    never = Never(letters)
-    shop.run(10.0, letters=letters, retries=never)
-    assert 5 <= never.rounds <= 12
-
-
-@pytest.mark.parametrize("seed", range(30))
-def test_no_landing_begins_while_letters_are_tried(seed: int) -> None:
-    """Whatever runs when: a round and a commit are never under way at once, and a key lands in order."""
-    shop = Shop(batch_records=2)
-    executors: list[SteppedExecutor] = []
-    told: list[str] = []
-
-    class Told(SteppedExecutor):
-        """Says what is asked of it."""
-
-        def submit(self, call: Callable[[], T]) -> Future[T]:
-            """Say it."""
-            told.append(getattr(getattr(call, "func", call), "__name__", ""))
-            return super().submit(call)
-
-    def stepped() -> SteppedExecutor:
-        executors.append(Told(seed + len(executors), ahead=1))
-        return executors[-1]
-
-    shop.rig.executor = stepped
-    for number in range(8):
-        shop.write((b"a", b"bad" if number % 3 == 0 else b"line"), (b"b", b"line"))
-    settings = MemoryRetriesSettings((0.3,) * 100)
-    letters = MemoryRetries(shop.rig.store, shop.rig.table, shop.decoder, shop.rig.clock, settings)
-    runner = shop.rig.runner(shop.rig.route(letters=letters, decoder=shop.decoder, retries=letters))
-    clock = shop.rig.clock
-
-    def go_on() -> None:
-        for executor in executors:
-            executor.step()
-        if clock.monotonic() > 20:
-            shop.decoder.mend()
-        if clock.monotonic() > 3 and shop.rig.log[shop.stream].end < 100:
-            shop.write((b"a", b"line"), (b"b", b"line"))
-        if clock.monotonic() > 60:
-            runner.stop()
-
-    notice, clock.during_sleep = shop.observer.notice, go_on
-
-    def heard(event: events.Event) -> None:
-        told.append("answer" if isinstance(event, events.LettersRetried) else "")
-        notice(event)
-
-    shop.observer.notice = heard  # type: ignore[method-assign]
-    runner.run()
-    acts = [act for act in told if act in {"retry", "land", "answer"}]
-    assert not [pair for pair in pairwise(acts) if pair == ("retry", "land")]
-    assert {"retry", "land", "answer"} == set(acts)
-    rows = [offset for offset in shop.landed if offset % 2 == 0]
-    assert rows == sorted(rows)
-    assert sorted(shop.landed) == list(range(100))
-
-
-def test_attempts_and_landings_take_turns() -> None:
-    """Where records never stop coming and letters are always due, neither starves."""
-    shop = Shop(batch_records=1)
-    shop.write(*[(b"%d" % number, b"bad") for number in range(20)])
-    shop.run(5.0)
-    shop.decoder.mend()
-    shop.rig.clock.advance(DELAYS[0])
-    order: list[str] = []
-
-    class Slow(Stubborn):
-        """One letter in a round."""
-
-        def retry(self, streams: Collection[Stream], budget_seconds: float) -> Retried:
-            """Without time."""
-            del budget_seconds
-            order.append("attempt")
-            return super().retry(streams, 0.0)
-
-    class Told(MemorySink):
-        """Says when it commits."""
-
-        def commit(self, staged: Sequence[object]) -> object:  # type: ignore[override]
-            order.append("landing")
-            return super().commit(staged)  # type: ignore[arg-type]
-
-    shop.write(*[(b"other", b"line")] * 20)
-    letters = shop.retries()
-    shop.run(5.0, letters=letters, retries=Slow(letters), sink=Told(shop.rig.table))
-    first = order.index("attempt")
-    assert "attempt attempt" not in " ".join(order[: order.index("landing")])
-    assert first < len(order)
-    assert sorted(shop.landed) == list(range(40))
-
-
 def test_a_bounded_run_that_may_not_read_on_for_letters_halts_there() -> None:
     """It neither waits hours for their attempts nor calls itself finished; the next run goes on where it stands."""
     shop = Shop(Later(waiting_records_max=2), batch_records=2)
@@ -611,33 +298,3 @@ def test_a_bounded_run_that_may_not_read_on_for_letters_halts_there() -> None:
     letters = shop.retries()
     assert shop.rig.land(shop.rig.route(letters=letters, decoder=shop.decoder, retries=letters)).outcome is Outcome.FINISHED
     assert sorted(shop.landed) == list(range(12))
-
-
-def test_conflicts_between_rounds_that_succeed_are_not_conflicts_in_a_row() -> None:
-    """Over days a quiet topic meets a rebalance in many a round: that is no second copy of the pipeline."""
-    shop = Shop(conflicts_max=3)
-    shop.write(*((b"k%d" % number, b"bad %d" % number) for number in range(3)))
-    letters = MemoryRetries(shop.rig.store, shop.rig.table, shop.decoder, shop.rig.clock, MemoryRetriesSettings((5.0,) * 50))
-    met = Conflict("PIPELINE_CONFLICT", "somebody else has claimed the stream")
-    report = shop.run(400.0, letters=letters, retries=Stubborn(letters, *[met, None] * 8))
-    assert len(shop.observer.of(events.ConflictMet)) > 3
-    assert report.outcome is Outcome.STOPPED
-
-
-def test_records_that_fail_by_chance_are_not_read_again_without_an_end() -> None:
-    """Another one fails at each reading: batches get smaller until one lands, and larger again."""
-    shop = Shop(batch_records=1000)
-    chance = random.Random(7)
-
-    class Moody(LineDecoder):
-        def decode(self, chunk: Chunk) -> Decoded:
-            failing = {index for index in range(len(chunk)) if chance.random() < 0.01}
-            values = [b"bad" if index in failing else value for index, value in enumerate(chunk.values)]
-            return replace(super().decode(replace(chunk, values=values)), chunk=chunk)
-
-    shop.write(*((b"k%d" % number, b"line %d" % number) for number in range(1000)))
-    letters = shop.retries()
-    shop.rig.land(shop.rig.route(letters=letters, decoder=Moody(), retries=letters))
-    read = sum(event.records for event in shop.observer.of(events.RecordsRead))
-    assert read < 20 * 1000
-    assert len(shop.landed) + len(shop.letters) == 1000

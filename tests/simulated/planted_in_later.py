@@ -39,7 +39,7 @@ def every_second_record_of_a_key_waits(patch: pytest.MonkeyPatch) -> None:
 @plant
 def what_is_in_flight_lands_when_a_key_is_learned(patch: pytest.MonkeyPatch) -> None:
     """A record fails, and the later ones of its key that were read before that was known land all the same."""
-    patch.setattr(Attempts, "learn", lambda _attempts, _letters: set())
+    patch.setattr(Attempts, "learn", lambda _attempts, _letters: False)
 
 
 @plant
@@ -88,7 +88,7 @@ def those_that_wait_are_not_marked(patch: pytest.MonkeyPatch) -> None:
 @plant
 def reading_stops_before_letters_that_are_ahead(patch: pytest.MonkeyPatch) -> None:
     """As many letters wait as may, of records that have not landed: nobody reads past them, so nobody ever tries them."""
-    patch.setattr(Lane, "owes_letters", False)
+    patch.setattr(Attempts, "_ahead", lambda _attempts, _lane: 0)
 
 
 @plant

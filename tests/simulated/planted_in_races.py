@@ -275,7 +275,7 @@ def put_again_under_a_new_name(patch: pytest.MonkeyPatch) -> None:
 @plant
 def confirmation_ignored(patch: pytest.MonkeyPatch) -> None:
     """What was read lands although nobody knows whose incarnation it is of."""
-    patch.setattr(Flow, "_landable", lambda _flow, item: item.prepared is not None)
+    patch.setattr(Flow, "_confirmed", lambda _flow, _item: True)
 
 
 @plant

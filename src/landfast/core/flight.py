@@ -97,9 +97,24 @@ class Flight:
                 item.work = None
                 yield item, item.prepared
 
-    def ready(self, landable: Callable[[InFlight], bool]) -> tuple[InFlight, ...]:
+    @property
+    def stale(self) -> bool:
+        """Whether a batch must not land: it, and those behind it, are to be read again."""
+        return any(item.stale for item in self._queue)
+
+    @property
+    def spent(self) -> bool:
+        """Whether only such batches are left, and nothing more can be learned of what they hold."""
+        return self._landing is None and len(self._queue) > 0 and self._queue[0].stale and all(item.prepared for item in self._queue)
+
+    def takes(self, batches_max: int) -> bool:
+        """Whether there is room for another batch, of so many."""
+        return len(self._queue) < batches_max and not self.stale
+
+    def ready(self, confirmed: Callable[[InFlight], bool]) -> tuple[InFlight, ...]:
         """The oldest batches, in cutting order, that can land in one act now."""
-        return tuple(islice(takewhile(landable, self._queue), _GROUP_BATCHES_MAX))
+        prepared = takewhile(lambda item: item.prepared is not None and not item.stale, self._queue)
+        return tuple(islice(takewhile(confirmed, prepared), _GROUP_BATCHES_MAX))
 
     def land(self, group: Sequence[InFlight]) -> None:
         """Hand the group, which is the head of the queue, to the committer."""

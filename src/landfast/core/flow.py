@@ -16,7 +16,7 @@ from landfast.core.breaker import Breaker
 from landfast.core.contest import Contest
 from landfast.core.flight import Flight, trips
 from landfast.core.intake import Intake
-from landfast.core.landing import InFlight, Landed
+from landfast.core.landing import InFlight, Landed, in_flight
 from landfast.core.lanes import Lane, LaneState
 from landfast.core.later import Attempts
 from landfast.core.ledger import Ledger
@@ -180,7 +180,7 @@ class Flow:
         if ended is None:
             return False
         try:
-            self._read_again(self._attempts.at_risk(self._attempts.take_in(ended, now), self._flight.streams))
+            self._read_again(self._attempts.take_in(ended, now, self._flight.streams))
             self._contest.landed()
         except Conflict as error:
             if current := self._attempts.current(ended):
@@ -266,10 +266,9 @@ class Flow:
         self._dissolve(group)
 
     def _end_preparing(self, now: float) -> None:
-        learned: set[Stream] = set()
         try:
             for item, prepared in self._flight.take_prepared():
-                learned |= self._attempts.learn(prepared.letters)
+                item.stale = self._attempts.learn(prepared.letters)
                 self._staging.succeeded()
                 self._notice(events.BatchPrepared(self.route.name, item.number, prepared.staged.rows, now - item.started_at))
         except Unavailable as error:
@@ -280,30 +279,30 @@ class Flow:
             self._conflict(error, now)
         except Rejected as error:
             self._refuse(error)
-        if learned:
-            self._intake.narrow()
-        self._read_again(learned)
         if not self._staging.waiting(now):
             self._flight.go_on_preparing()
+        # What was cut before the first batch that is stale still lands, and the others say which keys wait too: it is read again once.
+        if self._flight.spent or (self._flight.stale and self._staging.waiting(now)):
+            self._intake.narrow()
+            self._dissolve()
 
     def _cut_ready(self, now: float, *, drain: bool) -> None:
-        while len(self._flight) < self._limits.flight_batches_max and self._intake.due(now, drain=drain):
+        while self._flight.takes(self._limits.flight_batches_max) and self._intake.due(now, drain=drain):
             work = self._intake.cut()
-            ends = {cut.stream: cut.end for cut in work.cuts}
-            records = {cut.stream: cut.records for cut in work.cuts}
-            self._flight.launch(InFlight(work.number, ends, records, now, work))
+            item = in_flight(work, now)
+            self._flight.launch(item)
             nbytes = sum(cut.nbytes for cut in work.cuts)
-            self._notice(events.BatchCut(self.route.name, work.number, sum(records.values()), nbytes))
+            self._notice(events.BatchCut(self.route.name, work.number, sum(item.records.values()), nbytes))
 
     def _start_landing(self, now: float) -> None:
         if self._flight.landing or self._attempts.open or self._committing.waiting(now):
             return
-        group = self._flight.ready(self._landable)
+        group = self._flight.ready(self._confirmed)
         if group and all(self._alive(item) for item in group):
             self._flight.land(group)
 
-    def _landable(self, item: InFlight) -> bool:
-        return item.prepared is not None and all(self.lanes[stream].confirmed >= end for stream, end in item.ends.items())
+    def _confirmed(self, item: InFlight) -> bool:
+        return all(self.lanes[stream].confirmed >= end for stream, end in item.ends.items())
 
     def _alive(self, item: InFlight) -> bool:
         """Count the batch's deaths, once; a lane whose breaker trips halts before any of them is buried."""
@@ -360,7 +359,7 @@ class Flow:
     def blocked(self) -> bool:
         """Whether what is in flight waits for nothing but the source's word that it belongs to its incarnation."""
         oldest = next(iter(self._flight), None)
-        return not self._flight.landing and oldest is not None and oldest.prepared is not None and not self._landable(oldest)
+        return not self._flight.landing and oldest is not None and oldest.prepared is not None and not self._confirmed(oldest)
 
     @property
     def finished(self) -> bool:

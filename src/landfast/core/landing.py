@@ -17,7 +17,7 @@ from landfast.ports import DeadLetters, Sink
 class InFlight:
     """A batch between its cut and its receipt; owned by the main thread, but for `letters_buried` while it is being landed.
 
-    `counted`: the breaker has seen its deaths.
+    `counted`: the breaker has seen its deaths. `stale`: a record of it fails whose key was not held when it was cut, so it must not land.
 
     `work` is dropped as soon as the batch is prepared: from then on its records are in the sink's staged form, or in letters.
     """
@@ -31,12 +31,19 @@ class InFlight:
     prepared: Prepared | None = None
     letters_buried: bool = False
     counted: bool = False
+    stale: bool = False
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory."""
         held = self.prepared or self.work
         return 0 if held is None else held.nbytes
+
+
+def in_flight(work: Work, now: float) -> InFlight:
+    """A batch that was cut now."""
+    ends = {cut.stream: cut.end for cut in work.cuts}
+    return InFlight(work.number, ends, {cut.stream: cut.records for cut in work.cuts}, now, work)
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,11 +190,6 @@ class Lane:
         going = self.state is LaneState.UNPLACED or self.state is LaneState.RUNNING
         return going and self.again_to is not None and (self.read_to is None or self.read_to < self.again_to)
 
-    @property
-    def owes_letters(self) -> bool:
-        """Whether letters lie ahead, at or behind where the reader stands, of records that have not landed: only reading gets past them."""
-        return bool(self.buried) and (self.read_to is None or self.read_to <= max(self.buried))
-
     def unlanded(self, in_flight: int) -> int:
         """Records that were read and have not landed, with those of it that are in flight."""
         return max(self.records + in_flight, self.forgotten if self.reading_again or self.state is LaneState.HALTED else 0)

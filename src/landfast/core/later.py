@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -48,10 +49,11 @@ class Attempts:
         self._lanes = lanes
         self._ledger = ledger
         self._round: Round | None = None
-        self._look_soon = False
+        self._look_soon = self._gives_way = False
         self._looked_at = self._rest_until = 0.0
         self._told = (0, 0)
         self._told_full = False
+        self._buried: dict[Stream, Sequence[Position]] = {}
 
     # ---- what waits ----
 
@@ -59,14 +61,16 @@ class Attempts:
         """A lane begins anew: what waits of it is in the store, or was learned from what is read again."""
         if self._retries is not None:
             lane.held, lane.waits = self._held(lane, waiting), waiting.records
+            self._buried[lane.stream] = sorted(lane.buried)
+            self._looked_at = self._around.clock.monotonic()
 
     def _held(self, lane: Lane, waiting: Waiting) -> Held:
         return Held(earliest(waiting.keys, lane.learned), self._limits.reasons)
 
-    def learn(self, letters: Iterable[Letter]) -> set[Stream]:
-        """Take in the keys of letters that are to be tried again; the lanes of which more waits now than when their records were cut."""
+    def learn(self, letters: Iterable[Letter]) -> bool:
+        """Take in the keys of a batch's letters that are to be tried again; whether one was not held when the batch was cut."""
         if self._retries is None:
-            return set()
+            return False
         found: dict[Stream, dict[bytes, Position]] = {}
         for letter in letters:
             held = self._lanes[letter.stream].held
@@ -81,12 +85,13 @@ class Attempts:
         learned = {stream: keys for stream, keys in found.items() if keys}
         for stream, keys in learned.items():
             self._lanes[stream].learned = earliest(self._lanes[stream].learned, keys)
-        return set(learned)
+        return bool(learned)
 
     def landed(self, landed: Landed) -> None:
         """Letters are in the store now. What was learned of a record that became none after all is found out in the next round."""
         if self._retries is None:
             return
+        self._gives_way = False
         places = set()
         for letter in landed.letters:
             if letter.later:
@@ -132,10 +137,13 @@ class Attempts:
     def _due(self, now: float) -> bool:
         if self._retries is None or self.backoff.waiting(now):
             return False
+        overdue = now - self._looked_at >= LOOK_SECONDS_MAX
+        if self._gives_way and not overdue:
+            return False
         due_seconds = self._retries.due_seconds()
         if due_seconds is None or self._look_soon:
             return self._look_soon
-        return now - self._looked_at >= LOOK_SECONDS_MAX or (due_seconds <= 0 and now >= self._rest_until)
+        return overdue or (due_seconds <= 0 and now >= self._rest_until)
 
     def ended(self) -> Round | None:
         """The round, when it has ended."""
@@ -149,8 +157,10 @@ class Attempts:
         running = self._running()
         return [stream for stream, epoch in ended.epochs.items() if running.get(stream) == epoch]
 
-    def take_in(self, ended: Round, now: float) -> set[Stream]:
-        """What a round came to; the lanes of which something else waits now than when their records were cut.
+    def take_in(self, ended: Round, now: float, in_flight: Collection[Stream]) -> set[Stream]:
+        """What a round came to; the lanes of which something was cut, or handed out, when something else waited than does now.
+
+        That is read again, and something has to land before another round may have it done again: nothing might land for long.
 
         Raises:
             Conflict, Unavailable, Broken: what it ended with.
@@ -169,7 +179,9 @@ class Attempts:
             lane.waits = retried.waiting[stream].records
             if before is not None and not lane.held.alike(before, self._ledger.safe(stream) or 0):
                 changed.add(stream)
-        return changed
+        stale = {stream for stream in changed if stream in in_flight or self._lanes[stream].handed}
+        self._gives_way = self._gives_way or bool(stale)
+        return stale
 
     # ---- how much waits ----
 
@@ -212,17 +224,17 @@ class Attempts:
         if self._retries is None:
             return False
         most = self._limits.waiting_records_max
-        return self.letters >= (max(1, most * 9 // 10) if self._told_full else most)
+        ahead = sum(map(self._ahead, self._lanes.values()))
+        return self.letters - ahead >= (max(1, most * 9 // 10) if self._told_full else most)
+
+    def _ahead(self, lane: Lane) -> int:
+        """Letters of a lane that a batch left behind which has not landed: only reading gets past them, and they are not tried before."""
+        buried = self._buried.get(lane.stream, ()) if lane.state is not LaneState.HALTED else ()
+        return len(buried) - bisect_left(buried, self._ledger.safe(lane.stream) or 0)
 
     def held(self) -> set[Stream]:
-        """Streams that are not to be read for what waits already. What was read before, or is buried ahead, still is."""
-        if not self.full:
-            return set()
-        return {stream for stream, lane in self._lanes.items() if not lane.reading_again and not lane.owes_letters}
-
-    def at_risk(self, streams: Collection[Stream], in_flight: Collection[Stream]) -> set[Stream]:
-        """Those of the streams of which something was cut, or handed out, under what waited before."""
-        return {stream for stream in streams if stream in in_flight or self._lanes[stream].handed}
+        """Streams that are not to be read for what waits already. What was read before still is."""
+        return {stream for stream, lane in self._lanes.items() if not lane.reading_again} if self.full else set()
 
 
 def _backlog(letters: int, most: int) -> Halt:

@@ -65,13 +65,15 @@ def _ailing(kind: bytes) -> Callable[[World, Act], None]:
 
 
 def _open_letter(world: World, act: Act) -> Letter | None:
-    """One of those that the position is past."""
+    """One of those that the position is past, rather one that is to be tried again than one that was given up."""
     snapshot = world.table.snapshot()
     letters = [
         letter
         for letter in world.store.letters
         if letter.offset < snapshot.positions.get(letter.stream, 0) and (letter.stream, letter.offset) not in snapshot.resolved
     ]
+    attempts = len(world.schedule.sizes.later_seconds)
+    letters = [letter for letter in letters if world.store.failures(letter).count <= attempts] or letters
     return letters[act.pick % len(letters)] if letters else None
 
 
