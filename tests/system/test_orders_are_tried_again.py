@@ -62,6 +62,7 @@ def test_orders_of_a_customer_wait_for_it_and_land_in_order_while_others_go_on(k
     assert (proof.letters, proof.replayed, proof.open_letters, proof.retrying) == (4, 4, 0, 0)
 
 
+@pytest.mark.long
 def test_when_the_attempts_are_over_a_letter_waits_for_people_and_those_behind_it_land(kafka: RealKafka, tmp_path: Path) -> None:
     """It is a plain dead letter then, with all of its attempts told; a bounded run does not wait for it, and says how many wait."""
     shop = Shop(kafka.servers, tmp_path, later={"delays_seconds": [600.0]})
@@ -91,6 +92,7 @@ KILLS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("doom", KILLS.values(), ids=KILLS.keys())
 def test_a_worker_killed_anywhere_between_letter_and_trail_loses_and_doubles_nothing(kafka: RealKafka, tmp_path: Path, doom: Doom) -> None:
     """SIGKILL, and another worker: every order lands once, those of a customer in order, and each letter is resolved once."""
@@ -112,6 +114,7 @@ def test_a_worker_killed_anywhere_between_letter_and_trail_loses_and_doubles_not
     assert (proof.open_letters, proof.unresolved, proof.contested, proof.letters) == (0, 0, 0, proof.replayed)
 
 
+@pytest.mark.long
 def test_two_workers_share_letters_that_wait_through_rebalances(kafka: RealKafka, tmp_path: Path) -> None:
     """One joins while letters wait, and takes its share over; one is killed, and the other takes the rest: each lands once, in order."""
     shop = Shop(kafka.servers, tmp_path, partitions=2)
