@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -11,7 +11,7 @@ from landfast.core import later
 from landfast.core.held import Held
 from landfast.core.lanes import Lane
 from landfast.core.later import Attempts
-from landfast.model import Position, Stream, Waiting
+from landfast.model import Position, Waiting
 from landfast.testing.memory import MemoryLetterStore, MemoryRetries, MemoryTable, TableCommit, retries
 from landfast.testing.world import drawn_later
 from tests.simulated.planting import Bed
@@ -124,24 +124,6 @@ def a_letter_that_landed_stays_open(patch: pytest.MonkeyPatch) -> None:
         _put(table, version, commit if commit.spans else replace(commit, resolved={}))
 
     patch.setattr(MemoryTable, "put", put)
-
-
-@plant
-def what_people_did_meanwhile_is_not_looked_at(patch: pytest.MonkeyPatch) -> None:
-    """A letter that was replayed between the look at the table and the landing lands twice."""
-
-    def landed(
-        table: MemoryTable, resolved: Mapping[tuple[Stream, int], str], rows: Sequence[object], who: str = "", _attempts_max: int = 3
-    ) -> None:
-        while True:
-            version = table.snapshot().version
-            try:
-                table.put(version + 1, TableCommit(f"{who} {version}", who, 0, rows=tuple(rows), resolved=resolved))  # type: ignore[arg-type]
-            except (retries.VersionTaken, retries.AnswerLost):
-                continue
-            return
-
-    patch.setattr(retries, "resolve", landed)
 
 
 @plant
