@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from landfast.sources.kafka_callbacks import Callbacks
 from landfast.system import SystemClock
+from landfast.testing.wait import wait_until
 
 SHORT_SECONDS = 0.05
 
@@ -75,3 +78,43 @@ def test_what_closing_raises_is_raised() -> None:
     callbacks = Callbacks(SystemClock())
     with pytest.raises(ZeroDivisionError):
         callbacks.close(Driver(lambda: 1 // 0), 60.0)  # type: ignore[arg-type]
+
+
+class Touched:
+    """What a callback would touch."""
+
+    def touch(self) -> None:
+        """Nothing comes of it."""
+
+
+def test_a_driver_that_was_left_behind_is_kept_until_it_has_closed_and_keeps_nothing_else() -> None:
+    """What its callbacks would touch is let go at once, the driver when its end has come."""
+    callbacks, released, touched = Callbacks(SystemClock()), threading.Event(), Touched()
+    late, alive = callbacks.guarded(touched.touch), weakref.ref(touched)
+
+    def close() -> None:
+        released.wait(60)
+        late()
+
+    driver = Driver(close)
+    kept = weakref.ref(driver)
+    assert not callbacks.close(driver, SHORT_SECONDS)  # type: ignore[arg-type]
+    del touched, driver
+    gc.collect()
+    assert (alive() is None, kept() is None) == (True, False)
+    released.set()
+    wait_until(lambda: kept() is None, 60)
+
+
+def test_where_no_thread_can_be_started_the_driver_is_closed_on_this_one() -> None:
+    """It leaves in order, and its callbacks find us, for as long as that takes."""
+    callbacks, called = Callbacks(SystemClock()), list[str]()
+    revoked = callbacks.guarded(called.append)
+    # No address space has room for such a stack.
+    before = threading.stack_size(2**46)
+    try:
+        assert callbacks.close(Driver(lambda: revoked("here")), 60.0)  # type: ignore[arg-type]
+    finally:
+        threading.stack_size(before)
+    revoked("late")
+    assert called == ["here"]

@@ -9,11 +9,12 @@ from typing import Any
 
 from confluent_kafka import Consumer
 
+from landfast.errors import Unavailable
 from landfast.ports import Clock
 from landfast.threads import Threads
 
 _LEFT_BEHIND: list[Consumer] = []
-"""Drivers that are still closing. To collect one would wait for it."""
+"""Drivers that are still closing, and nothing else. To collect one would wait for it, so it is kept here until it has closed."""
 
 
 class Callbacks:
@@ -28,18 +29,21 @@ class Callbacks:
         self._failure: BaseException | None = None
         # A callback may call the driver, which calls back.
         self._one_at_a_time = threading.RLock()
-        self._gone = False
+        self._acts: list[list[Callable[..., None]]] = []
 
     def guarded(self, act: Callable[..., None]) -> Callable[..., None]:
         """The same act, for a driver to call."""
+        # A driver that is left behind holds its callbacks, and must not hold all that these would touch: each act can be taken away.
+        held = [act]
+        self._acts.append(held)
 
         def callback(*given: Any) -> None:
             with self._one_at_a_time:
-                if self._gone:
+                if not held:
                     return
                 begun = self._clock.monotonic()
                 try:
-                    act(*given)
+                    held[0](*given)
                 except BaseException as error:  # noqa: BLE001 — raised again by the call of ours that the callback runs in
                     self._failure = self._failure or error
                 self._inside_seconds += self._clock.monotonic() - begun
@@ -57,9 +61,21 @@ class Callbacks:
 
         librdkafka leaves a group in order, and waits for brokers that are gone: 10 to 45 seconds were measured, once more than 180
         (`rd_kafka_consumer_close` knows no limit: confluentinc/librdkafka#4519). So it closes on a thread that keeps nobody, while this
-        one waits; its callbacks find the state at rest.
+        one waits; its callbacks find the state at rest. Where the system starts no further thread, this one waits for as long as it takes.
         """
-        thread = Threads("landfast-leave")
+        try:
+            return self._closed(driver, seconds_max)
+        finally:
+            with self._one_at_a_time:
+                for held in self._acts:
+                    held.clear()
+
+    def _closed(self, driver: Consumer, seconds_max: float) -> bool:
+        try:
+            thread = Threads("landfast-leave")
+        except Unavailable:
+            driver.close()
+            return True
         closed = thread.submit(driver.close)
         deadline = self._clock.monotonic() + seconds_max - self._inside_seconds
         try:
@@ -71,8 +87,8 @@ class Callbacks:
                 with self._one_at_a_time:
                     continue
         finally:
-            with self._one_at_a_time:
-                self._gone = True
             thread.close()
         _LEFT_BEHIND.append(driver)
+        # Where it has closed meanwhile, that is called right here.
+        closed.add_done_callback(lambda _: _LEFT_BEHIND.remove(driver))
         return False
