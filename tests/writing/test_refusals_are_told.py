@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,29 @@ def test_a_write_has_one_identity(tmp_path: Path, named: dict[str, Any]) -> None
     """Not none, not half of one, not two."""
     with pytest.raises(Misconfigured, match="one identity"):
         write_idempotent(tmp_path / "t", rows("a", 1), **named)  # type: ignore[misc]
+
+
+HALF = "a\ud800b"
+"""Half of a surrogate pair: it has no bytes."""
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda path: write_idempotent(path, rows("a", 1), app_id=HALF, version=1),
+        lambda path: start_run("daily", run_id=HALF).write(path, rows("a", 1)),
+        lambda path: start_run(HALF).write(path, rows("a", 1)),
+        lambda path: write_idempotent(path, rows("a", 1), IdempotentWriteOptions("a", 1, told={HALF: "b"})),
+        lambda path: write_idempotent(path, rows("a", 1), JOB, options=DeltaWriteOptions(mode="overwrite", predicate=HALF)),
+    ],
+    ids=["app_id", "run_id", "label", "told", "predicate"],
+)
+def test_text_that_no_log_can_hold_is_refused(tmp_path: Path, call: Callable[[Path], object]) -> None:
+    """Whichever name of a write holds some, it is told by its code, and nothing is written."""
+    with pytest.raises(Misconfigured) as refused:
+        call(tmp_path / "t")
+    assert refused.value.code == "WRITE_INVALID"
+    assert not (tmp_path / "t").exists()
 
 
 @pytest.mark.parametrize("predicate", [None, "app = 'old'"])

@@ -161,7 +161,8 @@ class DeltaWriteResult:
 
 
 def _text(value: object) -> bool:
-    return isinstance(value, str)
+    """Whether a table's log can hold it. Half of a surrogate pair cannot be written as UTF-8."""
+    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def _whole(value: object) -> bool:
