@@ -64,6 +64,21 @@ def test_a_replayed_letter_lands_by_the_rules_of_upserts(tmp_path: Path) -> None
     assert scene.acted() == [(0, 1, "replayed"), (0, 3, "replayed"), (0, 5, "replayed")]
 
 
+@pytest.mark.parametrize("unknown_fields", ["rescue", "evolve"])
+def test_a_dry_replay_says_which_letters_are_older(tmp_path: Path, unknown_fields: str) -> None:
+    """What it says is what the replay then comes to; nothing is written, and a table that may grow does not."""
+    scene = three_letters(tmp_path)
+    scene.file.write_text(
+        scene.file.read_text().replace("[decode.columns]", f'[decode]\nunknown_fields = "{unknown_fields}"\n[decode.columns]')
+    )
+    scene.redrive().edit("events-0-5", b'{"id": "d", "colour": "red"}')
+    version, paths = scene.table().version(), sorted(Path(scene.world.path).rglob("*.parquet"))
+    dry = scene.replay(dry_run=True)
+    assert (dry.landed, dict(dry.outcomes)) == (2, {"older": 1, "landed": 2})
+    assert (scene.table().version(), sorted(Path(scene.world.path).rglob("*.parquet"))) == (version, paths)
+    assert dict(scene.replay().outcomes) == dict(dry.outcomes)
+
+
 def test_replaying_again_changes_nothing(tmp_path: Path) -> None:
     """Not the rows, not the version: letters that are resolved are passed over."""
     scene = three_letters(tmp_path)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
+
 from landfast.errors import Broken
 from landfast.model import Span, Staged
 from landfast.sinks.delta.files.staged import StagedNames
@@ -82,7 +84,12 @@ class Decisions:
         said = replay_metadata(home.run.id, told, Actions(len(moved), len(change.removed), len(change.files)))
         if not home.put(view, said, moved, change.files, change.removed):
             return None
-        return _places(self._change, staged.spans)
+        return _places(self._change.kept(), staged.spans)
+
+    def would_put(self, view: View, staged: Staged) -> set[Coordinates]:
+        """Which of the letters of the staged rows would be in the table if they landed right after this view. Nothing is written."""
+        change = upsert_of(self._home, StagedNames(), self._upsert, staged.spans, [staged])
+        return _places(change.would_keep(view.handle), staged.spans)
 
     def _newest_in(self, view: View) -> tuple[int, tuple[Told, ...]] | None:
         """The version that the newest replay has made, and what it says.
@@ -130,7 +137,7 @@ class Decisions:
         }
 
 
-def _places(change: Upsert, spans: Sequence[Span]) -> set[Coordinates]:
+def _places(rows: pa.Table, spans: Sequence[Span]) -> set[Coordinates]:
     streams = {(span.stream.topic, span.stream.partition): span.stream for span in spans}
-    kept = zip(*(column.to_pylist() for column in change.kept().columns), strict=True)
+    kept = zip(*(column.to_pylist() for column in rows.columns), strict=True)
     return {Coordinates(offset, topic, partition, streams[topic, partition].incarnation) for topic, partition, offset in kept}

@@ -105,6 +105,10 @@ class Presence:
         said = replay_metadata(home.run.id, told, Actions(0, 0, len(files)))
         return places if home.put(view, said, {}, files) else None
 
+    def would_put(self, _view: View, _staged: Staged) -> set[Coordinates]:
+        """All of them: no row makes way for another."""
+        return set(self._wanted.values())
+
     def _may_hold(self, bounds: Mapping[str, Any]) -> bool:
         """Whether a file with these bounds may hold one of the rows; a bound that the log does not know excludes nothing."""
         for (topic, partition), offsets in self._offsets.items():

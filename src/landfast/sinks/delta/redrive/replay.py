@@ -15,13 +15,14 @@ import enum
 import hashlib
 from array import array
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from landfast.errors import Broken, Halted, Rejected, Unavailable, check
 from landfast.model import TIMESTAMP_ABSENT, Batch, Chunk, Decoded, Span, Staged, Stream
 from landfast.ports import Decoder
 from landfast.sinks.delta.errors import mapped
+from landfast.sinks.delta.files.own_columns import RESCUED
 from landfast.sinks.delta.files.parquet import DataFile
 from landfast.sinks.delta.landing.partitions import parts_of
 from landfast.sinks.delta.landing.retries import wait_seconds
@@ -205,8 +206,10 @@ class Replay:
         with mapped("looking for rows that are there already"):
             ground = ground_of(self._home, self._trail, [one.letter for one in group])
             results, rest = self._looked_up(view, ground, group)
-        refused, rest, _ = self._staged(rest, write=False)
-        landing = [Result(one.letter, Outcome.LANDED) for one in rest]
+        refused, rest, staged = self._staged(rest, write=False)
+        with mapped("looking for newer rows of the letters' keys"):
+            there = {one.place for one in rest} if staged is None else ground.would_put(view, staged)
+        landing = [Result(one.letter, Outcome.LANDED if one.place in there else Outcome.OLDER) for one in rest]
         by_id = {result.letter["id"]: result for result in (*results, *refused, *landing)}
         return [by_id[one.letter["id"]] for one in group]
 
@@ -261,8 +264,7 @@ class Replay:
                 try:
                     if write:
                         return results, rest, self._written(decoded)
-                    self._checked(decoded)
-                    return results, rest, None
+                    return results, rest, self._checked(decoded)
                 except Rejected as error:
                     said = {(one.stream, one.offset): (one.reason, one.message) for one in error.refusals}
                     refused = {_key(one): _refused(one, *said[_key(one)]) for one in rest if _key(one) in said}
@@ -296,24 +298,31 @@ class Replay:
             self._names += [file.path for file in cast("tuple[DataFile, ...]", staged.content)]
         return staged
 
-    def _checked(self, decoded: Sequence[Decoded]) -> None:
-        """Refuse what staging would, without a file. A table that grows would get its columns first: of that nothing is said."""
+    def _checked(self, decoded: Sequence[Decoded]) -> Staged | None:
+        """Refuse what staging would, without a file; the rows, where they are staged in memory: where there is one row per key.
+
+        A table that grows would get its columns first: of these nothing is said.
+        """
         shape, settings = self._home.shape, self._home.settings
-        if settings.unknown_fields == "evolve":
-            return
+        grows = settings.unknown_fields == "evolve"
         if settings.upsert is not None:
-            # Where there is one row per key, rows are staged in memory.
-            self._written(decoded)
-            return
-        for one in decoded:
+            return self._written([_without_new_fields(one) for one in decoded] if grows else decoded)
+        for one in () if grows else decoded:
             table = aligned(one, as_table(one.rows), shape.schema)
             parts_of(table, shape.partition_by, [one], settings.partitions_per_batch_max)
+        return None
 
 
 def ground_of(home: TableHome, trail: Trail, letters: Sequence[Row]) -> Presence | Decisions:
     """What tells which of these letters have landed, and lands the others."""
     upsert = home.settings.upsert
     return Presence(home, letters) if upsert is None else Decisions(home, trail, upsert, letters)
+
+
+def _without_new_fields(decoded: Decoded) -> Decoded:
+    """The same without what the table would get columns for: none of it tells a key or an order."""
+    rows = as_table(decoded.rows)
+    return replace(decoded, rows=rows.drop_columns([name for name in rows.column_names if name == RESCUED]))
 
 
 def _landed(one: Candidate, there: Collection[Coordinates], version: int) -> Result:

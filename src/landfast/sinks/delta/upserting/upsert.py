@@ -89,12 +89,7 @@ class Upsert:
             Conflict: a file that was written for it is gone.
         """
         shape = shape_of(handle)
-        files = [] if self._index is None else self._concerned(handle, shape, self._index)
-        for file in files:
-            if file.path not in self._meetings:
-                self._meetings[file.path] = self._met(handle, file, shape)
-        meetings = [self._meetings[file.path] for file in files]
-        older = _rows_among([meeting.older for meeting in meetings], self._rows.num_rows)
+        files, meetings, older = self._meets(handle, shape)
         outdated = [file for file, meeting in zip(files, meetings, strict=True) if len(meeting.outdated)]
         self._write_again(handle, outdated, shape)
         removed = tuple(removals(outdated, int(self._clock.now() * 1000)))
@@ -106,11 +101,29 @@ class Upsert:
             raise self._gone(gone)
         return self.change
 
+    def would_keep(self, handle: DeltaTable) -> pa.Table:
+        """Where the records lie whose rows a change of the handle's version would put into the table. Writes nothing.
+
+        Raises:
+            Broken: a file that has to be read is not as it was written.
+        """
+        _, _, older = self._meets(handle, shape_of(handle))
+        return self._rows.filter(pc.invert(older)).select(list(POSITION))
+
     def kept(self) -> pa.Table:
         """Where the records lie whose rows the newest change puts into the table."""
         older = None if self._fresh is None else self._fresh[0]
         rows = self._rows if older is None else self._rows.filter(pc.invert(older))
         return rows.select(list(POSITION))
+
+    def _meets(self, handle: DeltaTable, shape: Shape) -> tuple[list[ActiveFile], list[Meeting], Any]:
+        """The files of the handle's version that may hold rows of the same keys, what came of each, and which rows are older as a mask."""
+        files = [] if self._index is None else self._concerned(handle, shape, self._index)
+        for file in files:
+            if file.path not in self._meetings:
+                self._meetings[file.path] = self._met(handle, file, shape)
+        meetings = [self._meetings[file.path] for file in files]
+        return files, meetings, _rows_among([meeting.older for meeting in meetings], self._rows.num_rows)
 
     def _gone(self, file: DataFile) -> Conflict:
         """Why nothing lands: a file of an earlier attempt, say, that somebody has taken away."""
