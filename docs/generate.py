@@ -213,7 +213,7 @@ def planted_page() -> str:
     bugs = planted_bugs()
     head = (
         f"# Planted bugs\n\n{len(bugs)} known bugs, each planted alone in the engine or in a port, and the seed of a schedule of "
-        "the [simulated world](../concepts/simulation.md) that finds it. A bug that neither that one finds nor 10,000 others fails the tests; "
+        "the [simulated world](../concepts/simulation.md) that finds it. A bug that neither it finds nor 10,000 others fails the tests; "
         f"`python -m tests.simulated` looks for the seeds again. The seeds of bugs in `planted_in_later.py`, about letters that are tried "
         f"again, are of the family `later`. {GENERATED}\n\n"
     )
