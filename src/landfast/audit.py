@@ -147,7 +147,7 @@ class Verdict:
     foreign_rows    rows without coordinates, which some other writer put into the table; Landfast makes no claim about them
     pending         letters at or above their stream's position: their commit is still to come
     replayed        letters that are rows now, as the trail beside the table says, and `discarded` ones; the others are open
-    retrying        of the open letters those that the pipeline tries again by itself
+    retrying        of the open letters those that are marked to be tried again, whether or not the settings have that done
     unresolved      letters that are rows now and of which the trail does not say so yet: a replay was stopped in between
     contested       letters that were discarded, and whose rows are in the table: both were done at the same moment
     checked_spans   spans that were compared

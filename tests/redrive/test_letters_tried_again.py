@@ -139,6 +139,21 @@ def test_where_the_settings_have_nothing_tried_again_status_says_who_waits_in_va
     assert scene.replay(fix=lambda found: found.value.replace(b"'", b'"') if found.value else None).landed == 1
 
 
+def test_where_the_settings_have_nothing_tried_again_letters_that_waited_are_open_ones(scene: Scene) -> None:
+    """For every command and in Python: nobody tries them. A proof of the table alone knows no settings, and says how many are marked."""
+    worker(scene).buried(failed(2), behind(3))
+    assert "open (2 of them wait" in ask("verify", scene.file).out
+    scene.file.write_text(scene.file.read_text().replace("delays_seconds = [60, 600]\n", ""))
+    assert [(one.state, one.next_attempt_at) for one in scene.redrive().letters()] == [("open", None)] * 2
+    assert scene.redrive().letter("events-0-2").state == "open"
+    listed = ask("dead-letters", "list", scene.file, "--json").data
+    assert (listed["states"], {row["state"] for row in listed["letters"]}) == ({"open": 2}, {"open"})
+    assert "\nstate: open" in ask("dead-letters", "show", scene.file, "events-0-3").out
+    assert "wait" not in ask("verify", scene.file).out
+    assert ask("verify", scene.file, "--json").data["retrying"] == 0
+    assert scene.proof().retrying == 2
+
+
 def test_a_letter_that_people_edit_is_tried_with_the_bytes_of_the_edit(scene: Scene) -> None:
     """An edit needs no replay where the pipeline tries the letter anyway."""
     one = worker(scene).buried(failed(2))

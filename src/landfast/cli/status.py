@@ -7,7 +7,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -115,7 +115,8 @@ def status_of(settings: Settings, route: RouteSettings, bounds: Mapping[Stream, 
     # What a damaged log has of positions is not known, so no stream is said to be anywhere.
     streams = () if "LOG_CORRUPT" in problems else streams_of(settings, route, bounds, pipeline_id)
     said = {problem.code: (problem.message, problem.next_step) for problem in looked.problems}
-    letters = lookup.letters(sink, limit=1)
+    # Those that wait in vain are counted too.
+    letters = lookup.letters(replace(sink, retries=True), limit=1)
     retrying, retries = letters.states.get("retrying", 0), bool(route.retry.later.delays_seconds)
     return RouteStatus(route.name, looked.version, streams, commit, letters.reasons, problems, retrying, retries, said=said)
 

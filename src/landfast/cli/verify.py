@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -56,6 +56,8 @@ def verdict_of(settings: Settings, route: RouteSettings, *, with_source: bool) -
             raise
         next_step = "Correct sink.path; or let `landfast run` create the table, and prove it then."
         raise Misconfigured(error.code, "there is no table to prove", next_step=next_step) from error
+    if not sink.retries:
+        verdict = replace(verdict, retrying=0)
     if not with_source:
         return verdict
     spans = [record.span for record in read_spans(sink.path, sink.storage_options) if record.version <= verdict.version]

@@ -192,6 +192,7 @@ def delta_settings(route: RouteSettings) -> Any:
     sink = route.sink
     return DeltaSettings(
         upsert=UpsertSettings(sink.key, sink.order_by, sink.delete_when) if sink.mode == "upsert" else None,
+        retries=bool(route.retry.later.delays_seconds),
         path=sink.path,
         storage_options=sink.storage_options.resolve("sink.storage_options"),
         partition_by=sink.partition_by,

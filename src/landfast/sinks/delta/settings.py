@@ -39,6 +39,7 @@ class DeltaSettings:
     partitions_per_batch_max  a batch with rows for more partitions of the table is not written: the lanes halt
     columns_max               how many columns `evolve` lets a table have; further fields stay in `_rescued`
     upsert                    one row per key, the newest; None: every record is a row of its own
+    retries                   whether letters that are marked to be tried again are; False: to people they are open letters like others
     compression_level         of zstd
     row_group_rows_max        rows in one row group
     file_bytes_target         a batch that holds more than this in memory is split into several files per partition value
@@ -59,6 +60,7 @@ class DeltaSettings:
     partitions_per_batch_max: int = 1000
     columns_max: int = 1000
     upsert: UpsertSettings | None = None
+    retries: bool = True
     compression_level: int = 1
     row_group_rows_max: int = 500_000
     file_bytes_target: int = 512 * MIB

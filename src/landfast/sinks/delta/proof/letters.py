@@ -140,6 +140,7 @@ class Letters:
         path = letters_path(settings.path)
         table = snapshot_or_none(path, settings.storage_options)
         self._limits = limits or LetterLimits()
+        self._retries = settings.retries
         self._files = files_of(path, settings.storage_options)
         self._parts = [] if table is None else sorted(_parts(pa.table(table.get_add_actions(flatten=True))), key=lambda part: part.first)
 
@@ -247,7 +248,11 @@ class Letters:
                 with self._files.open(part.path) as stored:
                     parquet = pq.ParquetFile(stored)
                     for batch in parquet.iter_batches(rows(parquet), columns=list(columns)):
-                        yield part, with_columns(plain(batch), _ADDED, columns)
+                        yield part, with_columns(self._standing(plain(batch)), _ADDED, columns)
+
+    def _standing(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows; without the mark of those that are to be tried again, where nobody tries any."""
+        return rows if self._retries or "not_before" not in rows.schema.names else rows.drop_columns(["not_before"])
 
 
 def with_columns(rows: Table, known: pa.Schema, wanted: Sequence[str]) -> Table:
