@@ -17,7 +17,9 @@ import pytest
 from deltalake import write_deltalake
 
 from landfast.audit import Kind
+from landfast.config import load
 from landfast.errors import Broken, LandfastError
+from landfast.redrive import Redrive
 from landfast.sinks.delta import UpsertSettings
 from landfast.sinks.delta.files.local import Disk
 from landfast.sinks.delta.files.names import log_name
@@ -153,6 +155,21 @@ def killed_before_the_trail(scene: EntityScene) -> None:
     with pytest.raises(Crash):
         replay_entities(scene, MortalAtTrail())
     scene.decided(list(scene.dead))
+
+
+@pytest.mark.parametrize("rolled_up", [False, True], ids=["in the log", "rolled up"])
+@pytest.mark.parametrize("named", ["it", "another"])
+def test_a_replay_that_was_killed_is_written_down_under_the_name_of_who_has_made_it(tmp_path: Path, rolled_up: bool, named: str) -> None:
+    """Whether the next replay, by somebody else, is of the very letter or of another one."""
+    scene = three_letters(tmp_path)
+    with pytest.raises(Crash):
+        replay_entities(scene, MortalAtTrail(), only={5})
+    if rolled_up:
+        scene.land([Event(0, 6, "e")])
+        aged(scene)
+    Redrive(load(scene.file), by="bob").replay(["events-0-5" if named == "it" else "events-0-3"])
+    acts = {act["offset"]: (act["by"], act["run_id"] == "replay") for act in scene.acts()}
+    assert acts == {5: ("ann", True)} | ({} if named == "it" else {3: ("bob", False)})
 
 
 def test_an_edit_after_a_replay_that_was_killed_does_not_land_a_second_row(tmp_path: Path) -> None:

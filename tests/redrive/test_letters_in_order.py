@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from landfast.model import Letter
 from landfast.sinks.delta.landing.dead_letters import DeltaDeadLetters
 from landfast.sinks.delta.log.record import Effect
-from landfast.sinks.delta.log.replays import Actions, Told, actions_of_replay, ranges_among, replay_metadata, told_by_replay
+from landfast.sinks.delta.log.replays import Actions, Author, Told, actions_of_replay, ranges_among, replay_metadata, told_by_replay
 from landfast.sinks.delta.proof.acts import UNTOUCHED, State
 from landfast.sinks.delta.proof.coordinates import Coordinates, coordinates_of, parsed_id, short_id
 from landfast.sinks.delta.proof.letters import LetterFilter, LetterLimits, Letters, size_of
@@ -121,9 +121,9 @@ def test_what_a_replay_says_of_itself_is_read_as_it_was_written(effect: Effect |
     """Every offset once, by stream, in ranges; and what became of the rows, where there is one per key."""
     lanes = {lane for lane, _ in places}
     said = [Told(lane, ranges_among(offset for other, offset in places if other == lane), effect) for lane in lanes]
-    told = told_by_replay(replay_metadata("run", said, Actions(1, 2, 3)))
+    told = told_by_replay(replay_metadata(Author("ann", "run"), said, Actions(1, 2, 3)))
     assert set(told) == set(said)
-    assert actions_of_replay(replay_metadata("run", said, Actions(1, 2, 3))) == Actions(1, 2, 3)
+    assert actions_of_replay(replay_metadata(Author("ann", "run"), said, Actions(1, 2, 3))) == Actions(1, 2, 3)
     found = {(one.stream, offset) for one in told for start, end in one.ranges for offset in range(start, end)}
     assert found == set(places)
     assert sum(one.letters for one in told) == len(set(places))

@@ -19,6 +19,18 @@ FORMAT = 1
 Range = tuple[Position, Position]
 
 
+UNKNOWN = "unknown"
+"""Who has made a replay that does not say, as those of earlier versions do not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who has made a replay, and in which run."""
+
+    by: str = UNKNOWN
+    run_id: str = UNKNOWN
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """What a replay says of one stream: the offsets of the letters that it has landed.
@@ -45,12 +57,13 @@ class Actions:
     added: int
 
 
-def replay_metadata(run_id: str, told: Iterable[Told], actions: Actions) -> dict[str, str]:
+def replay_metadata(author: Author, told: Iterable[Told], actions: Actions) -> dict[str, str]:
     """What the commit of a replay says of itself in its `commitInfo`."""
     in_order = sorted(told, key=lambda one: one.stream)
     body: dict[str, Any] = {
         "format": FORMAT,
-        "run": run_id,
+        "run": author.run_id,
+        "by": author.by,
         "rows": sum(one.letters for one in in_order),
         "letters": [[*one.stream, list(one.ranges)] for one in in_order],
         "actions": [actions.moved, actions.removed, actions.added],
@@ -74,6 +87,15 @@ def told_by_replay(info: Mapping[str, Any]) -> tuple[Told, ...]:
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return ()
+
+
+def author_of_replay(info: Mapping[str, Any]) -> Author:
+    """Who has made the replay, as far as its `commitInfo` says."""
+    try:
+        body = json.loads(str(info[KEY]))
+        return Author(str(body.get("by", UNKNOWN)), str(body.get("run", UNKNOWN)))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return Author()
 
 
 def actions_of_replay(info: Mapping[str, Any]) -> Actions | None:

@@ -24,7 +24,7 @@ from landfast.sinks.delta.files.paths import check_way, shown, spans_path
 from landfast.sinks.delta.files.storage import Files, files_of
 from landfast.sinks.delta.log.active import active_files
 from landfast.sinks.delta.log.record import CommitRecord, Effect, altered, effect_from_json, effect_to_json, from_commit_info
-from landfast.sinks.delta.log.replays import Range, Told, checked_ranges, told_by_replay
+from landfast.sinks.delta.log.replays import UNKNOWN, Author, Range, Told, author_of_replay, checked_ranges, told_by_replay
 from landfast.sinks.delta.log.snapshot import snapshot, snapshot_or_none
 
 NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
@@ -55,6 +55,9 @@ EFFECT = pa.field("effect", pa.string())
 REPLAY = pa.field("replay", pa.string())
 """Where it is not null the row is no span, but what a replay says of a stream of such a table: the offsets of its letters, as ranges."""
 
+BY = pa.field("by", pa.string())
+"""Who has made the replay."""
+
 
 @dataclass(frozen=True, slots=True)
 class SpanRecord:
@@ -81,6 +84,7 @@ class ReplayRecord:
     version: int
     committed_at: int
     told: Told
+    author: Author
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +147,8 @@ def _commit_info(content: bytes) -> Mapping[str, Any]:
 
 def _replays(version: int, info: Mapping[str, Any]) -> list[ReplayRecord]:
     at = info.get("timestamp")
-    return [ReplayRecord(version, at if isinstance(at, int) else 0, told) for told in told_by_replay(info)]
+    author = author_of_replay(info)
+    return [ReplayRecord(version, at if isinstance(at, int) else 0, told, author) for told in told_by_replay(info)]
 
 
 def read_replay(files: Files, path: str, storage_options: Mapping[str, str], version: int) -> list[ReplayRecord]:
@@ -237,6 +242,8 @@ def as_rows(log: History, columns: Sequence[pa.Field[Any]] = ()) -> pa.Table:
             "written": one.told.letters,
             EFFECT.name: json.dumps(effect_to_json(one.told.effect)),
             REPLAY.name: json.dumps(one.told.ranges),
+            "run": one.author.run_id,
+            BY.name: one.author.by,
         }
         for one in log.replays
         if one.told.effect is not None
@@ -248,7 +255,7 @@ def columns_needed(log: History) -> list[pa.Field[Any]]:
     """The columns beside `SCHEMA` without which some of this could not be rolled up."""
     has_replays = any(one.told.effect is not None for one in log.replays)
     has_effects = has_replays or any(record.effect is not None for record in log.records)
-    return [column for column, needed in ((EFFECT, has_effects), (REPLAY, has_replays)) if needed]
+    return [column for column, needed in ((EFFECT, has_effects), (REPLAY, has_replays), (BY, has_replays)) if needed]
 
 
 def _from_row(row: Mapping[str, Any]) -> SpanRecord:
@@ -273,7 +280,7 @@ def _replay_from_row(row: Mapping[str, Any]) -> ReplayRecord:
         checked_ranges(json.loads(row[REPLAY.name])),
         effect_from_json(json.loads(row[EFFECT.name])),
     )
-    return ReplayRecord(row["version"], row["committed_at"], told)
+    return ReplayRecord(row["version"], row["committed_at"], told, Author(row[BY.name] or UNKNOWN, row["run"] or UNKNOWN))
 
 
 def _rolled_up(path: str, storage_options: Mapping[str, str]) -> tuple[list[SpanRecord], list[ReplayRecord]]:
@@ -285,7 +292,7 @@ def _rolled_up(path: str, storage_options: Mapping[str, str]) -> tuple[list[Span
     files = files_of(spans_path(path), storage_options)
     for add in active_files(table):
         with files.open(add.path) as stored:
-            content = pq.read_table(stored, schema=pa.schema([*SCHEMA, EFFECT, REPLAY]), page_checksum_verification=True)
+            content = pq.read_table(stored, schema=pa.schema([*SCHEMA, EFFECT, REPLAY, BY]), page_checksum_verification=True)
         for row in content.to_pylist():
             if row[REPLAY.name] is None:
                 records.append(_from_row(row))

@@ -18,8 +18,8 @@ from landfast.sinks.delta.files.staged import StagedNames
 from landfast.sinks.delta.landing.entities import upsert_of
 from landfast.sinks.delta.landing.letters import letter_id
 from landfast.sinks.delta.log.app_ids import replays_app_id
-from landfast.sinks.delta.log.replays import Actions, Told, ranges_among, replay_metadata
-from landfast.sinks.delta.log.spans import read_replay
+from landfast.sinks.delta.log.replays import Actions, Author, Told, ranges_among, replay_metadata
+from landfast.sinks.delta.log.spans import ReplayRecord, read_replay
 from landfast.sinks.delta.proof.coordinates import Coordinates, coordinates_of
 from landfast.sinks.delta.proof.letters import Row
 from landfast.sinks.delta.redrive.trail import Note, Trail
@@ -41,7 +41,7 @@ class Decisions:
         self._trail = trail
         self._upsert = upsert
         self._letters = tuple(letters)
-        self._newest: tuple[int, tuple[Told, ...]] | None = None
+        self._newest: tuple[int, tuple[ReplayRecord, ...]] | None = None
         self._settled: int | None = None
         self._staged: Staged | None = None
         self._change: Upsert | None = None
@@ -51,9 +51,13 @@ class Decisions:
         newest = self._newest_in(view)
         if newest is None:
             return set()
-        decided = {one.stream: one.ranges for one in newest[1]}
+        decided = {one.told.stream: one.told.ranges for one in newest[1]}
         places = (coordinates_of(row) for row in self._letters)
         return {one for one in places if any(start <= one.offset < end for start, end in decided.get(one.stream, ()))}
+
+    def author(self, _place: Coordinates) -> Author:
+        """Who has landed a letter that is decided: whoever has made the newest replay."""
+        return next((one.author for one in (self._newest[1] if self._newest is not None else ())), Author())
 
     def unclear(self, _view: View, _there: set[Coordinates]) -> set[Coordinates]:
         """None: a decision tells the incarnation of its topic."""
@@ -81,7 +85,7 @@ class Decisions:
         parts = zip(staged.spans, change.effects, strict=True)
         told = [Told(span.stream, ranges_among(offsets[span.stream]), effect) for span, effect in parts]
         moved = {replays_app_id(home.pipeline_id): view.version + 1}
-        said = replay_metadata(home.run.id, told, Actions(len(moved), len(change.removed), len(change.files)))
+        said = replay_metadata(self._trail.author, told, Actions(len(moved), len(change.removed), len(change.files)))
         if not home.put(view, said, moved, change.files, change.removed):
             return None
         return _places(self._change.kept(), staged.spans)
@@ -91,7 +95,7 @@ class Decisions:
         change = upsert_of(self._home, StagedNames(), self._upsert, staged.spans, [staged])
         return _places(change.would_keep(view.handle), staged.spans)
 
-    def _newest_in(self, view: View) -> tuple[int, tuple[Told, ...]] | None:
+    def _newest_in(self, view: View) -> tuple[int, tuple[ReplayRecord, ...]] | None:
         """The version that the newest replay has made, and what it says.
 
         Raises:
@@ -109,7 +113,7 @@ class Decisions:
                 f"sink.accept_lineage_version = {version}, and discard the letters that the table has already before you replay others."
             )
             raise Broken("LOG_CORRUPT", message, next_step=next_step)
-        self._newest = version, tuple(one.told for one in found)
+        self._newest = version, tuple(found)
         return self._newest
 
     def _settle(self, view: View) -> None:
@@ -118,9 +122,9 @@ class Decisions:
         if newest is None or self._settled == newest[0]:
             return
         notes = [
-            Note(self._as_letter(told, offset), REPLAYED, version=newest[0])
-            for told in newest[1]
-            for start, end in told.ranges
+            Note(self._as_letter(one.told, offset), REPLAYED, version=newest[0], author=one.author)
+            for one in newest[1]
+            for start, end in one.told.ranges
             for offset in range(start, end)
         ]
         self._trail.write(notes)

@@ -25,8 +25,8 @@ from landfast.sinks.delta.files.parquet import DataFile
 from landfast.sinks.delta.files.plain import plain
 from landfast.sinks.delta.files.staged import first_gone
 from landfast.sinks.delta.log.active import ActiveFile, active_files
-from landfast.sinks.delta.log.replays import Actions, Told, ranges_among, replay_metadata
-from landfast.sinks.delta.log.spans import read_history
+from landfast.sinks.delta.log.replays import Actions, Author, Told, ranges_among, replay_metadata
+from landfast.sinks.delta.log.spans import ReplayRecord, read_history
 from landfast.sinks.delta.proof.coordinates import Coordinates, coordinates_of
 from landfast.sinks.delta.proof.letters import Row
 from landfast.sinks.delta.table.home import TableHome
@@ -45,11 +45,13 @@ class Presence:
 
     A file is read once.
 
-    Of one topic and partition the letters are of one incarnation.
+    Of one topic and partition the letters are of one incarnation. `author` lands the others.
     """
 
-    def __init__(self, home: TableHome, letters: Sequence[Row]) -> None:
+    def __init__(self, home: TableHome, letters: Sequence[Row], author: Author) -> None:
         self._home = home
+        self._author = author
+        self._replays: Sequence[ReplayRecord] = ()
         self._wanted: Mapping[_Place, Coordinates] = {_place_of(letter): coordinates_of(letter) for letter in letters}
         by_partition: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
         for topic, partition, offset, _ in self._wanted:
@@ -68,11 +70,19 @@ class Presence:
             there |= self._read[file.path]
         return there
 
+    def author(self, place: Coordinates) -> Author:
+        """Who has landed a letter whose row is there, as far as the table's log goes back. Asked after `unclear`."""
+        for one in self._replays:
+            if one.told.stream == place.stream and any(start <= place.offset < end for start, end in one.told.ranges):
+                return one.author
+        return Author()
+
     def unclear(self, view: View, there: set[Coordinates]) -> set[Coordinates]:
         """Of the letters whose rows seem to be there those whose place another incarnation of the topic has had as well."""
         if not there:
             return set()
         history = read_history(view.handle, self._home.settings.path, self._home.settings.storage_options)
+        self._replays = history.replays
         others: defaultdict[tuple[str, int], list[tuple[str, int, int]]] = defaultdict(list)
         for record in history.records:
             span = record.span
@@ -102,7 +112,7 @@ class Presence:
         for one in places:
             offsets.setdefault(one.stream, []).append(one.offset)
         told = [Told(stream, ranges_among(group)) for stream, group in offsets.items()]
-        said = replay_metadata(home.run.id, told, Actions(0, 0, len(files)))
+        said = replay_metadata(self._author, told, Actions(0, 0, len(files)))
         return places if home.put(view, said, {}, files) else None
 
     def would_put(self, _view: View, _staged: Staged) -> set[Coordinates]:

@@ -29,6 +29,7 @@ from landfast.sinks.delta.landing.retries import wait_seconds
 from landfast.sinks.delta.landing.rows import MICROSECONDS, aligned, as_table
 from landfast.sinks.delta.landing.sink import DeltaSink
 from landfast.sinks.delta.log.app_ids import position_app_id
+from landfast.sinks.delta.log.replays import Author
 from landfast.sinks.delta.proof.acts import Dealings
 from landfast.sinks.delta.proof.coordinates import Coordinates, coordinates_of
 from landfast.sinks.delta.proof.letters import Row, size_of
@@ -74,13 +75,17 @@ OPEN_STILL = frozenset({Outcome.REFUSED, Outcome.LEFT, Outcome.WAITING, Outcome.
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a replay came to for one letter: the words say why, and never show a value. `version` holds the row."""
+    """What a replay came to for one letter: the words say why, and never show a value. `version` holds the row.
+
+    `author` has landed what was there already.
+    """
 
     letter: Row
     outcome: Outcome
     reason: str = ""
     message: str = ""
     version: int | None = None
+    author: Author | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +173,7 @@ class Replay:
         notes = [note for one in group if (note := self._manner.note(one, results[one.letter["id"]])) is not None]
         for name, dealings in self._trail.write(notes).items():
             if results[name].outcome is not Outcome.REFUSED:
-                results[name] = _after_all(results[name], dealings, self._home.run.id)
+                results[name] = _after_all(results[name], dealings, self._trail.author)
         return [results[one.letter["id"]] for one in group]
 
     def _land(self, group: Sequence[Candidate]) -> list[Result]:
@@ -236,7 +241,7 @@ class Replay:
             elif one.place in resolved:
                 results.append(Result(one.letter, Outcome.RESOLVED, message=f"{resolved[one.place]} meanwhile"))
             elif one.place in there:
-                results.append(Result(one.letter, Outcome.ALREADY, version=view.version))
+                results.append(Result(one.letter, Outcome.ALREADY, version=view.version, author=ground.author(one.place)))
             elif one.place.offset >= passed[one.place.stream]:
                 message = "the batch that it was buried for has not landed yet: replay it once the pipeline is past it"
                 results.append(Result(one.letter, Outcome.WAITING, message=message))
@@ -316,7 +321,7 @@ class Replay:
 def ground_of(home: TableHome, trail: Trail, letters: Sequence[Row]) -> Presence | Decisions:
     """What tells which of these letters have landed, and lands the others."""
     upsert = home.settings.upsert
-    return Presence(home, letters) if upsert is None else Decisions(home, trail, upsert, letters)
+    return Presence(home, letters, trail.author) if upsert is None else Decisions(home, trail, upsert, letters)
 
 
 def _without_new_fields(decoded: Decoded) -> Decoded:
@@ -365,17 +370,19 @@ def note_of(one: Candidate, result: Result) -> Note | None:
     if result.outcome in {Outcome.LANDED, Outcome.OLDER, Outcome.ALREADY}:
         # Of a row that was there before nobody can say any more which bytes it was made of.
         known = (None, None) if result.outcome is Outcome.ALREADY else (one.digest, one.edited)
-        return Note(one.letter, REPLAYED, digest=known[0], edited=known[1], version=result.version)
+        return Note(one.letter, REPLAYED, digest=known[0], edited=known[1], version=result.version, author=result.author)
     if result.outcome is Outcome.REFUSED:
         return Note(one.letter, REFUSED, reason=result.reason, message=result.message, digest=one.digest, edited=one.edited)
     return None
 
 
-def _after_all(result: Result, dealings: Dealings, run_id: str) -> Result:
+def _after_all(result: Result, dealings: Dealings, author: Author) -> Result:
     """What is said of a letter that is resolved already, as its row has landed: by somebody else; or in this run, on the way."""
     resolution: Mapping[str, object] = dealings.resolution or {}
     if resolution.get("act") == REPLAYED:
-        was_other = result.outcome is Outcome.ALREADY and resolution.get("run_id") != run_id
+        # Whoever only found the row knows nothing of its bytes, and may have been this run, on the way.
+        was_found = resolution.get("edited") is None or resolution.get("run_id") == author.run_id
+        was_other = result.outcome is Outcome.ALREADY and not was_found
         return Result(result.letter, Outcome.RESOLVED, version=result.version) if was_other else result
     message = "it was discarded while it was replayed: it has landed in the table, and the trail says discarded"
     return Result(result.letter, Outcome.RESOLVED, message=message, version=result.version)

@@ -21,6 +21,7 @@ from landfast.sinks.delta.files.parquet import Part, write
 from landfast.sinks.delta.files.paths import trail_path
 from landfast.sinks.delta.landing.retries import wait_seconds
 from landfast.sinks.delta.log.mending import make_certain, mend
+from landfast.sinks.delta.log.replays import Author
 from landfast.sinks.delta.log.snapshot import snapshot_or_none
 from landfast.sinks.delta.proof.acts import UNTOUCHED, Acts, Dealings
 from landfast.sinks.delta.proof.letters import Row
@@ -39,7 +40,10 @@ _OF_THE_NOTE = ("reason", "message", "digest", "edited", "version", "value", "at
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One act to write down: what was done with a letter. See `TRAIL_SCHEMA`."""
+    """One act to write down: what was done with a letter. See `TRAIL_SCHEMA`.
+
+    author   who has done it, and in which run; None: whoever writes it down
+    """
 
     letter: Row
     act: Act
@@ -52,6 +56,7 @@ class Note:
     value: bytes | None = None
     attempt: int | None = None
     not_before: int | None = None
+    author: Author | None = None
 
 
 class Trail:
@@ -65,6 +70,11 @@ class Trail:
         self._place = place_of(self._settings, data.place.disk, data.place.opener)
         self._home: TableHome | None = None
         self._upkeep: Maintenance | None = None
+
+    @property
+    def author(self) -> Author:
+        """Who acts, and in which run."""
+        return Author(self._by, self._data.run.id)
 
     def version(self) -> int | None:
         """The newest version of the trail: while it is the same, nobody has done anything. None: nobody ever has."""
@@ -114,16 +124,16 @@ class Trail:
         return self._home
 
     def _row(self, note: Note, known: Dealings) -> dict[str, Any]:
-        letter = note.letter
+        letter, author = note.letter, note.author or self.author
         return {
             **{name: letter[name] for name in ("id", "topic", "topic_id", "partition", "offset")},
             "pipeline_id": self._data.pipeline_id,
             "act": note.act,
             "number": known.acts + 1,
             "at": round(self._data.clock.now() * 1_000_000),
-            "by": self._by,
+            "by": author.by,
             "why": note.why,
-            "run_id": self._data.run.id,
+            "run_id": author.run_id,
             **{name: getattr(note, name) for name in _OF_THE_NOTE},
         }
 
