@@ -39,7 +39,7 @@ def waits(shop: Shop, count: int) -> bool:
     return sum(letter.state == "retrying" for letter in Redrive(shop.settings).letters()) == count
 
 
-def test_orders_of_a_customer_wait_for_it_and_land_in_order_while_others_go_on(kafka: RealKafka, tmp_path: Path) -> None:
+def test_g9_orders_of_a_customer_wait_for_it_and_land_in_order_while_others_go_on(kafka: RealKafka, tmp_path: Path) -> None:
     """The first fails, those behind it wait without being tried, other customers' land at once; then all land, each once, in order."""
     shop = Shop(kafka.servers, tmp_path)
     shop.know("ann")
