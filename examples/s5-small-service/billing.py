@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,8 @@ from landfast.testing.kafka import EmbeddedKafka
 from landfast.testing.wait import wait_until
 
 ORDERS = 130
+LATER = 30
+ALL = ORDERS + LATER
 WITHOUT_PRICE = 77
 BATCH = 50
 SECONDS_MAX = 120.0
@@ -84,15 +87,18 @@ def say(line: str) -> None:
 
 
 def ended(which: str, servers: str, topic: str, ledger: Path, moment: Callable[[str], bool], how: signal.Signals) -> int:
-    """Start a service, and send it a signal when it has said this; its exit code."""
+    """Start a service, and send it a signal when it has said this; its exit code. A service that never says it is killed."""
     command = [sys.executable, __file__, "--service", which, servers, topic, str(ledger)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        patience = threading.Timer(SECONDS_MAX, process.kill)
+        patience.start()
         for line in process.stdout or ():
             if moment(line.strip()):
                 process.send_signal(how)
                 say(f"  {which} Landfast: {line.strip()}, then {how.name}")
                 break
         process.communicate(timeout=SECONDS_MAX)
+        patience.cancel()
     return process.returncode
 
 
@@ -112,8 +118,8 @@ def broker(servers: Sequence[str]) -> Iterator[str]:
         yield embedded.servers
 
 
-def fill(servers: str, topic: str, *, embedded: bool) -> None:
-    """Make the topics, and put the orders into the first."""
+def create(servers: str, topic: str, *, embedded: bool) -> None:
+    """Make the topics."""
     if not embedded:
         client = AdminClient({"bootstrap.servers": servers})
         for made in client.create_topics([NewTopic(topic, 1, 1), NewTopic(f"{topic}-dead", 1, 1)]).values():
@@ -121,9 +127,14 @@ def fill(servers: str, topic: str, *, embedded: bool) -> None:
     producer = Producer({"bootstrap.servers": servers})
     for name in (topic, f"{topic}-dead"):
         wait_until(lambda name=name: producer.list_topics(name, timeout=30).topics[name].error is None, SECONDS_MAX)
-    for number in range(ORDERS):
-        order = {"number": number} if number == WITHOUT_PRICE else {"number": number, "price": 3 * number}
-        producer.produce(topic, json.dumps(order).encode(), partition=0)
+
+
+def order(servers: str, topic: str, numbers: range) -> None:
+    """Put these orders into the topic."""
+    producer = Producer({"bootstrap.servers": servers})
+    for number in numbers:
+        ordered = {"number": number} if number == WITHOUT_PRICE else {"number": number, "price": 3 * number}
+        producer.produce(topic, json.dumps(ordered).encode(), partition=0)
     producer.flush(SECONDS_MAX)
 
 
@@ -143,22 +154,25 @@ def main(servers: Sequence[str]) -> int:
     folder, topic = Path(tempfile.mkdtemp()), f"orders-{uuid.uuid4().hex[:8]}"
     by_hand, book = folder / "by-hand", folder / "book"
     with broker(servers) as address:
-        fill(address, topic, embedded=not servers)
+        create(address, topic, embedded=not servers)
+        order(address, topic, range(ORDERS))
         left = ORDERS % BATCH
         ended("without", address, topic, by_hand, lambda line: line == f"{left} in memory", signal.SIGTERM)
         ended("without", address, topic, by_hand, lambda line: line == "0 in memory", signal.SIGTERM)
         say(f"without Landfast, stopped once and started again: {ORDERS - len(billed(by_hand))} of {ORDERS} orders are never billed")
 
-        first = ended("with", address, topic, book, lambda line: line.startswith("billing"), signal.SIGTERM)
-        say(f"  it ended with {first}; billed so far: {len(billed(book))}")
-        ended("with", address, topic, book, lambda line: line.startswith("billing"), signal.SIGKILL)
-        if len(billed(book)) < ORDERS - 1:
-            ended("with", address, topic, book, lambda line: line == "billed" and len(billed(book)) == ORDERS - 1, signal.SIGTERM)
+        killed = ended("with", address, topic, book, lambda line: line == "billed", signal.SIGKILL)
+        say(f"  it ended with {killed}; {LATER} more orders come")
+        order(address, topic, range(ORDERS, ALL))
+        stopped = ended("with", address, topic, book, lambda line: line.startswith("billing"), signal.SIGTERM)
+        say(f"  it ended with {stopped}; billed so far: {len(billed(book))}")
+        if len(billed(book)) < ALL - 1:  # a stop bills what was read, which may have been all
+            ended("with", address, topic, book, lambda line: line == "billed" and len(billed(book)) == ALL - 1, signal.SIGTERM)
         times = billed(book)
-        missing = set(range(ORDERS)) - times.keys() - {WITHOUT_PRICE}
+        missing = set(range(ALL)) - times.keys() - {WITHOUT_PRICE}
         dead = letters(address, topic)
     twice = sum(count > 1 for count in times.values())
-    say(f"with Landfast, stopped, killed and started again: {len(missing)} of {ORDERS} orders are not billed, {twice} more than once")
+    say(f"with Landfast, killed, stopped and started again: {len(missing)} of {ALL} orders are not billed, {twice} more than once")
     say(f"in the dead-letter topic: {sorted({letter['number'] for letter in dead})}")
     return 0 if not missing and {letter["number"] for letter in dead} == {WITHOUT_PRICE} else 1
 

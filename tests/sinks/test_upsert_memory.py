@@ -63,13 +63,16 @@ def in_process(target: object, *arguments: object) -> None:
 @pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell what a process holds")
 def test_the_memory_of_an_upsert_does_not_grow_with_its_table(tmp_path: Path) -> None:
-    """A thousand keys from all over a table of 40 MB, and of one of 140 MB: every file is read and written again, one after the other."""
+    """A thousand keys from all over a table of 40 MB, and of one of 340 MB: every file is read and written again, one after the other.
+
+    An allocator keeps up to 50 MB more or less from one run to the next; the tables differ by six times that.
+    """
     grew: list[int] = []
-    for steps in (4, 14):
+    for steps in (4, 34):
         path, rows = str(tmp_path / str(steps)), steps * STEP
         in_process(fill, path, rows)
         hears, tells = SPAWN.Pipe(duplex=False)
         in_process(scatter, path, rows, 1000, tells)
         grew.append(hears.recv())
-    larger = 10 * STEP * PAYLOAD_BYTES
+    larger = 30 * STEP * PAYLOAD_BYTES
     assert grew[1] - grew[0] < larger // 3, [size / MIB for size in grew]
