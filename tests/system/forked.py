@@ -5,6 +5,7 @@ Each has the environment, the folder and the files that it is given, as if it ha
 
 from __future__ import annotations
 
+import faulthandler
 import functools
 import multiprocessing
 import os
@@ -41,6 +42,10 @@ LOADED = [
     "landfast.sources.kafka_reread",
     "tests.system.forked",
 ]
+
+_WHERE = signal.SIGUSR1
+_TELL_SECONDS = 2.0
+"""Time for it to write that: it ends nothing, so there is nothing else to wait for."""
 
 
 def unmeasured() -> dict[str, str]:
@@ -83,13 +88,15 @@ class Forked:
         return self._process.exitcode
 
     def wait(self, seconds_max: float) -> int:
-        """Wait for its end.
+        """Wait for its end. One that does not end writes where each of its threads stands to its standard error.
 
         Raises:
             TimeoutExpired: of `subprocess`.
         """
         self._process.join(seconds_max)
         if self._process.exitcode is None:
+            self.send_signal(_WHERE)
+            self._process.join(_TELL_SECONDS)
             raise subprocess.TimeoutExpired("landfast", seconds_max)
         return self._process.exitcode
 
@@ -134,6 +141,7 @@ def _work(
     for number, name in enumerate(names, start=1):
         with Path(name).open("ab") as written:
             os.dup2(written.fileno(), number)
+    faulthandler.register(_WHERE)
     # Measured where the environment says so.
     import coverage
 
