@@ -145,8 +145,24 @@ def _work(
     # Measured where the environment says so.
     import coverage
 
+    _without_greenlets()
     coverage.process_startup()
     if first is not None:
         first()
     sys.argv = ["landfast", *words]
     app.main()
+
+
+def _without_greenlets() -> None:
+    """Have threads measured and nothing else: no greenlet runs here, and to look for some may hang a process for good.
+
+    When a thread has ended, greenlet lets go of what it had in the middle of the main thread's work, and coverage's weak references to it
+    are traced while coverage holds its own lock: seen twice, as a main thread that stands in `weakref.remove`.
+    """
+    from coverage.config import CoverageConfig
+
+    given = os.environ.get("COVERAGE_PROCESS_CONFIG")
+    if given:
+        config = CoverageConfig.deserialize(given)
+        config.concurrency = ["thread"]
+        os.environ["COVERAGE_PROCESS_CONFIG"] = config.serialize()
