@@ -156,8 +156,8 @@ def _work(
 def _without_greenlets() -> None:
     """Have threads measured and nothing else: no greenlet runs here, and to look for some may hang a process for good.
 
-    When a thread has ended, greenlet lets go of what it had in the middle of the main thread's work, and coverage's weak references to it
-    are traced while coverage holds its own lock: seen twice, as a main thread that stands in `weakref.remove`.
+    When a thread has ended, greenlet lets go of what it had of it in the middle of the main thread's work, and coverage traces the callback
+    of its own weak reference to that: there, in `weakref.remove`, the main thread of such a process was found standing for minutes.
     """
     from coverage.config import CoverageConfig
 
